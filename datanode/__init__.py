@@ -1,0 +1,1 @@
+"""A data node: what it is, how to read, prove and run one."""

@@ -1,0 +1,40 @@
+"""Byte and cycle units; every quantity in the project is an `int` in its base unit.
+
+Names carry the unit: `length_bytes`, `fee_cycles`, `expires_ns`. Only this file renders them.
+"""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+TC: Final = 10**12
+"""One trillion cycles."""
+
+SECOND_NS: Final = 10**9
+
+
+def format_bytes(count: int) -> str:
+    """Render a byte count in the largest binary unit that keeps it at or above one."""
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        if count >= unit:
+            return f"{count / unit:.2f} {name}"
+    return f"{count} B"
+
+
+def format_cycles(count: int) -> str:
+    """Render cycles in trillions, the unit canister owners are billed in."""
+    if 0 < abs(count) < TC // 1000:
+        return f"{count / 10**9:.3f} G cycles"
+    return f"{count / TC:.4f} TC"
+
+
+def format_duration(seconds: float) -> str:
+    """Render a duration as `1h02m`, `3m07s` or `12s`."""
+    whole = int(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    if whole >= 60:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole}s"
