@@ -13,6 +13,9 @@ TC: Final = 10**12
 """One trillion cycles."""
 
 SECOND_NS: Final = 10**9
+MINUTE_S: Final = 60
+HOUR_S: Final = 3600
+DAY_S: Final = 86_400
 
 
 def format_bytes(count: int) -> str:
@@ -33,8 +36,8 @@ def format_cycles(count: int) -> str:
 def format_duration(seconds: float) -> str:
     """Render a duration as `1h02m`, `3m07s` or `12s`."""
     whole = int(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-    if whole >= 60:
-        return f"{whole // 60}m{whole % 60:02}s"
+    if whole >= HOUR_S:
+        return f"{whole // HOUR_S}h{whole % HOUR_S // MINUTE_S:02}m"
+    if whole >= MINUTE_S:
+        return f"{whole // MINUTE_S}m{whole % MINUTE_S:02}s"
     return f"{whole}s"

@@ -1,0 +1,1 @@
+"""The IC HTTP interface: identities, envelopes, certificates, transport. Nothing of ours."""

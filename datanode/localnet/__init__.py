@@ -1,0 +1,1 @@
+"""The embedded network: runs real canister Wasm on this machine."""

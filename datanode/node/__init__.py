@@ -1,0 +1,1 @@
+"""The StorageNode port and what implements it."""
