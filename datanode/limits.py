@@ -56,3 +56,6 @@ MAX_HEADER_BYTES: Final = 16 * MIB
 MAX_METADATA_BYTES: Final = 1 * MIB
 MAX_DIGESTS_A_CALL: Final = 16_384
 """Most digests in one `missing_frames` or `pin_frames` call."""
+
+PUT_INSTRUCTIONS_PER_BYTE: Final = 16.5
+"""Upper bound of instructions the storage canister needs a stored byte. Ours; held in CI."""

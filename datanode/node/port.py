@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from datanode.digest import ContentDigest, FrameDigest
+from datanode.errors import DataNodeError
 from datanode.principal import Principal
 
 
@@ -82,6 +83,19 @@ class Settled:
 
     results: tuple[PutResult, ...]
     receipt: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The message was executed and refused as a whole, proven by a certificate.
+
+    Nothing of it was stored, and it will never run again: its frames may travel in another message.
+
+    Attributes:
+        error: Why: `LeaseLostError`, `UnauthorizedError`, `QuotaError`, `CyclesError`, ...
+    """
+
+    error: DataNodeError
 
 
 class Unsettled(StrEnum):
@@ -265,16 +279,16 @@ class StorageNode(Protocol):
         """Sign a message that carries these frames; nothing is sent."""
         ...
 
-    def send(self, message: SignedMessage) -> Settled | Unsettled:
+    def send(self, message: SignedMessage) -> Settled | Refused | Unsettled:
         """Send a message, once; the identical message may be sent again.
 
         Raises:
-            LeaseLostError, UnauthorizedError, CyclesError, ...: Certified refusals of the whole
-                message; nothing of it was stored.
+            DataNodeError: An answer without a certificate (stopped, frozen, refused on arrival):
+                not final, so the message stays open.
         """
         ...
 
-    def recover(self, request_id: bytes, expiry_ns: int) -> Settled | Unsettled:
+    def recover(self, request_id: bytes, expiry_ns: int) -> Settled | Refused | Unsettled:
         """Ask what became of a message sent earlier, perhaps by a process that died."""
         ...
 

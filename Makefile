@@ -1,0 +1,59 @@
+# Every command of the project. `make setup` makes .venv; everything else runs inside it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+
+.PHONY: help setup demo test check fix lock wasm wasm-check conformance bench nightly wheel-check
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## make .venv from the hashed lock
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' 2>/dev/null || \
+	  { echo "Python 3.11 or newer with venv is needed: apt-get install -y python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: \
+	  --no-binary antlr4-python3-runtime -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup  ## the main job on the embedded network; MODEL=path for a checkpoint of your own
+	$(BIN)/python -m tests.demo $(if $(MODEL),--model "$(MODEL)")
+
+check: setup  ## formatting, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check  ## everything that must hold
+	$(BIN)/pytest -n 2 -q -m "not conformance and not nightly"
+	@if command -v cargo >/dev/null; then \
+	  cargo test --quiet --locked --manifest-path canisters/Cargo.toml; \
+	else echo "cargo is not installed: the native tests of canisters/ did not run"; fi
+
+fix: setup  ## format and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:  ## write requirements-dev.txt from pyproject.toml (needs uv)
+	uv export --quiet --all-extras --no-emit-project --no-annotate --no-header -o requirements-dev.txt
+	@rm -f uv.lock
+
+wasm:  ## build canisters/wasm from source
+	canisters/build.sh
+
+wasm-check:  ## rebuild and compare with the committed modules
+	canisters/build.sh --check
+
+conformance: setup  ## clients that nobody here wrote, against the embedded network (needs npm)
+	$(BIN)/pytest -q -m conformance tests/conformance
+
+bench: setup  ## measure; writes JSON to build/bench.json
+	$(BIN)/python -m tests.bench
+
+nightly: setup  ## the long forms: more kills, more mutations
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n 2 -q -m "not conformance"
