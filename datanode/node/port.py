@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from datanode.digest import ContentDigest, FrameDigest
+from datanode.digest import FrameDigest
 from datanode.errors import DataNodeError
+from datanode.model import ChunkRecord
 from datanode.principal import Principal
 
 
@@ -107,15 +108,6 @@ class Unsettled(StrEnum):
     """Proven: it did not run, and never will."""
     FORGOTTEN = "forgotten"
     """Too long ago for the subnet to remember: ask `missing_frames`, replicated."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldFrame:
-    """A frame held under a lease."""
-
-    content: ContentDigest
-    frame: FrameDigest
-    frame_bytes: int
 
 
 class Visibility(StrEnum):
@@ -296,8 +288,8 @@ class StorageNode(Protocol):
         """Hold frames that the caller may already read; False where that is not so."""
         ...
 
-    def lease_frames(self, lease_id: int) -> Iterator[HeldFrame]:
-        """List what is held under a lease (query)."""
+    def lease_frames(self, lease_id: int) -> Iterator[ChunkRecord]:
+        """List what is held under a lease, as the frames' headers describe it (query)."""
         ...
 
     def missing_frames(

@@ -1,0 +1,134 @@
+"""What an upload starts from: the messages of an earlier run, and what the node holds already.
+
+The node is the truth. With a full database this costs two queries; with an empty one (another
+machine, a lost disk) it restores from the node everything that keeps frames from being sent again.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from datanode.digest import FrameDigest
+from datanode.errors import DataNodeError
+from datanode.model import ChunkRecord, ChunkSpec
+from datanode.node.port import ModelInfo, SignedMessage, StorageNode
+from datanode.principal import Principal
+from datanode.reader import Reader
+from uploader.dedup import Claim, Known
+from uploader.session.sending import Parcel, Sender
+from uploader.state.outbox import Outbox
+from uploader.state.store import OpenMessage, StateStore
+
+_BATCH: Final = 1_024
+
+
+def reopen_messages(
+    sender: Sender,
+    state: StateStore,
+    outbox: Outbox,
+    spec_of: Callable[[int], ChunkSpec | None],
+    node: Principal,
+    note: Callable[[str], None],
+) -> list[Parcel]:
+    """Put every message of an earlier run on its way again, with its identical bytes.
+
+    Returns:
+        The parcels that are in doubt until those messages are settled.
+    """
+    in_doubt: list[Parcel] = []
+    messages = state.open_messages(node)
+    for message in messages:
+        parcels = [
+            Parcel(
+                record=frame.record,
+                spec=None if frame.chunk_index is None else spec_of(frame.chunk_index),
+                frame=None,
+            )
+            for frame in message.frames
+        ]
+        in_doubt += parcels
+        sender.resume(_signed(message, outbox), parcels)
+    if messages:
+        note(f"{len(messages)} messages of the last run are in doubt: asking what became of them")
+    outbox.sweep({message.request_id for message in messages})
+    return in_doubt
+
+
+def _signed(message: OpenMessage, outbox: Outbox) -> SignedMessage:
+    """Rebuild the message from its outbox file; without the file it can only be asked about."""
+    body = outbox.load(message.request_id, message.body_digest)
+    return SignedMessage(
+        request_id=message.request_id,
+        canister=message.canister,
+        sender=message.sender,
+        expiry_ns=message.expiry_ns,
+        body=body or b"",
+    )
+
+
+def learn(
+    node: StorageNode,
+    state: StateStore,
+    known: Known,
+    reader: Reader,
+    *,
+    me: Principal,
+    lease_id: int,
+    note: Callable[[str], None],
+) -> None:
+    """Ask the node what it holds for this identity: under the lease, and in readable models."""
+    learn_lease(node, state, known, lease_id=lease_id)
+    done = state.learned_manifests(node.principal)
+    for model in node.models():
+        for version in node.model(model.name).versions:
+            if version.manifest in done:
+                continue
+            try:
+                records = _records(reader, model, version.version)
+                if version.sealed_by == me:
+                    _learn_all(state, node.principal, records)
+                    state.mark_learned(node.principal, version.manifest)
+                else:
+                    _claim_all(known, model.name, version.manifest, records)
+            except DataNodeError as error:
+                note(f"version {version.version} of {model.name} is of no help: {error.what}")
+
+
+def learn_lease(node: StorageNode, state: StateStore, known: Known, *, lease_id: int) -> None:
+    """Learn which frames the lease holds: this identity wrote or pinned every one of them."""
+    batch: list[ChunkRecord] = []
+    for record in node.lease_frames(lease_id):
+        batch.append(record)
+        if len(batch) == _BATCH:
+            _keep(state, node.principal, known, batch)
+            batch = []
+    _keep(state, node.principal, known, batch)
+
+
+def _keep(
+    state: StateStore, node: Principal, known: Known, records: list[ChunkRecord]
+) -> None:
+    known.hold(record.frame for record in records)
+    state.learn(node, records)
+
+
+def _records(reader: Reader, model: ModelInfo, version: int) -> Iterator[ChunkRecord]:
+    return reader.open_version(model.name, version).records()
+
+
+def _learn_all(state: StateStore, node: Principal, records: Iterator[ChunkRecord]) -> None:
+    batch: list[ChunkRecord] = []
+    for record in records:
+        batch.append(record)
+        if len(batch) == _BATCH:
+            state.learn(node, batch)
+            batch = []
+    state.learn(node, batch)
+
+
+def _claim_all(
+    known: Known, model: str, manifest: FrameDigest, records: Iterator[ChunkRecord]
+) -> None:
+    for index, record in enumerate(records):
+        known.claims.setdefault(
+            record.content, Claim(model=model, manifest=manifest, index=index, record=record)
+        )
