@@ -1,0 +1,296 @@
+"""The policy for safetensors headers: what is refused before anything is read or sent.
+
+A safetensors file, little-endian::
+
+    offset size field
+         0    8 length n of the header, u64
+         8    n JSON object: name -> {"dtype", "shape", "data_offsets"}, and "__metadata__"
+       8+n    - data; offsets count from here
+
+The library reads more than is safe to pass on (names that are paths, duplicate keys, huge
+headers), so this policy comes first and is stricter. It works on bytes alone. Rules, in order:
+
+1. The header has 2 to `MAX_HEADER_BYTES` bytes and lies inside the file.
+2. It starts with `{`, ends with `}` and at most padding spaces, and is UTF-8 JSON.
+3. No key twice, no number that is not a plain integer, at most `MAX_TENSORS` tensors.
+4. `__metadata__` maps text to text, at most `MAX_METADATA_BYTES` of it.
+5. A name has 1 to `MAX_NAME_BYTES` bytes of `[A-Za-z0-9._/-]`, without `..`.
+6. A tensor has exactly the three fields, a known dtype, at most `MAX_RANK` dimensions, and as
+   many bytes as dtype and shape ask for.
+7. The tensors tile the data: no hole, no overlap, no byte after the last.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from datanode.errors import SourceError, TruncatedSourceError
+from datanode.limits import (
+    MAX_HEADER_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_NAME_BYTES,
+    MAX_RANK,
+    MAX_TENSORS,
+)
+from uploader.source.base import shown
+
+LENGTH_BYTES: Final = 8
+_METADATA: Final = "__metadata__"
+_FIELDS: Final = frozenset({"dtype", "shape", "data_offsets"})
+_OFFSETS_COUNT: Final = 2
+_BYTE_BITS: Final = 8
+_NAME: Final = re.compile(r"[A-Za-z0-9._/-]+")
+_MAX_DIGITS: Final = 20
+"""Digits of 2^64; Python refuses to convert very long ones with an error of its own."""
+_MAX_NUMBER: Final = 2**63 - 1
+"""Largest extent or offset: file sizes are signed 64-bit."""
+
+DTYPE_BITS: Final[Mapping[str, int]] = {
+    "BOOL": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "U8": 8,
+    "I8": 8,
+    "F8_E5M2": 8,
+    "F8_E4M3": 8,
+    "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "I16": 16,
+    "U16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "I32": 32,
+    "U32": 32,
+    "F32": 32,
+    "C64": 64,
+    "F64": 64,
+    "I64": 64,
+    "U64": 64,
+}
+"""Bits of an element. Source: `Dtype` of the safetensors crate, 0.8.0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderTensor:
+    """A tensor as the header describes it; offsets count from the start of the data."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start_bytes: int
+    end_bytes: int
+
+
+def header_length(prefix: bytes, file_bytes: int) -> int:
+    """Read how long the header is from the first eight bytes of a file.
+
+    Raises:
+        TruncatedSourceError: The file ends inside its header.
+        SourceError: The length breaks rule 1.
+    """
+    if file_bytes == 0:
+        raise TruncatedSourceError("the file is empty")
+    if len(prefix) < LENGTH_BYTES or file_bytes < LENGTH_BYTES:
+        raise TruncatedSourceError(f"the file has {file_bytes} bytes, less than its length field")
+    length = int.from_bytes(prefix[:LENGTH_BYTES], "little")
+    if length > MAX_HEADER_BYTES:
+        raise SourceError(
+            f"the header claims {length} bytes, the limit is {MAX_HEADER_BYTES}: "
+            "this is no safetensors file, or a hostile one"
+        )
+    if length < len("{}"):
+        raise SourceError(f"the header has {length} bytes, too few for a JSON object")
+    if LENGTH_BYTES + length > file_bytes:
+        raise TruncatedSourceError(
+            f"the header should have {length} bytes, the file ends after {file_bytes}"
+        )
+    return length
+
+
+def parse_header(raw: bytes, data_bytes: int) -> tuple[HeaderTensor, ...]:
+    """Parse and check a header; `data_bytes` is what follows it in the file.
+
+    Returns:
+        The tensors, sorted by offset and name.
+
+    Raises:
+        TruncatedSourceError: The data ends before its last tensor does.
+        SourceError: The header breaks a rule.
+    """
+    entries = _load(raw)
+    if _METADATA in entries:
+        _check_metadata(entries.pop(_METADATA))
+    if len(entries) > MAX_TENSORS:
+        raise SourceError(f"the header has more than {MAX_TENSORS} tensors")
+    tensors = [_tensor(name, entry) for name, entry in entries.items()]
+    tensors.sort(key=lambda tensor: (tensor.start_bytes, tensor.end_bytes, tensor.name))
+    _check_tiling(tensors, data_bytes)
+    tensors.sort(key=lambda tensor: (tensor.start_bytes, tensor.name))
+    return tuple(tensors)
+
+
+def load_json_object(raw: bytes, what: str, *, numbers_matter: bool = True) -> dict[str, object]:
+    """Read an untrusted JSON object: no key twice, bounded, integers only if numbers matter.
+
+    Raises:
+        SourceError: It is not one.
+    """
+    objects_count = 0
+
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal objects_count
+        objects_count += 1
+        if objects_count > MAX_TENSORS + 2:
+            raise SourceError(f"{what} has more than {MAX_TENSORS} entries")
+        found = dict(items)
+        if len(found) != len(items):
+            raise SourceError(f"{what} has the key {shown(_first_repeated(items))} twice")
+        return found
+
+    # The parser builds everything before anyone can look at it: bound what it may allocate.
+    # A legal entry has two lists and four keys; text may hold the rest.
+    for sign, most in ((b"[", 2), (b"{", 1), (b":", 4)):
+        if raw.count(sign) > most * MAX_TENSORS + MAX_METADATA_BYTES:
+            raise SourceError(f"{what} has too many entries: '{sign.decode()}' abounds")
+    try:
+        loaded = json.loads(
+            raw.decode(),
+            object_pairs_hook=pairs,
+            parse_int=lambda text: _integer(text, what),
+            parse_float=lambda text: _refuse_number(text, what) if numbers_matter else None,
+            parse_constant=lambda text: _refuse_number(text, what),
+        )
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{what} is not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise SourceError(f"{what} is not JSON: {error.msg} at {error.pos}") from error
+    except RecursionError as error:
+        raise SourceError(f"{what} is nested too deeply") from error
+    if not isinstance(loaded, dict):
+        raise SourceError(f"{what} is not a JSON object")
+    return loaded
+
+
+def _load(raw: bytes) -> dict[str, object]:
+    if not raw.startswith(b"{"):
+        raise SourceError(f"the header starts with {raw[:1]!r}, not with '{{'")
+    if not raw.rstrip(b" ").endswith(b"}"):
+        raise SourceError("the header does not end with '}' and padding spaces")
+    return load_json_object(raw, "the header")
+
+
+def _first_repeated(items: list[tuple[str, object]]) -> str:
+    seen: set[str] = set()
+    for name, _ in items:
+        if name in seen:
+            break
+        seen.add(name)
+    return name
+
+
+def _integer(text: str, what: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise SourceError(f"{what} has a number of {len(text)} digits")
+    return int(text)
+
+
+def _refuse_number(text: str, what: str) -> object:
+    raise SourceError(f"{what} has the number {shown(text)}, which is no integer")
+
+
+def _check_metadata(metadata: object) -> None:
+    if not isinstance(metadata, dict):
+        raise SourceError("__metadata__ is not an object")
+    size = 0
+    for key, value in metadata.items():
+        if not isinstance(value, str):
+            raise SourceError(f"__metadata__ has a value that is no text under {shown(key)}")
+        try:
+            size += len(key.encode()) + len(value.encode())
+        except UnicodeEncodeError as error:
+            raise SourceError(f"__metadata__ is not valid text under {shown(key)}") from error
+    if size > MAX_METADATA_BYTES:
+        raise SourceError(f"__metadata__ has {size} bytes, the limit is {MAX_METADATA_BYTES}")
+
+
+def _tensor(name: str, entry: object) -> HeaderTensor:
+    _check_name(name)
+    if not isinstance(entry, dict):
+        raise SourceError(f"the entry of tensor {shown(name)} is not an object")
+    if missing := _FIELDS - entry.keys():
+        raise SourceError(f"tensor {shown(name)} lacks the field {min(missing)}")
+    if unknown := entry.keys() - _FIELDS:
+        raise SourceError(f"tensor {shown(name)} has the unknown field {shown(min(unknown))}")
+    dtype = entry["dtype"]
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+        raise SourceError(f"tensor {shown(name)} has the unknown dtype {shown(str(dtype))}")
+    shape = _numbers(entry["shape"], name, "shape")
+    if len(shape) > MAX_RANK:
+        raise SourceError(f"tensor {shown(name)} has {len(shape)} dimensions, at most {MAX_RANK}")
+    start, end = _offsets(entry["data_offsets"], name)
+    bits = math.prod(shape) * DTYPE_BITS[dtype]
+    if bits % _BYTE_BITS:
+        raise SourceError(f"tensor {shown(name)} does not fill whole bytes")
+    if bits // _BYTE_BITS != end - start:
+        raise SourceError(
+            f"tensor {shown(name)} needs {bits // _BYTE_BITS} bytes, its offsets give {end - start}"
+        )
+    return HeaderTensor(name=name, dtype=dtype, shape=shape, start_bytes=start, end_bytes=end)
+
+
+def _offsets(value: object, name: str) -> tuple[int, int]:
+    offsets = _numbers(value, name, "data_offsets")
+    if len(offsets) != _OFFSETS_COUNT:
+        raise SourceError(f"tensor {shown(name)} has {len(offsets)} data_offsets, not 2")
+    start, end = offsets
+    if end < start:
+        raise SourceError(f"tensor {shown(name)} ends before it starts")
+    return start, end
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise SourceError("a tensor has an empty name")
+    if len(name) > MAX_NAME_BYTES:
+        raise SourceError(f"the tensor name {shown(name)} is longer than {MAX_NAME_BYTES} bytes")
+    if not _NAME.fullmatch(name):
+        raise SourceError(
+            f"the tensor name {shown(name)} has characters outside A-Z a-z 0-9 . _ / -"
+        )
+    if ".." in name:
+        raise SourceError(f"the tensor name {shown(name)} contains '..'")
+
+
+def _numbers(value: object, name: str, field: str) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise SourceError(f"{field} of tensor {shown(name)} is not a list")
+    for number in value:
+        if type(number) is not int:
+            raise SourceError(f"{field} of tensor {shown(name)} holds something but integers")
+        if not 0 <= number <= _MAX_NUMBER:
+            raise SourceError(f"{field} of tensor {shown(name)} holds a number out of range")
+    return tuple(value)
+
+
+def _check_tiling(tensors: list[HeaderTensor], data_bytes: int) -> None:
+    end = 0
+    for tensor in tensors:
+        if tensor.start_bytes > end:
+            raise SourceError(
+                f"{tensor.start_bytes - end} bytes before tensor {shown(tensor.name)} "
+                "belong to no tensor"
+            )
+        if tensor.start_bytes < end:
+            raise SourceError(f"tensor {shown(tensor.name)} overlaps the one before it")
+        end = tensor.end_bytes
+    if end > data_bytes:
+        raise TruncatedSourceError(
+            f"the tensors need {end} bytes of data, the file has {data_bytes}"
+        )
+    if end < data_bytes:
+        raise SourceError(f"{data_bytes - end} bytes after the last tensor belong to no tensor")
