@@ -1,0 +1,24 @@
+//! The persisted formats of datanode, parsed strictly and without I/O.
+//!
+//! Every parser takes untrusted bytes. It checks each length before it uses it, allocates at most
+//! a small multiple of the bytes it was given, refuses trailing bytes and never panics.
+//! The Python side (`datanode/frame.py`, `manifest.py`, `placement.py`) reads the same bytes; the
+//! golden files under `tests/golden` hold the two together.
+#![no_std]
+#![cfg_attr(not(target_family = "wasm"), forbid(unsafe_code))]
+
+extern crate alloc;
+
+mod bytes;
+mod cbor;
+pub mod digest;
+mod error;
+pub mod frame;
+pub mod limits;
+pub mod manifest;
+pub mod placement;
+
+pub use error::FormatError;
+
+/// A BLAKE3-256 digest.
+pub type Digest = [u8; digest::DIGEST_BYTES];
