@@ -35,8 +35,10 @@ items, 130 and 143 an interruption::
       CorruptionError              40
       AuditIncompleteError         41
       LocalNetworkError            50
+      StoppedByUserError          130
 """
 
+import errno
 from typing import ClassVar
 
 
@@ -288,3 +290,26 @@ class LocalNetworkError(DataNodeError):
 
     exit_code = 50
     default_hint = "`datanode localnet status` shows its state and log."
+
+
+class StoppedByUserError(DataNodeError):
+    """The user asked the run to stop."""
+
+    exit_code = 130
+    default_hint = "Run the same command again: it goes on where it stopped."
+
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def from_os_error(error: OSError, doing: str) -> DataNodeError:
+    """Map an operating system error met while `doing` something; the cause is kept."""
+    reason = error.strerror or type(error).__name__
+    where = f" {error.filename}" if error.filename else ""
+    mapped: DataNodeError
+    if error.errno in _NO_SPACE:
+        mapped = DiskFullError(f"the disk is full: {doing}{where}", safe="Nothing is half written.")
+    else:
+        mapped = DataNodeError(f"{doing}{where}: {reason}")
+    mapped.__cause__ = error
+    return mapped

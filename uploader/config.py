@@ -48,9 +48,7 @@ def config_dir(environment: Mapping[str, str] = os.environ) -> Path:
     return (Path(base) if base else Path.home() / ".config") / "datanode"
 
 
-def load(
-    flags: Mapping[str, str | None], environment: Mapping[str, str] = os.environ
-) -> Settings:
+def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.environ) -> Settings:
     """Merge flags, environment and file.
 
     Raises:

@@ -59,9 +59,7 @@ def encode(chunk: ReadChunk) -> EncodedChunk:
     """Wrap a chunk in its smallest frame, decoded once and compared."""
     spec = chunk.spec
     data = frame.seal(chunk.raw, spec.element, spec.row_elements, content=chunk.content)
-    return EncodedChunk(
-        spec=spec, content=chunk.content, frame=data, record=record_of(data)
-    )
+    return EncodedChunk(spec=spec, content=chunk.content, frame=data, record=record_of(data))
 
 
 def read(source: Source, spec: ChunkSpec) -> ReadChunk:

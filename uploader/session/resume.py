@@ -104,9 +104,7 @@ def learn_lease(node: StorageNode, state: StateStore, known: Known, *, lease_id:
     _keep(state, node.principal, known, batch)
 
 
-def _keep(
-    state: StateStore, node: Principal, known: Known, records: list[ChunkRecord]
-) -> None:
+def _keep(state: StateStore, node: Principal, known: Known, records: list[ChunkRecord]) -> None:
     known.hold(record.frame for record in records)
     state.learn(node, records)
 

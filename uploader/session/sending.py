@@ -204,9 +204,7 @@ class Sender:
 
     def _price(self, message: SignedMessage, parcels: Sequence[Parcel]) -> int:
         frame_bytes = sum(parcel.record.frame_bytes for parcel in parcels)
-        cycles = self.fees.message_cycles(
-            len(message.body), int(frame_bytes * PUT_INSTRUCTIONS_PER_BYTE)
-        )
+        cycles = message_cycles(self.fees, len(message.body), frame_bytes)
         limit = self.spending.limit_cycles
         if limit is not None and self.spending.cycles + cycles > limit:
             raise BudgetError(
@@ -223,9 +221,7 @@ class Sender:
         self._in_flight += 1
         self._pool.submit(self._deliver, message, parcels, resumed)
 
-    def _deliver(
-        self, message: SignedMessage, parcels: tuple[Parcel, ...], resumed: bool
-    ) -> None:
+    def _deliver(self, message: SignedMessage, parcels: tuple[Parcel, ...], resumed: bool) -> None:
         retries = 0
 
         def retried() -> None:
@@ -354,6 +350,12 @@ def deliver(
             )
         retried()
         pause_s = min(pause_s * 2, 8.0)
+
+
+def message_cycles(fees: FeeSchedule, envelope_bytes: int, frame_bytes: int) -> int:
+    """Estimate what a `put_frames` message costs the canister, in cycles."""
+    instructions = int(frame_bytes * PUT_INSTRUCTIONS_PER_BYTE)
+    return fees.ingress_cycles(envelope_bytes) + fees.execution_cycles(instructions)
 
 
 def _light(parcel: Parcel) -> Parcel:

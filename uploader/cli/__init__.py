@@ -1,0 +1,88 @@
+"""The `datanode` command: one file a command, all errors caught here."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import typer
+
+from datanode.errors import DataNodeError, from_os_error
+from uploader.cli import (
+    access,
+    audit,
+    cost,
+    delete,
+    doctor,
+    fetch,
+    localnet,
+    models,
+    node,
+    status,
+    upload,
+)
+from uploader.cli.output import Output
+
+INTERRUPTED: Final = 130
+TERMINATED: Final = 143
+
+app = typer.Typer(
+    name="datanode",
+    help="Put the weights of language models on the Internet Computer, and prove they are there.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("plan")(upload.plan_command)
+app.command("upload")(upload.upload_command)
+app.command("status")(status.status_command)
+app.command("models")(models.models_command)
+app.command("show")(models.show_command)
+app.command("fetch")(fetch.fetch_command)
+app.command("audit")(audit.audit_command)
+app.command("grant")(access.grant_command)
+app.command("revoke")(access.revoke_command)
+app.command("delete")(delete.delete_command)
+app.command("gc")(delete.gc_command)
+app.command("cost")(cost.cost_command)
+app.command("doctor")(doctor.doctor_command)
+app.add_typer(node.app, name="node")
+app.add_typer(localnet.app, name="localnet")
+
+
+class _Terminated(BaseException):
+    """SIGTERM, turned into an exception so that files and threads are closed."""
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise _Terminated
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; no traceback reaches the user."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    output = Output(as_json="--json" in args)
+    try:
+        code = app(args, standalone_mode=False)
+    except DataNodeError as error:
+        output.error(error)
+        return error.exit_code
+    except typer.exceptions.TyperException as error:
+        output.usage(error.format_message())
+        return error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        output.say("stopped; what was sent is stored and paid. Run the same command again.")
+        return INTERRUPTED
+    except _Terminated:
+        output.say("terminated; what was sent is stored and paid. Run the same command again.")
+        return TERMINATED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        mapped = from_os_error(error, "running the command")
+        output.error(mapped)
+        return mapped.exit_code
+    return int(code or 0)

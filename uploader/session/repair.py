@@ -1,0 +1,87 @@
+"""Send damaged or missing frames of a sealed version again, from the source they came from.
+
+A repair must give the node the very frames that the manifest names. A chunk is encoded again and
+compared by frame digest; the canister compares the stored bytes with the arriving ones and rewrites
+what differs. Only those frames travel.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from datanode.digest import frame_digest
+from datanode.errors import CorruptionError, SourceChangedError
+from datanode.model import ChunkRecord
+from datanode.node.port import PutStatus, Settled, StorageNode
+from uploader.chunker import Layout
+from uploader.session.reading import encode, read
+from uploader.session.sending import deliver
+from uploader.source.base import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairSummary:
+    """What a repair did: frames and bytes that were written anew."""
+
+    repaired_count: int
+    frame_bytes: int
+
+
+def repair(
+    source: Source,
+    node: StorageNode,
+    model: str,
+    damaged: Sequence[tuple[int, ChunkRecord]],
+) -> RepairSummary:
+    """Write the damaged frames of `model` anew.
+
+    Args:
+        source: The checkpoint that the version was made from.
+        node: The node that holds it.
+        model: Name of the model.
+        damaged: Chunk index and manifest record of each damaged frame.
+
+    Raises:
+        SourceChangedError: The source has other bytes at that place.
+        CorruptionError: This release encodes the chunk differently; upload seals a new version.
+    """
+    if not damaged:
+        return RepairSummary(repaired_count=0, frame_bytes=0)
+    layout = Layout(source.files(), source.tensors())
+    lease = node.begin_upload(
+        model,
+        frames_count=len(damaged),
+        frame_bytes=sum(record.frame_bytes for _, record in damaged),
+    )
+    count = size = 0
+    try:
+        for index, record in damaged:
+            frame = _frame(source, layout, index, record)
+            outcome = deliver(node, node.prepare(lease.id, [frame]))
+            if isinstance(outcome, Settled) and outcome.results[0].status in {
+                PutStatus.STORED,
+                PutStatus.ALREADY_STORED,
+            }:
+                count, size = count + 1, size + len(frame)
+    finally:
+        node.end_upload(lease.id)
+    return RepairSummary(repaired_count=count, frame_bytes=size)
+
+
+def _frame(source: Source, layout: Layout, index: int, record: ChunkRecord) -> bytes:
+    if index >= layout.chunk_count:
+        raise SourceChangedError(f"the source has no chunk {index}", safe="Nothing was sent.")
+    chunk = read(source, layout.spec(index))
+    if chunk.content != record.content:
+        raise SourceChangedError(
+            f"the source has other bytes than the sealed version at chunk {index}",
+            safe="Nothing was sent for this chunk.",
+            hint="Name the source that the version was made from.",
+        )
+    frame = encode(chunk).frame or b""
+    if frame_digest(frame) != record.frame:
+        raise CorruptionError(
+            f"this release encodes chunk {index} differently than the one that sealed it",
+            safe="Nothing was sent for this chunk.",
+            hint="`datanode upload` seals a new version that needs only this chunk.",
+        )
+    return frame
