@@ -5,7 +5,6 @@ driver leaves transactions to us, a writer begins with `BEGIN IMMEDIATE`, a read
 DEFERRED`, and with WAL and `synchronous=FULL` what is committed survives a power cut.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -17,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from datanode.errors import DiskFullError, StateDamagedError, StateNewerError, UsageError
+from datanode.errors import StateDamagedError, StateNewerError, UsageError
 from datanode.units import MIB
 from uploader.state.foreign import mapped
 from uploader.state.tables import REVISION, upload
@@ -156,7 +155,7 @@ def _bring_to_head(engine: Engine) -> None:
         found = None
         if "alembic_version" in tables:
             found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    if found is None and upload.name in tables or (found is None and tables - {"alembic_version"}):
+    if found is None and tables - {"alembic_version"}:
         raise StateDamagedError(
             f"{_shown(engine.url)} is a database of something else",
             hint="Name another with --state.",

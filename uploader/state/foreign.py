@@ -25,6 +25,7 @@ from datanode.errors import (
 
 _PRIMARY_CODE: Final = 0xFF
 _SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_READ_FAILED: Final = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})
 _SQLITE_DENIED: Final = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 )
@@ -64,7 +65,7 @@ def _of_sqlite(cause: sqlite3.Error, shown_url: str) -> DataNodeError:
     code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
     if code == sqlite3.SQLITE_FULL:
         return DiskFullError(f"the disk of the state database {shown_url} is full")
-    if code == sqlite3.SQLITE_IOERR:
+    if code == sqlite3.SQLITE_IOERR and cause.sqlite_errorcode not in _READ_FAILED:
         # Short writes (a quota, a file size limit) come as I/O errors too.
         return DiskFullError(f"the state database {shown_url} cannot be written: {cause}")
     if code in _SQLITE_BUSY:

@@ -1,6 +1,7 @@
 """Statements about messages and the frames they carry; `StateStore` puts them in transactions."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
@@ -8,7 +9,7 @@ from datanode.digest import frame_digest
 from datanode.errors import FormatError, NotFoundError
 from datanode.node.port import PutResult, PutStatus, SignedMessage
 from datanode.principal import Principal
-from uploader.state import tables
+from uploader.state import chunks, tables
 from uploader.state.records import (
     LedgerEntry,
     OpenMessage,
@@ -21,4 +22,263 @@ from uploader.state.records import (
 )
 from uploader.state.status import ChunkStatus, MessageStatus, require
 
-_STORED: Final = frozenset({PutStatus.STORED, PutStatus.ALREADY_STORED})
+_HELD_RESULTS: Final = frozenset({PutStatus.STORED, PutStatus.ALREADY_STORED})
+
+
+def open_message(
+    connection: Connection,
+    upload_id: int,
+    message: SignedMessage,
+    frames: Sequence[OutgoingFrame],
+    *,
+    lease_id: int,
+    estimated_cycles: int,
+    now_ns: int,
+) -> None:
+    """Commit that a message is about to be sent, and that its chunks are in doubt."""
+    indices = [frame.chunk_index for frame in frames if frame.chunk_index is not None]
+    for status in chunks.statuses(connection, upload_id, indices):
+        require(status, ChunkStatus.ENCODED)
+    node, sender, body_digest = message.canister.text, message.sender.text, body_digest_of(message)
+    connection.execute(
+        tables.message.insert(),
+        {
+            "request_id": message.request_id,
+            "upload_id": upload_id,
+            "node": node,
+            "sender": sender,
+            "lease_id": lease_id,
+            "expiry_ns": message.expiry_ns,
+            "frames_count": len(frames),
+            "envelope_bytes": len(message.body),
+            "body_digest": body_digest,
+            "status": MessageStatus.OPEN,
+            "estimated_cycles": estimated_cycles,
+            "retried_bytes": 0,
+            "created_ns": now_ns,
+            "rowsum": rowsum(
+                message.request_id, upload_id, node, sender, message.expiry_ns, body_digest
+            ),
+        },
+    )
+    connection.execute(
+        tables.message_frame.insert(),
+        [
+            {
+                "request_id": message.request_id,
+                "position": position,
+                "chunk_index": frame.chunk_index,
+                **frame_columns(frame.record, message.request_id, position),
+            }
+            for position, frame in enumerate(frames)
+        ],
+    )
+    if indices:
+        connection.execute(
+            tables.chunk.insert(),
+            [
+                {
+                    "upload_id": upload_id,
+                    "chunk_index": frame.chunk_index,
+                    "status": ChunkStatus.INTENT,
+                    **frame_columns(frame.record, upload_id, frame.chunk_index),
+                }
+                for frame in frames
+                if frame.chunk_index is not None
+            ],
+        )
+
+
+def body_digest_of(message: SignedMessage) -> bytes:
+    """Digest the signed bytes, so that a torn outbox file is noticed."""
+    return frame_digest(message.body)
+
+
+def open_messages(connection: Connection, node: str, model: str | None) -> list[OpenMessage]:
+    """List what has no certified answer, the oldest first."""
+    table = tables.message.c
+    query = (
+        select(tables.message)
+        .where(table.node == node, table.status == MessageStatus.OPEN)
+        .order_by(table.created_ns, table.request_id)
+    )
+    if model is not None:
+        query = query.join(tables.upload).where(tables.upload.c.model == model)
+    return [_open_message(connection, row) for row in connection.execute(query).all()]
+
+
+def frames_of(connection: Connection, request_id: bytes) -> tuple[OutgoingFrame, ...]:
+    """List what a message carries, in order."""
+    table = tables.message_frame.c
+    rows = connection.execute(
+        select(tables.message_frame).where(table.request_id == request_id).order_by(table.position)
+    )
+    return tuple(
+        OutgoingFrame(row.chunk_index, record_of(row, request_id, row.position)) for row in rows
+    )
+
+
+def settle(
+    connection: Connection,
+    request_id: bytes,
+    results: Sequence[PutResult],
+    receipt: bytes,
+    now_ns: int,
+) -> tuple[str, list[OutgoingFrame]]:
+    """Commit a certified answer.
+
+    Returns:
+        The node, and the frames that it holds now; none if the message was settled before.
+
+    Raises:
+        FormatError: There are not as many results as frames.
+    """
+    message = _find(connection, request_id)
+    if message.status != MessageStatus.OPEN:
+        return message.node, []
+    frames = frames_of(connection, request_id)
+    if len(results) != len(frames):
+        raise FormatError(f"the node gave {len(results)} results for {len(frames)} frames")
+    connection.execute(
+        update(tables.message_frame)
+        .where(
+            tables.message_frame.c.request_id == request_id,
+            tables.message_frame.c.position == bindparam("at"),
+        )
+        .values(result=bindparam("what")),
+        [{"at": position, "what": result.status.value} for position, result in enumerate(results)],
+    )
+    held: list[OutgoingFrame] = []
+    lost: list[OutgoingFrame] = []
+    for frame, result in zip(frames, results, strict=True):
+        (held if result.status in _HELD_RESULTS else lost).append(frame)
+    _move(connection, message.upload_id, held, ChunkStatus.STORED)
+    _move(connection, message.upload_id, lost, ChunkStatus.PLANNED)
+    _end(connection, request_id, MessageStatus.SETTLED, now_ns, receipt)
+    return message.node, held
+
+
+def close(connection: Connection, request_id: bytes, status: MessageStatus, now_ns: int) -> None:
+    """Commit that nothing of a message is stored: it expired, or was refused."""
+    message = _find(connection, request_id)
+    if message.status == MessageStatus.OPEN:
+        frames = frames_of(connection, request_id)
+        _move(connection, message.upload_id, frames, ChunkStatus.PLANNED)
+        _end(connection, request_id, status, now_ns, None)
+
+
+def count_retried(connection: Connection, request_id: bytes, retried_bytes: int) -> None:
+    """Add to the bytes of a message that were sent again."""
+    table = tables.message.c
+    connection.execute(
+        update(tables.message)
+        .where(table.request_id == request_id)
+        .values(retried_bytes=table.retried_bytes + retried_bytes)
+    )
+
+
+def ledger(
+    connection: Connection, *, node: str | None = None, upload_id: int | None = None
+) -> list[LedgerEntry]:
+    """Add messages up, by node and model."""
+    table, owner = tables.message.c, tables.upload.c
+    ran = table.status != MessageStatus.EXPIRED
+    query = (
+        select(
+            owner.node,
+            owner.model,
+            func.count(),
+            func.sum(table.frames_count),
+            func.sum(table.envelope_bytes),
+            func.sum(table.retried_bytes),
+            func.sum(case((ran, table.estimated_cycles), else_=0)),
+        )
+        .join_from(tables.message, tables.upload)
+        .group_by(owner.node, owner.model)
+        .order_by(owner.node, owner.model)
+    )
+    if node is not None:
+        query = query.where(owner.node == node)
+    if upload_id is not None:
+        query = query.where(owner.id == upload_id)
+    return [
+        LedgerEntry(
+            node=Principal.parse(row[0]),
+            model=row[1],
+            totals=Totals(
+                messages_count=row[2],
+                frames_count=int(row[3]),
+                envelope_bytes=int(row[4]),
+                retried_bytes=int(row[5]),
+                cycles=int(row[6]),
+            ),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _move(
+    connection: Connection, upload_id: int, frames: Sequence[OutgoingFrame], to: ChunkStatus
+) -> None:
+    """Move the chunks of a message on; those of an upload that was let go have no row."""
+    indices = [frame.chunk_index for frame in frames if frame.chunk_index is not None]
+    if not indices:
+        return
+    require(ChunkStatus.INTENT, to)
+    table = tables.chunk.c
+    mine = (
+        (table.upload_id == upload_id)
+        & table.chunk_index.in_(indices)
+        & (table.status == ChunkStatus.INTENT)
+    )
+    if to is ChunkStatus.PLANNED:
+        connection.execute(delete(tables.chunk).where(mine))
+    else:
+        connection.execute(update(tables.chunk).where(mine).values(status=to))
+
+
+def _find(connection: Connection, request_id: bytes) -> tables.AnyRow:
+    table = tables.message.c
+    row = connection.execute(
+        select(table.status, table.upload_id, table.node).where(table.request_id == request_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError(f"the state has no message {request_id.hex()}")
+    return row
+
+
+def _end(
+    connection: Connection,
+    request_id: bytes,
+    status: MessageStatus,
+    now_ns: int,
+    receipt: bytes | None,
+) -> None:
+    connection.execute(
+        update(tables.message)
+        .where(tables.message.c.request_id == request_id)
+        .values(status=status, settled_ns=now_ns, receipt=receipt)
+    )
+
+
+def _open_message(connection: Connection, row: tables.AnyRow) -> OpenMessage:
+    check_rowsum(
+        row.rowsum,
+        row.request_id,
+        row.upload_id,
+        row.node,
+        row.sender,
+        row.expiry_ns,
+        row.body_digest,
+    )
+    return OpenMessage(
+        request_id=row.request_id,
+        canister=Principal.parse(row.node),
+        sender=Principal.parse(row.sender),
+        expiry_ns=row.expiry_ns,
+        lease_id=row.lease_id,
+        upload_id=row.upload_id,
+        body_digest=row.body_digest,
+        frames=frames_of(connection, row.request_id),
+        estimated_cycles=row.estimated_cycles,
+    )

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy import Row
-
 from datanode.digest import ContentDigest, FrameDigest
 from datanode.errors import StateDamagedError
 from datanode.model import ChunkRecord, ElementType
 from datanode.principal import Principal
 from uploader.state.status import ChunkStatus, UploadStatus
+from uploader.state.tables import AnyRow
 
 
 class PinnedFile(Protocol):
@@ -171,7 +170,7 @@ def frame_columns(record: ChunkRecord, *key: bytes | str | int | None) -> dict[s
     return columns | {"rowsum": rowsum(*key, *columns.values())}
 
 
-def record_of(row: Row[*tuple[object, ...]], *key: bytes | str | int | None) -> ChunkRecord:
+def record_of(row: AnyRow, *key: bytes | str | int | None) -> ChunkRecord:
     """Read a record from a row, checking its sum.
 
     Raises:

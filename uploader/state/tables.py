@@ -4,7 +4,7 @@
 flipped bit in a stored digest, and a manifest made from it would be wrong for ever.
 """
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Row,
     String,
     Table,
     text,
@@ -24,6 +25,8 @@ from sqlalchemy.types import TypeDecorator
 
 REVISION: Final = "0001"
 """The newest revision in migrations/versions; a database that names it needs no migration."""
+
+AnyRow: TypeAlias = Row[*tuple[object, ...]]
 
 metadata: Final = MetaData()
 

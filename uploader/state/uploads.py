@@ -70,7 +70,7 @@ def begin(
             )
     if last is not None and last.status == UploadStatus.OPEN:
         _abandon(connection, last.id)
-    return _insert(connection, node, model, files, location, now_ns)
+    return _insert(connection, node, model, files, location=location, now_ns=now_ns)
 
 
 def planned_files(connection: Connection, upload_id: int) -> list[_PlannedFile]:
@@ -92,9 +92,7 @@ def seal(
     connection.execute(
         update(tables.upload)
         .where(table.id == upload_id)
-        .values(
-            status=UploadStatus.SEALED, version=version, manifest=manifest, changed_ns=now_ns
-        )
+        .values(status=UploadStatus.SEALED, version=version, manifest=manifest, changed_ns=now_ns)
     )
     this = tables.upload.alias()
     earlier = (
@@ -119,10 +117,10 @@ def finish_file(
     upload_id: int,
     file_index: int,
     sha256: bytes,
-    first_chunk: int,
-    chunk_count: int,
+    chunks: tuple[int, int],
 ) -> None:
-    """Keep the digest of a file that was read to its end."""
+    """Keep the digest of a file that was read to its end, and its first chunk and their count."""
+    first_chunk, chunk_count = chunks
     if len(sha256) != DIGEST_BYTES:
         raise ValueError("a SHA-256 has 32 bytes")
     connection.execute(
@@ -160,7 +158,7 @@ def infos(connection: Connection, node: str | None) -> list[UploadInfo]:
     return [_info(connection, row) for row in connection.execute(query).all()]
 
 
-def _info(connection: Connection, row: "tables.AnyRow") -> UploadInfo:
+def _info(connection: Connection, row: tables.AnyRow) -> UploadInfo:
     files_count, total_bytes = connection.execute(
         select(func.count(), func.coalesce(func.sum(tables.file.c.length_bytes), 0)).where(
             tables.file.c.upload_id == row.id
@@ -216,6 +214,7 @@ def _insert(
     node: str,
     model: str,
     files: Sequence[PinnedFile],
+    *,
     location: str,
     now_ns: int,
 ) -> Upload:

@@ -1,0 +1,104 @@
+"""Statements about the chunks of an upload; `StateStore` puts them into transactions."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from sqlalchemy import Connection, select, update
+
+from datanode.model import ChunkRecord
+from uploader.state import tables
+from uploader.state.database import Database
+from uploader.state.receipts import batches
+from uploader.state.records import frame_columns, record_of
+from uploader.state.status import ALLOWED, HELD, ChunkStatus, require
+
+PAGE: Final = 4_096
+"""Chunks that are in memory at once while all are walked."""
+_UPDATED: Final = (
+    "content",
+    "frame",
+    "raw_bytes",
+    "frame_bytes",
+    "codec_id",
+    "element",
+    "rowsum",
+    "status",
+)
+
+
+def record_known(
+    database: Database,
+    connection: Connection,
+    upload_id: int,
+    rows: Sequence[tuple[int, ChunkRecord]],
+) -> None:
+    """Note chunks that the node holds in a frame that nobody has to send.
+
+    Raises:
+        StateDamagedError: A message in doubt carries one of them.
+    """
+    insert = database.insert(tables.chunk)
+    statement = insert.on_conflict_do_update(
+        index_elements=["upload_id", "chunk_index"],
+        set_={column: insert.excluded[column] for column in _UPDATED},
+    )
+    for batch in batches(rows):
+        latest = dict(batch)
+        for status in statuses(connection, upload_id, latest):
+            require(status, ChunkStatus.KNOWN)
+        connection.execute(
+            statement,
+            [
+                {
+                    "upload_id": upload_id,
+                    "chunk_index": index,
+                    "status": ChunkStatus.KNOWN,
+                    **frame_columns(record, upload_id, index),
+                }
+                for index, record in latest.items()
+            ],
+        )
+
+
+def record_audited(connection: Connection, upload_id: int, indices: Iterable[int]) -> None:
+    """Note chunks that were read back and found right; those in doubt stay as they are."""
+    table = tables.chunk.c
+    movable = [status for status in HELD if ChunkStatus.AUDITED in ALLOWED[status]]
+    for batch in batches(indices):
+        connection.execute(
+            update(tables.chunk)
+            .where(table.upload_id == upload_id, table.chunk_index.in_(batch))
+            .where(table.status.in_(movable))
+            .values(status=ChunkStatus.AUDITED)
+        )
+
+
+def statuses(connection: Connection, upload_id: int, indices: Iterable[int]) -> set[ChunkStatus]:
+    """Tell which statuses these chunks have, planned ones aside."""
+    table = tables.chunk.c
+    rows = connection.scalars(
+        select(table.status).where(
+            table.upload_id == upload_id, table.chunk_index.in_(list(indices))
+        )
+    )
+    return {ChunkStatus(status) for status in rows}
+
+
+def page(
+    connection: Connection, upload_id: int, first: int, last: int | None
+) -> list[tuple[int, ChunkRecord]]:
+    """Read one page of the chunks that the node holds, from `first` to before `last`."""
+    table = tables.chunk.c
+    query = (
+        select(tables.chunk)
+        .where(table.upload_id == upload_id, table.chunk_index >= first)
+        .where(table.status.in_(HELD))
+        .order_by(table.chunk_index)
+        .limit(PAGE)
+    )
+    if last is not None:
+        query = query.where(table.chunk_index < last)
+    return [
+        (row.chunk_index, record_of(row, upload_id, row.chunk_index))
+        for row in connection.execute(query)
+    ]
