@@ -1,0 +1,216 @@
+"""The pages of a manifest: fixed records of chunks, CBOR entries of tensors.
+
+A chunk page is 1 to 16,384 records of 80 bytes and nothing else; all pages of a manifest but the
+last are full. A record, little-endian::
+
+    offset size field
+         0   32 content digest of the raw bytes
+        32   32 frame digest
+        64    4 raw length, bytes, 1 to MAX_CHUNK_BYTES
+        68    4 frame length, bytes, header included
+        72    1 codec id
+        73    1 element type
+        74    6 reserved, zero
+
+A tensor page is a deterministic CBOR array of 1 to 4,096 entries, at most 1 MiB::
+
+    [name, dtype, [extent, ...], file index, offset in the file, first chunk, chunk count]
+
+Entries rise by (file index, offset, name); a name stands once in a file. A page ends where the
+next entry would break a limit, so that the same tensors always give the same pages.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from datanode import canonical_cbor as cbor
+from datanode.digest import ContentDigest, FrameDigest
+from datanode.errors import FormatError, UnsupportedVersionError
+from datanode.limits import (
+    CHUNK_RECORD_BYTES,
+    MAX_CHUNKS_A_PAGE,
+    MAX_NAME_BYTES,
+    MAX_RANK,
+    MAX_TENSORS_A_PAGE,
+)
+from datanode.model import ChunkRecord, ElementType
+from datanode.units import MIB
+
+MAX_TENSOR_PAGE_BYTES: Final = 1 * MIB
+MAX_DTYPE_BYTES: Final = 16
+RECORD: Final = struct.Struct("<32s32sIIBB6s")
+_ZERO: Final = bytes(6)
+_ELEMENTS: Final = {element.value: element for element in ElementType}
+_WHAT: Final = "tensor page"
+_TENSOR_FIELDS: Final = 7
+_LEAST_ENTRY_BYTES: Final = 8
+_MAX_U32: Final = 2**32 - 1
+_MAX_U64: Final = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorEntry:
+    """What the manifest says of a tensor.
+
+    Attributes:
+        name: 1 to 512 bytes, unique in its file.
+        dtype: Safetensors dtype name.
+        shape: Extents, outermost first; rank at most 8.
+        file_index: Which file of the head.
+        offset_bytes: First byte, counted from the start of the file.
+        first_chunk: Its first chunk, counted over the whole manifest.
+        chunk_count: How many chunks; 0 for a tensor without elements.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file_index: int
+    offset_bytes: int
+    first_chunk: int
+    chunk_count: int
+
+    def __post_init__(self) -> None:
+        for value, most in ((self.name, MAX_NAME_BYTES), (self.dtype, MAX_DTYPE_BYTES)):
+            if not 1 <= len(value.encode(errors="replace")) <= most:
+                raise FormatError(f"a name of a tensor or dtype has 1 to {most} bytes")
+        if len(self.shape) > MAX_RANK or not all(0 <= n <= _MAX_U64 for n in self.shape):
+            raise FormatError(f"not a shape of a tensor: {self.shape}")
+        if not 0 <= self.offset_bytes <= _MAX_U64:
+            raise FormatError(f"not an offset of a tensor: {self.offset_bytes}")
+        numbers = (self.file_index, self.first_chunk, self.chunk_count)
+        if not all(0 <= number <= _MAX_U32 for number in numbers):
+            raise FormatError(f"an index of {self.name} is out of range")
+
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """What entries are ordered by."""
+        return self.file_index, self.offset_bytes, self.name
+
+
+def pack_record(record: ChunkRecord) -> bytes:
+    """Serialise one chunk record."""
+    return RECORD.pack(
+        record.content,
+        record.frame,
+        record.raw_bytes,
+        record.frame_bytes,
+        record.codec_id,
+        record.element,
+        _ZERO,
+    )
+
+
+def parse_chunk_page(raw: bytes | memoryview) -> tuple[ChunkRecord, ...]:
+    """Read a chunk page from untrusted bytes.
+
+    Raises:
+        UnsupportedVersionError: An element type is not known to this release.
+        FormatError: The bytes break the table of this file.
+    """
+    count, rest = divmod(len(raw), CHUNK_RECORD_BYTES)
+    if rest or not 1 <= count <= MAX_CHUNKS_A_PAGE:
+        raise FormatError(f"{len(raw)} bytes are not a chunk page")
+    return tuple(map(_record, RECORD.iter_unpack(raw)))
+
+
+def _record(fields: tuple[bytes, bytes, int, int, int, int, bytes]) -> ChunkRecord:
+    content, address, raw_bytes, frame_bytes, codec_id, element, zero = fields
+    if zero != _ZERO:
+        raise FormatError("reserved bytes of a chunk record are not zero")
+    if element not in _ELEMENTS:
+        raise UnsupportedVersionError(f"element type {element} is not known")
+    try:
+        return ChunkRecord(
+            content=ContentDigest(content),
+            frame=FrameDigest(address),
+            raw_bytes=raw_bytes,
+            frame_bytes=frame_bytes,
+            codec_id=codec_id,
+            element=_ELEMENTS[element],
+        )
+    except ValueError as error:
+        raise FormatError(f"chunk record: {error}") from None
+
+
+def pack_tensor_pages(entries: Iterable[TensorEntry]) -> Iterator[bytes]:
+    """Serialise entries, which must be in order, into full pages."""
+    page: list[bytes] = []
+    size_bytes = 0
+    for entry in entries:
+        encoded = _pack_entry(entry)
+        size_bytes += len(encoded)
+        head_bytes = len(cbor.head(cbor.ARRAY, len(page) + 1))
+        if len(page) == MAX_TENSORS_A_PAGE or head_bytes + size_bytes > MAX_TENSOR_PAGE_BYTES:
+            yield cbor.array(page)
+            page = []
+            size_bytes = len(encoded)
+        page.append(encoded)
+    if page:
+        yield cbor.array(page)
+
+
+def _pack_entry(entry: TensorEntry) -> bytes:
+    return cbor.array(
+        (
+            cbor.text(entry.name),
+            cbor.text(entry.dtype),
+            cbor.array(map(cbor.uint, entry.shape)),
+            cbor.uint(entry.file_index),
+            cbor.uint(entry.offset_bytes),
+            cbor.uint(entry.first_chunk),
+            cbor.uint(entry.chunk_count),
+        )
+    )
+
+
+def parse_tensor_page(raw: bytes | memoryview) -> tuple[TensorEntry, ...]:
+    """Read a tensor page from untrusted bytes.
+
+    Raises:
+        FormatError: The bytes break the rules of this file.
+    """
+    if len(raw) > MAX_TENSOR_PAGE_BYTES:
+        raise FormatError(f"a tensor page of {len(raw)} bytes")
+    reader = cbor.Reader(raw, _WHAT)
+    count = reader.array(_LEAST_ENTRY_BYTES)
+    if not 1 <= count <= MAX_TENSORS_A_PAGE:
+        raise FormatError(f"a tensor page of {count} entries")
+    entries = tuple(_parse_entry(reader) for _ in range(count))
+    reader.end()
+    check_order(entries)
+    return entries
+
+
+def _parse_entry(reader: cbor.Reader) -> TensorEntry:
+    reader.tuple(_TENSOR_FIELDS)
+    name = reader.text(MAX_NAME_BYTES)
+    dtype = reader.text(MAX_DTYPE_BYTES)
+    rank = reader.array(1)
+    if rank > MAX_RANK:
+        raise FormatError(f"a tensor of rank {rank}")
+    return TensorEntry(
+        name=name,
+        dtype=dtype,
+        shape=tuple(reader.u64() for _ in range(rank)),
+        file_index=reader.u32(),
+        offset_bytes=reader.u64(),
+        first_chunk=reader.u32(),
+        chunk_count=reader.u32(),
+    )
+
+
+def check_order(entries: Sequence[TensorEntry]) -> None:
+    """Check that entries rise and that a name stands once in a file.
+
+    Raises:
+        FormatError: They do not.
+    """
+    # Python orders text by code points, which is the order of its UTF-8 bytes.
+    if any(a.place >= b.place for a, b in pairwise(entries)):
+        raise FormatError("tensors of a manifest do not rise by file, offset and name")
+    if len({(entry.file_index, entry.name) for entry in entries}) != len(entries):
+        raise FormatError("a tensor stands twice in a file of a manifest")
