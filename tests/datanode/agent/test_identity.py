@@ -1,0 +1,149 @@
+"""datanode.agent.identity: keys are loaded, used, and never shown."""
+
+import base64
+import pickle
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from datanode.agent import identity, signature
+from datanode.errors import IdentityError
+from datanode.principal import ANONYMOUS, Principal
+
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+def write(path: Path, key: ec.EllipticCurvePrivateKey, kind: PrivateFormat) -> Path:
+    path.write_bytes(key.private_bytes(Encoding.PEM, kind, NoEncryption()))
+    return path
+
+
+def der_of(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize("kind", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+def test_secp256k1_keys_load_in_both_forms_and_sign_with_low_s(
+    tmp_path: Path, kind: PrivateFormat
+) -> None:
+    key = ec.generate_private_key(ec.SECP256K1())
+    who = identity.load(write(tmp_path / "key.pem", key, kind))
+    assert who.public_key_der == der_of(key)
+    assert who.principal == Principal.self_authenticating(der_of(key))
+    for n in range(20):
+        signed = who.sign(b"message %d" % n)
+        signature.verify(der_of(key), signed, b"message %d" % n)
+        assert int.from_bytes(signed[32:]) <= ORDER // 2
+
+
+def test_a_parameters_block_before_the_key_is_skipped(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256K1())
+    path = write(tmp_path / "key.pem", key, PrivateFormat.TraditionalOpenSSL)
+    parameters = "-----BEGIN EC PARAMETERS-----\nBgUrgQQACg==\n-----END EC PARAMETERS-----\n"
+    path.write_text(parameters + path.read_text())
+    assert identity.load(path).public_key_der == der_of(key)
+
+
+def test_ed25519_keys_load_with_and_without_their_public_half(tmp_path: Path) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    seed, public = key.private_bytes_raw(), key.public_key().public_bytes_raw()
+    plain = bytes.fromhex("302e020100300506032b657004220420") + seed
+    with_public = (
+        bytes.fromhex("3053020101300506032b657004220420") + seed + b"\xa1\x23\x03\x21\0" + public
+    )
+    for number, der in enumerate((plain, with_public)):
+        path = tmp_path / f"{number}.pem"
+        body = base64.encodebytes(der).decode()
+        path.write_text(f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n")
+        who = identity.load(path)
+        assert who.public_key_der == der_of(key)
+        signature.verify(der_of(key), who.sign(b"message"), b"message")
+
+
+def test_a_generated_key_is_private_is_not_overwritten_and_loads_again(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "identity.pem"
+    who = identity.generate(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not identity.is_exposed(path)
+    assert identity.load(path).principal == who.principal
+    before = path.read_bytes()
+    with pytest.raises(IdentityError, match="exists already"):
+        identity.generate(path)
+    assert path.read_bytes() == before
+    path.chmod(0o644)
+    assert identity.is_exposed(path)
+
+
+def test_a_key_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(IdentityError, match="cannot write"):
+        identity.generate(tmp_path / "file" / "identity.pem")
+
+
+def test_no_representation_shows_the_key(tmp_path: Path) -> None:
+    who = identity.generate(tmp_path / "identity.pem")
+    secret = who._key.privkey
+    for shown in (repr(who), str(who), f"{who!r}"):
+        assert secret not in shown
+        assert str(who.principal) in shown
+    with pytest.raises(TypeError):
+        pickle.dumps(who)
+
+
+def test_the_anonymous_identity_has_no_key_and_signs_nothing() -> None:
+    nobody = identity.anonymous()
+    assert nobody.principal == ANONYMOUS
+    assert nobody.public_key_der is None
+    assert "2vxsx-fae" in repr(nobody)
+    with pytest.raises(IdentityError):
+        nobody.sign(b"message")
+
+
+def unusable() -> dict[str, tuple[bytes, str]]:
+    p256 = ec.generate_private_key(ec.SECP256R1())
+    p384 = ec.generate_private_key(ec.SECP384R1())
+    k1 = ec.generate_private_key(ec.SECP256K1())
+    pem, pkcs8, sec1 = Encoding.PEM, PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL
+    none, password = NoEncryption(), BestAvailableEncryption(b"x")
+    good = k1.private_bytes(pem, pkcs8, none)
+    rsa_key = rsa.generate_private_key(65537, 2048).private_bytes(pem, pkcs8, none)
+    return {
+        "p256": (p256.private_bytes(pem, pkcs8, none), "another kind"),
+        "p256 sec1": (p256.private_bytes(pem, sec1, none), "another kind"),
+        "p384": (p384.private_bytes(pem, pkcs8, none), "another kind"),
+        "rsa": (rsa_key, "not a readable"),
+        "encrypted": (k1.private_bytes(pem, pkcs8, password), "encrypted"),
+        "encrypted sec1": (k1.private_bytes(pem, sec1, password), "encrypted"),
+        "garbage": (b"\xff\xfe garbage", "no private key"),
+        "empty": (b"", "no private key"),
+        "certificate": (b"-----BEGIN CERTIFICATE-----\n", "no private key"),
+        "torn": (good[: len(good) // 2], "not a readable"),
+        "not base64": (b"-----BEGIN PRIVATE KEY-----\n!!\n-----END PRIVATE KEY-----", "not a"),
+        "not text": (b"-----BEGIN PRIVATE KEY-----\xff\xff", "not a readable"),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(unusable()))
+def test_unusable_files_are_explained_without_their_content(tmp_path: Path, name: str) -> None:
+    content, words = unusable()[name]
+    path = tmp_path / "identity.pem"
+    path.write_bytes(content)
+    with pytest.raises(IdentityError, match=words) as caught:
+        identity.load(path)
+    assert caught.value.__cause__ is None
+    assert caught.value.hint
+
+
+def test_a_missing_file_and_a_folder_are_explained(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.pem", tmp_path):
+        with pytest.raises(IdentityError, match="cannot read"):
+            identity.load(path)
