@@ -21,9 +21,9 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from tests.demo.judge import Judge
 
 from datanode.units import format_bytes, format_cycles
-from tests.demo.judge import Judge
 from tests.demo.minilm import make_checkpoint, make_variant
 
 DATANODE: Final = Path(sys.executable).parent / "datanode"

@@ -70,7 +70,8 @@ def test_every_file_says_what_it_is_for() -> None:
 def test_nothing_committed_names_a_host_of_packages_or_a_path_of_a_machine() -> None:
     host = re.compile(
         r"https?://[a-z0-9.-]*(pypi|pythonhosted|crates\.io|npmjs|proxy|mirror|registry)"
-        r"|/(root|home/[a-z]+)/", re.IGNORECASE
+        r"|/(root|home/[a-z]+)/",
+        re.IGNORECASE,
     )
     allowed = {"Cargo.lock", "test_house.py", "LICENSE"}
     found = []
@@ -86,7 +87,9 @@ def test_nothing_committed_names_a_host_of_packages_or_a_path_of_a_machine() -> 
 
 
 def test_the_cargo_lock_names_only_the_index() -> None:
-    sources = set(re.findall(r'^source = "(.*)"$', (ROOT / "canisters/Cargo.lock").read_text(), re.M))
+    sources = set(
+        re.findall(r'^source = "(.*)"$', (ROOT / "canisters/Cargo.lock").read_text(), re.MULTILINE)
+    )
     assert sources <= {"registry+https://github.com/rust-lang/crates.io-index"}
 
 

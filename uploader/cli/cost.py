@@ -1,9 +1,9 @@
 """`datanode cost`: what the uploads of this state have spent, by the fee schedule."""
 
+from datanode.units import format_bytes, format_cycles
 from uploader.cli import options
 from uploader.cli.output import Output
 from uploader.cli.place import open_place
-from datanode.units import format_bytes, format_cycles
 
 
 def cost_command(
@@ -20,9 +20,9 @@ def cost_command(
         open_place(
             output, network=network, identity=identity, state=state, root_key=root_key
         ) as place,
-        place.state() as (store, _),
+        place.state() as store,
     ):
-        rows = [(upload, store.totals(upload.id)) for upload in store.uploads(None)]
+        rows = [(upload, store.totals(upload.id)) for upload in store.uploads()]
     for upload, totals in rows:
         output.item(
             model=upload.model,

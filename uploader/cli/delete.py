@@ -44,9 +44,7 @@ def delete_command(
 
 def gc_command(
     *,
-    force: Annotated[
-        bool, typer.Option(help="Do not wait 14 days (controllers only).")
-    ] = False,
+    force: Annotated[bool, typer.Option(help="Do not wait 14 days (controllers only).")] = False,
     node: options.Node = None,
     network: options.Network = None,
     identity: options.Identity = None,
@@ -63,7 +61,11 @@ def gc_command(
         cursor: bytes | None = b""
         while cursor is not None:
             step = target.collect_garbage(cursor, force=force)
-            cursor, count, size = step.next_cursor, count + step.freed_count, size + step.freed_bytes
+            cursor, count, size = (
+                step.next_cursor,
+                count + step.freed_count,
+                size + step.freed_bytes,
+            )
     output.summary(
         f"freed {count:,} frames, {format_bytes(size)}; the room is reused, stable memory stays",
         frames=count,

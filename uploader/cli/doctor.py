@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import typer
+from datanode.node.canister import CanisterNode
 
 from datanode.errors import DataNodeError
 from datanode.node import registry
-from datanode.node.canister import CanisterNode
 from datanode.units import SECOND_NS, format_cycles
 from uploader import config
 from uploader.cli import options
 from uploader.cli.output import Output
 from uploader.cli.place import Place, open_place
-from uploader.state.location import state_folder
 
 _SKEW_WARNING_S: Final = 30.0
 
@@ -88,9 +87,9 @@ def _clock(place: Place) -> str:
 
 
 def _state(place: Place) -> str:
-    with place.state() as (store, _):
-        count = len(store.uploads(None))
-    return f"{place.settings.state or state_folder()}: {count} uploads"
+    with place.state() as store:
+        count = len(store.uploads())
+    return f"{place.settings.state or place.state_location.folder}: {count} uploads"
 
 
 def _node(node: CanisterNode) -> str:

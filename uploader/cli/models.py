@@ -68,13 +68,9 @@ def show_command(
     for each in info.versions:
         output.item(kind="version", **_version(each))
     for file in verified.head.files:
-        output.item(
-            kind="file", path=file.path, bytes=file.length_bytes, sha256=file.sha256.hex()
-        )
+        output.item(kind="file", path=file.path, bytes=file.length_bytes, sha256=file.sha256.hex())
     for tensor in entries:
-        output.item(
-            kind="tensor", name=tensor.name, dtype=tensor.dtype, shape=list(tensor.shape)
-        )
+        output.item(kind="tensor", name=tensor.name, dtype=tensor.dtype, shape=list(tensor.shape))
     output.table(
         ["> version", "sealed", "> chunks", "> raw", "> stored", "manifest"],
         [

@@ -12,16 +12,17 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Final, TextIO, TypeAlias
 
+from datanode.text import printable
 from rich.console import Console
-from rich.progress import BarColumn, Progress as Bar, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from datanode.errors import DataNodeError, UsageError
-from datanode.text import printable
 from datanode.units import format_bytes, format_cycles, format_duration
 from uploader.progress import Progress, Silent, Tally
 
-Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
 _PIPE_PERIOD_S: Final = 60.0
 _STATUS_PERIOD_S: Final = 1.0

@@ -1,27 +1,26 @@
 """Open what a command works with: network, identity, node, database; close it afterwards."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from datanode.agent import identity as identities
 from datanode.agent.client import Agent
+from datanode.node.canister import CanisterNode
+
+from datanode.agent import identity as identities
 from datanode.agent.identity import Identity
 from datanode.agent.network import Network, connect
 from datanode.errors import FormatError, UsageError
 from datanode.node import registry
-from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
 from datanode.reader import Reader
 from uploader import config
 from uploader.cli.output import Output
 from uploader.config import Settings
 from uploader.state.database import open_database
-from uploader.state.location import default_url, state_folder
-from uploader.state.outbox import Outbox
+from uploader.state.location import StateLocation, locate
 from uploader.state.store import StateStore
 
 IDENTITY_FILE: Final = "identity.pem"
@@ -44,11 +43,6 @@ class Place:
     identity: Identity
     agent: Agent
     output: Output
-
-    @property
-    def root_id(self) -> str:
-        """Short name of the network's root key; keeps facts of different networks apart."""
-        return hashlib.sha256(self.network.root_key).hexdigest()[:16]
 
     def node_principal(self) -> Principal:
         """Find the node that the command is about: --node, or the only one that is known.
@@ -87,15 +81,16 @@ class Place:
         """Read a node, believing only what is proven."""
         return Reader(node, root_key=self.network.root_key)
 
+    @property
+    def state_location(self) -> StateLocation:
+        """Where the database, the outbox and the locks lie."""
+        return locate(self.settings.state)
+
     @contextmanager
-    def state(self) -> Iterator[tuple[StateStore, Outbox]]:
-        """Open the database and the outbox."""
-        folder = state_folder()
-        database = open_database(self.settings.state or default_url(folder, self.root_id))
-        try:
-            yield StateStore(database), Outbox(folder / "outbox")
-        finally:
-            database.close()
+    def state(self) -> Iterator[StateStore]:
+        """Open the database."""
+        with open_database(self.state_location.url) as database:
+            yield StateStore(database)
 
 
 @contextmanager

@@ -22,27 +22,32 @@ def status_command(
         open_place(
             output, network=network, identity=identity, node=node, state=state, root_key=root_key
         ) as place,
-        place.state() as (store, _),
+        place.state() as store,
     ):
-        uploads = store.uploads(None)
+        uploads = store.uploads()
         for upload in uploads:
             output.item(
                 kind="upload",
                 model=upload.model,
                 node=upload.node.text,
                 version=upload.version,
-                chunks=upload.chunks_count,
-                open_messages=upload.open_messages_count,
+                source=upload.location,
+                total_bytes=upload.total_bytes,
+                held_bytes=upload.held_bytes,
+                messages_in_doubt=len(store.open_messages(upload.node, model=upload.model)),
             )
         output.table(
-            ["model", "node", "state", "> chunks settled", "> messages in doubt"],
+            ["model", "node", "state", "> on the node", "> of", "source"],
             [
                 [
                     upload.model,
                     upload.node.text,
-                    "unfinished" if upload.version is None else f"sealed as {upload.version}",
-                    f"{upload.chunks_count:,}",
-                    f"{upload.open_messages_count:,}",
+                    upload.status.value
+                    if upload.version is None
+                    else f"sealed as {upload.version}",
+                    format_bytes(upload.held_bytes),
+                    format_bytes(upload.total_bytes),
+                    upload.location,
                 ]
                 for upload in uploads
             ],

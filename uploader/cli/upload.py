@@ -2,16 +2,16 @@
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
 
 import typer
 
-from datanode import fees
 from datanode.errors import UsageError
+from datanode.fees import FeeSchedule, schedule_names
 from datanode.units import TC, format_bytes, format_cycles
 from uploader.cli import options
 from uploader.cli.output import Output
@@ -19,6 +19,7 @@ from uploader.cli.place import open_place
 from uploader.session.plan import Quote, plan
 from uploader.session.upload import UploadOptions, UploadSummary, Workplace, upload
 from uploader.source import open_source
+from uploader.state.outbox import Outbox
 
 _SOURCE_HELP: Final = "A .safetensors file, an index of shards, or a folder from a hub."
 SourceArgument = Annotated[Path, typer.Argument(metavar="SOURCE", help=_SOURCE_HELP)]
@@ -42,8 +43,8 @@ def plan_command(
 ) -> None:
     """Say what uploading SOURCE would cost; nothing is sent."""
     output = Output(as_json=as_json)
-    schedules = fees.schedules()
-    with open_source(source, include=include or (), exclude=exclude or ()) as opened:
+    schedules = [FeeSchedule.load(name) for name in schedule_names()]
+    with closing(open_source(source, include=include or (), exclude=exclude or ())) as opened:
         output.say(f"encoding {'every chunk' if exact else 'a sample'} of {opened.location}")
         quote = plan(opened, schedules[0], schedules=schedules, exact=exact, jobs=jobs or 2)
     _show(output, quote)
@@ -80,7 +81,7 @@ def upload_command(
         jobs=jobs,
     )
     with (
-        open_source(source, include=include or (), exclude=exclude or ()) as opened,
+        closing(open_source(source, include=include or (), exclude=exclude or ())) as opened,
         open_place(
             output,
             network=network,
@@ -90,9 +91,10 @@ def upload_command(
             root_key=root_key,
             signs=True,
         ) as place,
-        place.state() as (store, outbox),
+        place.state() as store,
         output.progress() as progress,
         _stopping(output) as stopping,
+        place.state_location.lock(place.node_principal(), model),
     ):
         target = place.node()
         workplace = Workplace(
@@ -100,8 +102,8 @@ def upload_command(
             me=place.identity.principal,
             reader=place.reader(target),
             state=store,
-            outbox=outbox,
-            fees=fees.schedules()[0],
+            outbox=Outbox(place.state_location.outbox(target.principal, model)),
+            fees=FeeSchedule.load(),
             progress=progress,
             stopping=stopping,
         )
@@ -117,7 +119,9 @@ def parse_cycles(text: str) -> int:
     """
     number = text.strip().upper().replace("_", "")
     try:
-        cycles = int(float(number.removesuffix("TC")) * TC) if number.endswith("TC") else int(number)
+        cycles = (
+            int(float(number.removesuffix("TC")) * TC) if number.endswith("TC") else int(number)
+        )
     except (ValueError, OverflowError):
         raise UsageError(f"not a count of cycles: {text!r}") from None
     if cycles < 0:
@@ -126,7 +130,7 @@ def parse_cycles(text: str) -> int:
 
 
 @contextmanager
-def _stopping(output: Output) -> Iterator[object]:
+def _stopping(output: Output) -> Iterator[Callable[[], bool]]:
     """Turn the first SIGINT into a wish to stop; a second one ends the process at once."""
     wish = threading.Event()
 

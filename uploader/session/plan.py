@@ -194,9 +194,7 @@ def _messages(sizes: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Pack frames as the sender does; yields (frame bytes, frames) a message."""
     size = count = 0
     for frame_bytes in sizes:
-        if count and (
-            size + frame_bytes > MAX_MESSAGE_FRAMES_BYTES or count >= MAX_MESSAGE_FRAMES
-        ):
+        if count and (size + frame_bytes > MAX_MESSAGE_FRAMES_BYTES or count >= MAX_MESSAGE_FRAMES):
             yield size, count
             size = count = 0
         size, count = size + frame_bytes, count + 1

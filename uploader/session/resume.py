@@ -9,48 +9,40 @@ from typing import Final
 
 from datanode.digest import FrameDigest
 from datanode.errors import DataNodeError
-from datanode.model import ChunkRecord, ChunkSpec
+from datanode.model import ChunkRecord
 from datanode.node.port import ModelInfo, SignedMessage, StorageNode
 from datanode.principal import Principal
 from datanode.reader import Reader
+from uploader.chunker import Layout
 from uploader.dedup import Claim, Known
-from uploader.session.sending import Parcel, Sender
+from uploader.session.chunks import ChunkRun
+from uploader.session.sending import Parcel
 from uploader.state.outbox import Outbox
-from uploader.state.store import OpenMessage, StateStore
+from uploader.state.store import OpenMessage, OutgoingFrame, StateStore
 
 _BATCH: Final = 1_024
 
 
-def reopen_messages(
-    sender: Sender,
-    state: StateStore,
-    outbox: Outbox,
-    spec_of: Callable[[int], ChunkSpec | None],
-    node: Principal,
-    note: Callable[[str], None],
-) -> list[Parcel]:
-    """Put every message of an earlier run on its way again, with its identical bytes.
-
-    Returns:
-        The parcels that are in doubt until those messages are settled.
-    """
-    in_doubt: list[Parcel] = []
-    messages = state.open_messages(node)
-    for message in messages:
-        parcels = [
-            Parcel(
-                record=frame.record,
-                spec=None if frame.chunk_index is None else spec_of(frame.chunk_index),
-                frame=None,
-            )
-            for frame in message.frames
-        ]
-        in_doubt += parcels
-        sender.resume(_signed(message, outbox), parcels)
+def reopen_messages(run: ChunkRun, outbox: Outbox, model: str, note: Callable[[str], None]) -> None:
+    """Put every message of an earlier run on its way again, with its identical bytes."""
+    messages = run.state.open_messages(run.node.principal, model=model)
     if messages:
         note(f"{len(messages)} messages of the last run are in doubt: asking what became of them")
     outbox.sweep({message.request_id for message in messages})
-    return in_doubt
+    for message in messages:
+        parcels = [_parcel(run.layout, frame) for frame in message.frames]
+        run.doubt(parcels)
+        run.sender.resume(_signed(message, outbox), parcels)
+
+
+def _parcel(layout: Layout, frame: OutgoingFrame) -> Parcel:
+    index = frame.chunk_index
+    known = index is not None and index < layout.chunk_count
+    return Parcel(
+        record=frame.record,
+        spec=layout.spec(index) if known and index is not None else None,
+        frame=None,
+    )
 
 
 def _signed(message: OpenMessage, outbox: Outbox) -> SignedMessage:
@@ -65,25 +57,17 @@ def _signed(message: OpenMessage, outbox: Outbox) -> SignedMessage:
     )
 
 
-def learn(
-    node: StorageNode,
-    state: StateStore,
-    known: Known,
-    reader: Reader,
-    *,
-    me: Principal,
-    lease_id: int,
-    note: Callable[[str], None],
-) -> None:
+def learn(run: ChunkRun, me: Principal, note: Callable[[str], None]) -> None:
     """Ask the node what it holds for this identity: under the lease, and in readable models."""
-    learn_lease(node, state, known, lease_id=lease_id)
+    node, state, known = run.node, run.state, run.known
+    learn_lease(node, state, known, lease_id=run.lease_id)
     done = state.learned_manifests(node.principal)
     for model in node.models():
         for version in node.model(model.name).versions:
             if version.manifest in done:
                 continue
             try:
-                records = _records(reader, model, version.version)
+                records = _records(run.reader, model, version.version)
                 if version.sealed_by == me:
                     _learn_all(state, node.principal, records)
                     state.mark_learned(node.principal, version.manifest)

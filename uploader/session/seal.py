@@ -13,18 +13,13 @@ from datanode.placement import Placement
 from uploader.session.chunks import ChunkRun
 from uploader.session.reading import record_of
 from uploader.session.sending import Parcel
-from uploader.state.store import StateStore, Upload
+from uploader.state.store import Upload
 
 _SEND_ROUNDS: Final = 3
 
 
 def seal(
-    run: ChunkRun,
-    task: Upload,
-    lease: Lease,
-    node: StorageNode,
-    state: StateStore,
-    metadata: Sequence[tuple[str, str]],
+    run: ChunkRun, task: Upload, lease: Lease, metadata: Sequence[tuple[str, str]]
 ) -> tuple[int, FrameDigest]:
     """Seal what `run` has stored.
 
@@ -34,7 +29,8 @@ def seal(
     Raises:
         IncompleteSealError: The node lacks frames that this state believed it holds.
     """
-    manifest = _manifest(run, task, state, metadata)
+    node = run.node
+    manifest = _manifest(run, task, metadata)
     placement = frame.seal_raw(
         Placement(
             manifest=manifest.digest,
@@ -55,35 +51,28 @@ def seal(
 
 
 def all_missing(
-    node: StorageNode, state: StateStore, task: Upload, lease: Lease, error: IncompleteSealError
+    run: ChunkRun, task: Upload, lease: Lease, error: IncompleteSealError
 ) -> list[FrameDigest]:
     """Name every missing frame, also when the node's certified refusal names only some."""
     named = [FrameDigest(digest) for digest in error.missing]
     if len(named) == error.missing_count:
         return named
     missing: list[FrameDigest] = []
-    frames = sorted({record.frame for _, record in state.chunk_records(task.id)})
+    frames = sorted({record.frame for _, record in run.state.chunk_records(task.id)})
     for start in range(0, len(frames), MAX_DIGESTS_A_CALL):
         batch = frames[start : start + MAX_DIGESTS_A_CALL]
-        lacks = node.missing_frames(lease.id, batch, replicated=True)
+        lacks = run.node.missing_frames(lease.id, batch, replicated=True)
         missing += [digest for digest, lack in zip(batch, lacks, strict=True) if lack]
     return missing
 
 
-def _manifest(
-    run: ChunkRun, task: Upload, state: StateStore, metadata: Sequence[tuple[str, str]]
-) -> Manifest:
-    layout = run.layout
+def _manifest(run: ChunkRun, task: Upload, metadata: Sequence[tuple[str, str]]) -> Manifest:
+    layout, state = run.layout, run.state
     builder = ManifestBuilder()
-    expected = 0
-    for index, record in state.chunk_records(task.id):
+    for expected, (index, record) in enumerate(state.chunk_records(task.id)):
         if index != expected:
-            raise StateDamagedError(
-                f"the database lacks chunk {expected} of {task.model}",
-                hint="Run the same command with --restart: what the node holds is not sent again.",
-            )
+            raise _gap(task, expected)
         builder.add_chunk(record)
-        expected += 1
     for tensor, first, count in layout.tensor_chunks():
         builder.add_tensor(
             TensorEntry(
@@ -108,6 +97,13 @@ def _manifest(
             )
         )
     return builder.build(metadata=dict(metadata))
+
+
+def _gap(task: Upload, index: int) -> StateDamagedError:
+    return StateDamagedError(
+        f"the database lacks chunk {index} of {task.model}",
+        hint="Run the same command with --restart: what the node holds is not sent again.",
+    )
 
 
 def _send_parts(run: ChunkRun, lease: Lease, node: StorageNode, parts: Sequence[bytes]) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from datanode.agent.window import Window
+
 from datanode.errors import (
     BudgetError,
     DataNodeError,
@@ -219,9 +220,11 @@ class Sender:
         self, message: SignedMessage, parcels: tuple[Parcel, ...], *, resumed: bool = False
     ) -> None:
         self._in_flight += 1
-        self._pool.submit(self._deliver, message, parcels, resumed)
+        self._pool.submit(self._deliver, message, parcels, resumed=resumed)
 
-    def _deliver(self, message: SignedMessage, parcels: tuple[Parcel, ...], resumed: bool) -> None:
+    def _deliver(
+        self, message: SignedMessage, parcels: tuple[Parcel, ...], *, resumed: bool
+    ) -> None:
         retries = 0
 
         def retried() -> None:
@@ -330,19 +333,14 @@ def deliver(
     """
     started, pause_s = monotonic(), 0.25
     while True:
-        try:
-            outcome = node.send(message)  # 3
-        except NetworkError:
-            outcome = Unsettled.UNKNOWN
+        outcome, refusal = _attempt(node, message)  # 3
+        if outcome is Unsettled.UNKNOWN:
+            sleep(pause_s)
+            outcome = _recover(node, message)
         if outcome is not Unsettled.UNKNOWN:
             return outcome
-        sleep(pause_s)
-        try:
-            outcome = node.recover(message.request_id, message.expiry_ns)
-        except NetworkError:
-            outcome = Unsettled.UNKNOWN
-        if outcome is not Unsettled.UNKNOWN:
-            return outcome
+        if refusal is not None:
+            raise refusal
         if monotonic() - started > GIVE_UP_S:
             raise NetworkError(
                 "the network gave no certified answer for 15 minutes",
@@ -350,6 +348,27 @@ def deliver(
             )
         retried()
         pause_s = min(pause_s * 2, 8.0)
+
+
+def _attempt(
+    node: StorageNode, message: SignedMessage
+) -> tuple[Settled | Refused | Unsettled, DataNodeError | None]:
+    """Send once; a refusal without a certificate counts only if nothing else is known."""
+    if not message.body:
+        return Unsettled.UNKNOWN, None  # the outbox was lost: it can only be asked about
+    try:
+        return node.send(message), None
+    except NetworkError:
+        return Unsettled.UNKNOWN, None
+    except DataNodeError as error:
+        return Unsettled.UNKNOWN, error
+
+
+def _recover(node: StorageNode, message: SignedMessage) -> Settled | Refused | Unsettled:
+    try:
+        return node.recover(message.request_id, message.expiry_ns)
+    except NetworkError:
+        return Unsettled.UNKNOWN
 
 
 def message_cycles(fees: FeeSchedule, envelope_bytes: int, frame_bytes: int) -> int:

@@ -7,12 +7,13 @@ node can confirm, and an intent log that keeps anything from being paid twice.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from datanode.agent.window import Window
+
 from datanode.digest import FrameDigest
 from datanode.errors import IncompleteSealError, NotFoundError
 from datanode.fees import FeeSchedule
@@ -122,7 +123,11 @@ def upload(
     options = options or UploadOptions()
     layout = Layout(source.files(), source.tensors())
     task = place.state.begin_upload(
-        place.node.principal, model, source.pinned(), restart=options.restart
+        place.node.principal,
+        model,
+        source.pinned(),
+        restart=options.restart,
+        location=source.location,
     )
     if task.version is not None and task.manifest is not None:
         if _still_sealed(place, model, task.version, task.manifest):
@@ -136,34 +141,26 @@ def upload(
     )
     jobs = options.jobs or os.cpu_count() or 1
     with ThreadPoolExecutor(jobs, thread_name_prefix="encode") as pool:
-        return _run(source, layout, task, lease, place, options, pool, jobs)
+        run = ChunkRun(
+            source=source,
+            layout=layout,
+            upload_id=task.id,
+            lease_id=lease.id,
+            node=place.node,
+            state=place.state,
+            reader=place.reader,
+            known=Known(receipts=place.state.finder(place.node.principal)),
+            progress=place.progress,
+            stopping=place.stopping,
+            pool=pool,
+            ahead=2 * jobs,
+        )
+        return _run(run, task, lease, place, options)
 
 
 def _run(
-    source: Source,
-    layout: Layout,
-    task: Upload,
-    lease: Lease,
-    place: Workplace,
-    options: UploadOptions,
-    pool: ThreadPoolExecutor,
-    jobs: int,
+    run: ChunkRun, task: Upload, lease: Lease, place: Workplace, options: UploadOptions
 ) -> UploadSummary:
-    known = Known(receipts=place.state.finder(place.node.principal))
-    run = ChunkRun(
-        source=source,
-        layout=layout,
-        upload_id=task.id,
-        lease_id=lease.id,
-        node=place.node,
-        state=place.state,
-        reader=place.reader,
-        known=known,
-        progress=place.progress,
-        stopping=place.stopping,
-        pool=pool,
-        ahead=2 * jobs,
-    )
     sender = Sender(
         node=place.node,
         state=place.state,
@@ -180,37 +177,20 @@ def _run(
     run.sender = sender
     try:
         place.progress.stage("asking the node what it holds")
-        run.doubt(
-            reopen_messages(
-                sender,
-                place.state,
-                place.outbox,
-                layout.spec,
-                place.node.principal,
-                place.progress.note,
-            )
-        )
-        learn(
-            place.node,
-            place.state,
-            known,
-            place.reader,
-            me=place.me,
-            lease_id=lease.id,
-            note=place.progress.note,
-        )
+        reopen_messages(run, place.outbox, task.model, place.progress.note)
+        learn(run, place.me, place.progress.note)
         version, manifest = _send_and_seal(run, task, lease, place, options)
     except BaseException:
         sender.close(wait_s=2.0)
         raise
     sender.close()
-    source.check_unchanged()
+    run.source.check_unchanged()
     place.state.seal(task.id, version, manifest)
     return UploadSummary(
         model=task.model,
         version=version,
         manifest=manifest,
-        raw_bytes=layout.total_bytes,
+        raw_bytes=run.layout.total_bytes,
         known_bytes=run.known_bytes,
         frames_count=sender.spending.frames_count,
         sent_bytes=sender.spending.envelope_bytes,
@@ -229,12 +209,12 @@ def _send_and_seal(
         run.source.check_unchanged()
         place.progress.stage("sealing")
         try:
-            return seal(run, task, lease, place.node, place.state, options.metadata)
+            return seal(run, task, lease, options.metadata)
         except IncompleteSealError as error:
             if last_round:
                 raise
             place.progress.note(f"the node lacks {error.missing_count} frames: sending them")
-            missing = all_missing(place.node, place.state, task, lease, error)
+            missing = all_missing(run, task, lease, error)
             place.state.unlearn(place.node.principal, missing)
             run.forget(missing)
     raise AssertionError("unreachable")
@@ -265,6 +245,3 @@ def _unchanged(layout: Layout, model: str, version: int, manifest: FrameDigest) 
         cycles=0,
         unchanged=True,
     )
-
-
-__all__: Sequence[str] = ["UploadOptions", "UploadSummary", "Workplace", "upload"]

@@ -45,6 +45,10 @@ _BYTE_BITS: Final = 8
 _NAME: Final = re.compile(r"[A-Za-z0-9._/-]+")
 _MAX_DIGITS: Final = 20
 """Digits of 2^64; Python refuses to convert very long ones with an error of its own."""
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_SIGNS_PER_TENSOR: Final = {b"[": 2, b"{": 1, b":": 4, b",": MAX_RANK + 3}
+_STRINGS_PER_TENSOR: Final = 5
+_MAX_METADATA_COUNT: Final = 10_000
 _MAX_NUMBER: Final = 2**63 - 1
 """Largest extent or offset: file sizes are signed 64-bit."""
 
@@ -152,11 +156,7 @@ def load_json_object(raw: bytes, what: str, *, numbers_matter: bool = True) -> d
             raise SourceError(f"{what} has the key {shown(_first_repeated(items))} twice")
         return found
 
-    # The parser builds everything before anyone can look at it: bound what it may allocate.
-    # A legal entry has two lists and four keys; text may hold the rest.
-    for sign, most in ((b"[", 2), (b"{", 1), (b":", 4)):
-        if raw.count(sign) > most * MAX_TENSORS + MAX_METADATA_BYTES:
-            raise SourceError(f"{what} has too many entries: '{sign.decode()}' abounds")
+    _bound_allocation(raw, what)
     try:
         loaded = json.loads(
             raw.decode(),
@@ -174,6 +174,20 @@ def load_json_object(raw: bytes, what: str, *, numbers_matter: bool = True) -> d
     if not isinstance(loaded, dict):
         raise SourceError(f"{what} is not a JSON object")
     return loaded
+
+
+def _bound_allocation(raw: bytes, what: str) -> None:
+    """Refuse what would cost hundreds of megabytes before anyone could look at it.
+
+    The parser builds all objects first. So count what it would build, outside of strings, against
+    what the largest legal header has.
+    """
+    if raw.count(b'"') > 2 * _STRINGS_PER_TENSOR * MAX_TENSORS + MAX_METADATA_BYTES:
+        raise SourceError(f"{what} has too many strings")
+    signs = _STRING.sub(b"", raw)
+    for sign, most in _SIGNS_PER_TENSOR.items():
+        if signs.count(sign) > most * MAX_TENSORS + _MAX_METADATA_COUNT:
+            raise SourceError(f"{what} has too many entries: '{sign.decode()}' abounds")
 
 
 def _load(raw: bytes) -> dict[str, object]:
