@@ -1,0 +1,63 @@
+"""Files that are either whole or not there: written aside, fsynced, renamed."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from datanode.errors import DiskFullError, UsageError
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into ours.
+
+    Raises:
+        DiskFullError: No space, or no quota, is left.
+        UsageError: The place cannot be written or read.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError(
+                f"no space left to write {path}",
+                safe="Finished files are whole; an unfinished one is continued.",
+            ) from error
+        raise UsageError(f"{path}: {error.strerror or error}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write a small file atomically and durably.
+
+    Raises:
+        DiskFullError: No space is left; the old file is unchanged.
+        UsageError: The folder cannot be written.
+    """
+    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with disk_errors(path):
+        try:
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            raise
+        sync_folder(path.parent)

@@ -1,0 +1,139 @@
+"""What an auditor has seen before: the highest version of each model, so that none goes back.
+
+One small JSON file a model, named by the SHA-256 of root key, node and model name::
+
+    {"v": 1, "root_key": <SHA-256, hex>, "node": text, "model": text,
+     "latest": number, "digests": <manifest and placement of `latest`, hex, or empty>}
+
+It is replaced atomically and fsynced before the caller goes on: a version that was once believed
+is remembered after a power cut. A restored snapshot of a canister brings old certified data back
+with a fresh, valid certificate; only memory can tell.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from datanode.errors import RollbackError, StateDamagedError, UnsupportedVersionError
+from datanode.files import replace_file
+from datanode.principal import Principal
+from datanode.reader.proof import TrustedVersion
+
+_VERSION: Final = 1
+
+
+class Seen(Protocol):
+    """Remembers the highest version of each model."""
+
+    def check(self, root_key: bytes, trusted: TrustedVersion) -> None:
+        """Compare with what was seen before, and remember what is newer.
+
+        Raises:
+            RollbackError: The node shows an older state than it has shown before.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Memory:
+    latest: int
+    digests: str
+
+
+class SeenFolder:
+    """Memory in a folder, shared by all processes of a user.
+
+    Args:
+        folder: Where the files lie; it is made when needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def check(self, root_key: bytes, trusted: TrustedVersion) -> None:
+        """See `Seen`.
+
+        Raises:
+            RollbackError: As there.
+            StateDamagedError: The file cannot be read.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(root_key, trusted.node, trusted.model)
+        with self._locked():
+            before = _load(path)
+            after = _judge(before, trusted)
+            if after != before:
+                content = {
+                    "v": _VERSION,
+                    "root_key": hashlib.sha256(root_key).hexdigest(),
+                    "node": trusted.node.text,
+                    "model": trusted.model,
+                    "latest": after.latest,
+                    "digests": after.digests,
+                }
+                replace_file(path, json.dumps(content, indent=1).encode() + b"\n")
+
+    def forget(self, root_key: bytes, node: Principal, model: str) -> None:
+        """Forget a model, after its owner has explained why it went back."""
+        self._path(root_key, node, model).unlink(missing_ok=True)
+
+    def _path(self, root_key: bytes, node: Principal, model: str) -> Path:
+        key = hashlib.sha256(root_key).digest() + bytes([len(node.raw)]) + node.raw
+        return self._folder / (hashlib.sha256(key + model.encode()).hexdigest() + ".json")
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Without it two readers at once could write the lower version last."""
+        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _judge(before: _Memory | None, trusted: TrustedVersion) -> _Memory:
+    digests = ""
+    if trusted.version == trusted.latest:
+        digests = (trusted.manifest + trusted.placement).hex()
+    if before is None or trusted.latest > before.latest:
+        return _Memory(latest=trusted.latest, digests=digests)
+    if trusted.latest < before.latest:
+        raise RollbackError(
+            f"the node shows version {trusted.latest} of {trusted.model} as the latest; "
+            f"it has shown {before.latest} before"
+        )
+    if before.digests and digests and before.digests != digests:
+        raise RollbackError(
+            f"version {trusted.latest} of {trusted.model} is not what it was: "
+            "the node has shown another manifest under that number"
+        )
+    return _Memory(latest=before.latest, digests=before.digests or digests)
+
+
+def _load(path: Path) -> _Memory | None:
+    try:
+        content = json.loads(path.read_bytes())
+        if content["v"] > _VERSION:
+            raise UnsupportedVersionError(f"{path} was written by a newer release")
+        latest, digests = content["latest"], content["digests"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise _damaged(path) from error
+    if not isinstance(latest, int) or not isinstance(digests, str):
+        raise _damaged(path)
+    return _Memory(latest=latest, digests=digests)
+
+
+def _damaged(path: Path) -> StateDamagedError:
+    return StateDamagedError(
+        f"{path} cannot be read: it remembers the highest version seen",
+        hint="Move the file away to accept the version that the node shows now.",
+    )

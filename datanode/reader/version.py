@@ -1,0 +1,165 @@
+"""A version of a model whose certificate has been verified: its parts on demand, each checked."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from datanode.digest import FrameDigest
+from datanode.errors import CorruptionError, DataNodeError, NotFoundError
+from datanode.limits import MAX_CHUNKS_A_PAGE
+from datanode.manifest import FileEntry, ManifestHead, TensorEntry
+from datanode.model import ChunkRecord
+from datanode.node.port import FrameAbsence, ManifestPart, StorageNode, WitnessAnswer
+from datanode.placement import Placement
+from datanode.reader import proof
+from datanode.reader.frames import Answer, ask, read_frames
+
+JOBS: Final = 4
+"""Queries in flight by default: enough to hide a round trip, few enough to be polite."""
+
+_PAGES_KEPT: Final = 2
+"""A page of records is some 6 MB in memory; walks go through them in order."""
+
+
+@dataclass(slots=True, kw_only=True)
+class VerifiedVersion:
+    """Proven to be certified under its name; what it reads from the node is verified.
+
+    Attributes:
+        node: Where parts are read; not trusted.
+        trusted: What the certificate proves.
+        answer: The proof itself, for a report.
+        root_key: The key that all trust comes from.
+        head: The manifest's head.
+        head_frame: Its frame, for a report.
+    """
+
+    node: StorageNode
+    trusted: proof.TrustedVersion
+    answer: WitnessAnswer
+    root_key: bytes
+    head: ManifestHead
+    head_frame: bytes
+    _pages: dict[int, tuple[ChunkRecord, ...]] = field(default_factory=dict, repr=False)
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.trusted.model
+
+    @property
+    def version(self) -> int:
+        """Number of the version."""
+        return self.trusted.version
+
+    @property
+    def latest(self) -> int:
+        """Highest version at the time of the certificate."""
+        return self.trusted.latest
+
+    @property
+    def manifest(self) -> FrameDigest:
+        """Digest of the manifest."""
+        return self.trusted.manifest
+
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.length_bytes for entry in self.head.files)
+
+    def part_frame(self, part: ManifestPart, index: int = 0) -> bytes:
+        """Read the frame of a part of the manifest; not verified."""
+        return self.node.get_manifest(self.model, self.manifest, part, index)
+
+    def chunk_page(self, index: int) -> tuple[ChunkRecord, ...]:
+        """Read a page of chunk records.
+
+        Raises:
+            CorruptionError: The node has another page than the one that is certified.
+        """
+        if index not in self._pages:
+            data = self.part_frame(ManifestPart.CHUNK_PAGE, index)
+            records = proof.trust_chunk_page(self.head, index, data)
+            while len(self._pages) >= _PAGES_KEPT:
+                self._pages.pop(next(iter(self._pages)))
+            self._pages[index] = records
+        return self._pages[index]
+
+    def record(self, index: int) -> ChunkRecord:
+        """Read what the manifest says of one chunk.
+
+        Raises:
+            NotFoundError: The version has fewer chunks.
+            CorruptionError: As `chunk_page`.
+        """
+        if not 0 <= index < self.head.chunk_count:
+            raise NotFoundError(f"{self.model} has {self.head.chunk_count} chunks, no {index}")
+        page, place = divmod(index, MAX_CHUNKS_A_PAGE)
+        return self.chunk_page(page)[place]
+
+    def records(self) -> Iterator[ChunkRecord]:
+        """Walk over all chunk records in order, a page in memory at a time."""
+        for index in range(len(self.head.chunk_pages)):
+            yield from self.chunk_page(index)
+
+    def tensors(self) -> Iterator[TensorEntry]:
+        """Walk over all tensors in the order of the manifest."""
+        for index in range(len(self.head.tensor_pages)):
+            data = self.part_frame(ManifestPart.TENSOR_PAGE, index)
+            yield from proof.trust_tensor_page(self.head, index, data)
+
+    def tensor(self, name: str) -> TensorEntry:
+        """Find a tensor by name; the first, should several files have one of that name.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        for entry in self.tensors():
+            if entry.name == name:
+                return entry
+        raise NotFoundError(
+            f"{self.model} has no tensor {name}", hint=f"`datanode show {self.model}` lists them."
+        )
+
+    def placement(self) -> Placement:
+        """Read where the chunks lie."""
+        data = self.part_frame(ManifestPart.PLACEMENT)
+        return proof.trust_placement(self.trusted, self.head, data)
+
+    def file_of(self, chunk: int) -> FileEntry:
+        """Find the file that a chunk of this version belongs to."""
+        place = bisect_right(self.head.files, chunk, key=lambda entry: entry.first_chunk)
+        return self.head.files[place - 1]
+
+    def read_chunk(self, index: int) -> bytes:
+        """Read one chunk's raw bytes.
+
+        Raises:
+            CorruptionError: The node does not have them.
+        """
+        wish = (index, self.record(index))
+        (answer,) = ask(self.node, self.model, self.manifest, [wish])
+        return self._raw(answer)
+
+    def chunks(self, indices: Iterable[int], *, jobs: int = JOBS) -> Iterator[bytes]:
+        """Read many chunks' raw bytes, in the order asked, each asked for once at a time.
+
+        Raises:
+            CorruptionError: The node does not have one of them; earlier ones have been yielded.
+        """
+        wanted = ((index, self.record(index)) for index in indices)
+        return read_frames(self.node, self.model, self.manifest, wanted, self._raw, jobs=jobs)
+
+    def _raw(self, answer: Answer) -> bytes:
+        if isinstance(answer.frame, DataNodeError):
+            raise answer.frame
+        entry = self.file_of(answer.index)
+        if isinstance(answer.frame, FrameAbsence):
+            raise CorruptionError(
+                f"the node does not have chunk {answer.index} of {entry.path} ({answer.frame})"
+            )
+        try:
+            return proof.trust_chunk(answer.record, answer.frame)
+        except CorruptionError as error:
+            raise CorruptionError(f"chunk {answer.index} of {entry.path}: {error.what}") from error
