@@ -1,0 +1,340 @@
+"""One canister's machine: its Wasm, heap and stable memory in a folder, run message by message.
+
+A message that changes state is *prepared*: its changes are in the files, and what they overwrote
+is in the undo log, under the message's sequence. The caller then records the message's outcome
+under the same sequence in its own database and calls `commit`, or it calls `rollback`. After a
+`kill -9` at any instant, `recover` with the last sequence that the database holds keeps or undoes
+the prepared message, so that the canister and the database agree::
+
+    files of the message written, undo log active    -> recover(older sequence)  undoes
+    database transaction committed                   -> recover(this sequence)   keeps
+    commit(): undo log idle                          -> recover                  does nothing
+
+A message that fails, and every query, is undone at once. A machine is not safe for concurrent use:
+its owner holds a lock. The engine runs without Python's global lock, so that machines of different
+canisters run in parallel.
+"""
+
+import errno
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from datanode.errors import DiskFullError, LocalNetworkError
+from datanode.localnet import instrument, prices, rejects, wasm_module
+from datanode.localnet.engine import compiled
+from datanode.localnet.head import Head, HeadFile
+from datanode.localnet.instance import Linked
+from datanode.localnet.message import Environment, Execution, Kind, Message
+from datanode.localnet.rejects import Failure, Reject
+from datanode.localnet.running import Running, module_path, stable_path, sweep
+from datanode.localnet.stable import WASM_PAGE_BYTES, StableMemory
+from datanode.localnet.undo import Target, UndoLog
+from datanode.localnet.wasm_module import WasmError
+
+__all__ = ["Environment", "Execution", "Machine", "Reject"]
+
+_UNDO_ALWAYS: Final = (1 << 64) - 1
+"""Sequence of messages that are never kept."""
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Machine:
+    """One canister's Wasm, heap and stable memory in a folder.
+
+    Args:
+        directory: The canister's own folder; created when absent.
+        module_cache: Folder of compiled modules, shared by all canisters.
+    """
+
+    def __init__(self, directory: Path, *, module_cache: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._folder = directory
+        self._cache = module_cache
+        self._undo = UndoLog(directory / "undo.log")
+        self._file = HeadFile(directory)
+        self._current: Running | None = None
+        self._former: Running | None = None
+        self._prepared = False
+        self._code_changes = False
+
+    def install(self, wasm: bytes, arg: bytes, env: Environment, *, sequence: int) -> Execution:
+        """Install a module on an empty heap and an empty stable memory (install, reinstall)."""
+        return self._change_code(wasm, arg, env, sequence, upgrade=False)
+
+    def upgrade(self, wasm: bytes, arg: bytes, env: Environment, *, sequence: int) -> Execution:
+        """Replace the module; the heap starts anew and stable memory stays."""
+        return self._change_code(wasm, arg, env, sequence, upgrade=True)
+
+    def uninstall(self, *, sequence: int) -> None:
+        """Remove the module, the heap and the stable memory."""
+        former = self._begin(sequence)
+        self._code_changes = True
+        with self._undone_on_error():
+            head = Head(
+                heap_generation=former.head.heap_generation + 1,
+                stable_generation=former.head.stable_generation + 1,
+            )
+            self._replace(self._open(head, None), head)
+
+    def update(self, method: str, arg: bytes, env: Environment, *, sequence: int) -> Execution:
+        """Run an update method, or a query method in replicated execution, which keeps nothing.
+
+        Raises:
+            DiskFullError: The state's disk is full; the message is undone.
+        """
+        message = Message(kind=Kind.UPDATE, environment=env, arg=arg, method=method)
+        entry = f"canister_update {method}"
+        if self.module_hash is not None and entry not in self._running.methods:
+            entry = f"canister_query {method}"
+            message.kind = Kind.REPLICATED_QUERY
+        return self._serve(message, entry, sequence, words="update")
+
+    def query(self, method: str, arg: bytes, env: Environment) -> Execution:
+        """Run a query method; what it changes is undone."""
+        message = Message(kind=Kind.QUERY, environment=env, arg=arg, method=method)
+        entry = f"canister_query {method}"
+        if self.module_hash is not None and entry not in self._running.methods:
+            entry = f"canister_composite_query {method}"
+        return self._serve(message, entry, _UNDO_ALWAYS, words="query")
+
+    def inspect(self, method: str, arg: bytes, env: Environment) -> Execution:
+        """Ask `canister_inspect_message` whether an ingress message may enter."""
+        message = Message(kind=Kind.INSPECT, environment=env, arg=arg, method=method)
+        entry = "canister_inspect_message"
+        if self.module_hash is not None and entry not in self._running.methods:
+            message.accepted = True
+            return _outcome(message, None)
+        return self._serve(message, entry, _UNDO_ALWAYS, words="inspect")
+
+    def commit(self) -> None:
+        """Keep the prepared message, if there is one."""
+        if self._prepared:
+            self._prepared = False
+            self._undo.end()
+            if self._former is not None:
+                self._former.close(keep_stable=self._former.stable is self._running.stable)
+                self._former = None
+                self._code_changes = False
+                sweep(self._folder, self._running.head)
+
+    def rollback(self) -> None:
+        """Undo the prepared message, if there is one."""
+        if self._prepared:
+            self._undo_all()
+
+    def recover(self, committed_sequence: int) -> None:
+        """Settle the message that was prepared when the process died; call it once, at start.
+
+        Args:
+            committed_sequence: The last sequence whose outcome was recorded.
+        """
+        sequence = self._undo.sequence
+        if sequence is not None and sequence > committed_sequence:
+            self._undo.replay({Target.HEAD: self._file.descriptor})
+            running = self._open(self._file.read(), None)
+            running.undo_files(self._undo)
+            running.close()
+        self._undo.end()
+        sweep(self._folder, self._file.read())
+
+    def close(self) -> None:
+        """Release the files; a prepared message is settled by the next `recover`."""
+        if self._current is not None:
+            shared = self._former is not None and self._former.stable is self._current.stable
+            self._current.close(keep_stable=shared)
+        if self._former is not None:
+            self._former.close()
+        self._former = self._current = None
+        self._undo.close()
+        self._file.close()
+
+    @property
+    def module_hash(self) -> bytes | None:
+        """SHA-256 of the module as it was given; None when there is none."""
+        return self._running.head.module_hash
+
+    @property
+    def stable_bytes(self) -> int:
+        """Size of the stable memory, bytes."""
+        return self._running.stable.pages * WASM_PAGE_BYTES
+
+    @property
+    def heap_bytes(self) -> int:
+        """Size of the heap, bytes."""
+        return self._running.head.heap_pages * WASM_PAGE_BYTES
+
+    def metadata(self, name: str) -> tuple[str, bytes] | None:
+        """Return the visibility ("public", "private") and content of a metadata section."""
+        given = self.module_hash
+        if given is None:
+            return None
+        module = wasm_module.unpack(module_path(self._folder, given).read_bytes())
+        return wasm_module.metadata(module).get(name)
+
+    def find_stable(self, needle: bytes) -> int | None:
+        """Return the offset of some bytes in stable memory."""
+        return self._running.stable.find(needle)
+
+    def corrupt_stable(self, offset: int, xor: int) -> None:
+        """Change one byte of stable memory behind the canister's back: a fault on cue."""
+        if not self._running.stable.holds(offset, 1):
+            raise LocalNetworkError(f"stable memory has no byte at {offset}")
+        self._running.stable.flip(offset, xor)
+
+    @property
+    def _running(self) -> Running:
+        if self._current is None:
+            if self._undo.sequence is not None:
+                raise LocalNetworkError("a message of an earlier process is not settled yet")
+            head = self._file.read()
+            self._current = self._open(head, head.module_hash)
+        return self._current
+
+    def _open(
+        self, head: Head, module_hash: bytes | None, stable: StableMemory | None = None
+    ) -> Running:
+        def link() -> Linked:
+            given = module_path(self._folder, module_hash or b"").read_bytes()
+            return Linked(compiled(given, self._cache))
+
+        memory = stable or StableMemory(stable_path(self._folder, head.stable_generation))
+        return Running(self._folder, head, link if module_hash else None, memory)
+
+    def _begin(self, sequence: int) -> Running:
+        if self._prepared:
+            raise LocalNetworkError("the last message is neither committed nor rolled back")
+        running = self._running
+        self._undo.begin(sequence)
+        running.stable.begin(self._undo)
+        return running
+
+    def _serve(self, message: Message, entry: str, sequence: int, *, words: str) -> Execution:
+        if self.module_hash is None:
+            return _outcome(message, Failure.no_module())
+        if entry not in self._running.methods:
+            return _outcome(message, Failure.no_method(words, message.method))
+        running = self._begin(sequence)
+        failure = None
+        with self._undone_on_error():
+            running.instance()
+            try:
+                running.run(message, entry)
+            except Failure as stop:
+                failure = stop
+            if failure is not None or message.kind is not Kind.UPDATE:
+                self._undo_all()
+            else:
+                self._prepare(running, running.keep(self._undo))
+        return _outcome(message, failure)
+
+    def _change_code(
+        self, wasm: bytes, arg: bytes, env: Environment, sequence: int, *, upgrade: bool
+    ) -> Execution:
+        message = Message(kind=Kind.INIT, environment=env, arg=arg)
+        if upgrade and self.module_hash is None:
+            return _outcome(message, Failure.no_module())
+        try:
+            module = compiled(wasm, self._cache)
+        except WasmError as error:
+            return _outcome(message, Failure.wasm(str(error)))
+        former = self._begin(sequence)
+        failure = None
+        self._code_changes = True
+        with self._undone_on_error():
+            module_hash = hashlib.sha256(wasm).digest()
+            module_path(self._folder, module_hash).write_bytes(wasm)
+            head = Head(
+                heap_generation=former.head.heap_generation + 1,
+                stable_generation=former.head.stable_generation + (not upgrade),
+                module_hash=module_hash,
+            )
+            used = module.facts.operators * prices.INSTRUCTIONS_TO_COMPILE_AN_OPERATOR
+            message.instructions = used
+            try:
+                if upgrade and "canister_pre_upgrade" in former.methods:
+                    message.kind = Kind.PRE_UPGRADE
+                    former.instance()
+                    used = former.run(message, "canister_pre_upgrade", used)
+                running = self._open(head, module_hash, former.stable if upgrade else None)
+                self._current, self._former = running, former
+                running.new_instance()
+                hook = "canister_post_upgrade" if upgrade else "canister_init"
+                for kind, export in ((Kind.START, instrument.START), (Kind.INIT, hook)):
+                    message.kind = kind
+                    if export in running.methods:
+                        used = running.run(message, export, used)
+                self._replace(running, running.keep(None))
+            except Failure as stop:
+                failure = stop
+                self._undo_all()
+        return _outcome(message, failure)
+
+    def _replace(self, running: Running, head: Head) -> None:
+        """Prepare a change of generation."""
+        if self._former is None:
+            self._former, self._current = self._current, running
+        self._prepare(running, head)
+
+    def _prepare(self, running: Running, head: Head) -> None:
+        if head != self._file.read():
+            self._undo.save(Target.HEAD, self._file.descriptor, 0, self._file.size)
+            self._file.write(head)
+        running.head = head
+        self._prepared = True
+
+    def _undo_all(self) -> None:
+        """Put files and instance back to what they were before the message."""
+        self._undo.replay({Target.HEAD: self._file.descriptor})
+        head = self._file.read()
+        if self._former is not None and self._current is not None:
+            self._current.close(keep_stable=self._current.stable is self._former.stable)
+            self._current, self._former = self._former, None
+        running = self._running
+        running.head = head
+        running.undo_files(self._undo)
+        running.revert()
+        self._undo.end()
+        self._prepared = False
+        if self._code_changes:
+            self._code_changes = False
+            sweep(self._folder, head)
+
+    @contextmanager
+    def _undone_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self._undo_all()
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise DiskFullError(
+                    "the disk that holds the embedded network's state is full",
+                    safe="The message is undone; every acknowledged message is kept.",
+                ) from error
+            raise
+
+
+def _outcome(message: Message, failure: Failure | None) -> Execution:
+    canister = message.environment.canister
+    reject: Reject | None = None
+    if failure is not None:
+        reject = failure.reject(canister)
+        if message.instructions:
+            message.logs.append(f"[TRAP]: {failure.what}")
+    elif message.kind is Kind.INSPECT and not message.accepted:
+        reject = rejects.not_accepted(canister)
+    elif message.rejection is not None:
+        reject = rejects.rejected(message.rejection)
+    elif message.answers and not message.replied:
+        reject = rejects.did_not_reply(canister)
+    return Execution(
+        reply=b"".join(message.reply) if message.replied and reject is None else None,
+        reject=reject,
+        instructions=message.instructions,
+        certified_data=None if failure is not None else message.certified_data,
+        logs=tuple(message.logs),
+        accepted=message.accepted and failure is None,
+    )

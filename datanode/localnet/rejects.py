@@ -1,0 +1,144 @@
+"""How an execution fails, in the IC's codes and words.
+
+A `Failure` is raised while a message runs and becomes the message's `Reject`. The reject code is
+the coarse one of the interface specification (4: the canister said no, 5: the canister failed),
+the error code the replica's.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, Self
+
+from datanode.principal import Principal
+
+_HELP: Final = "http://internetcomputer.org/docs/current/references/execution-errors"
+_HANDLE: Final = (
+    "Consider gracefully handling failures from this canister or altering the canister to handle "
+    "exceptions."
+)
+
+
+class RejectCode(IntEnum):
+    """Reject codes of the interface specification."""
+
+    SYS_FATAL = 1
+    SYS_TRANSIENT = 2
+    DESTINATION_INVALID = 3
+    CANISTER_REJECT = 4
+    CANISTER_ERROR = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """Why a message has no reply.
+
+    Attributes:
+        code: Reject code, 1 to 5.
+        error_code: The replica's code, e.g. `IC0502`.
+        message: The text that the caller sees.
+    """
+
+    code: int
+    error_code: str
+    message: str
+
+
+class Failure(Exception):
+    """A message ends here, and what it did is undone."""
+
+    def __init__(self, error_code: str, what: str, advice: str = "", anchor: str = "") -> None:
+        super().__init__(what)
+        self.error_code = error_code
+        self.what = what
+        self.help = f"{advice} See documentation: {_HELP}#{anchor}" if advice else ""
+
+    def reject(self, canister: bytes) -> Reject:
+        """Word the failure for the caller of `canister`."""
+        message = f"Error from Canister {Principal(canister).text}: {self.what}"
+        if self.help:
+            message += f".\n{self.help}"
+        return Reject(code=RejectCode.CANISTER_ERROR, error_code=self.error_code, message=message)
+
+    @classmethod
+    def trap(cls, why: str) -> Self:
+        """Word a Wasm trap or an access out of bounds."""
+        return cls("IC0502", f"Canister trapped: {why}", _HANDLE, "trapped")
+
+    @classmethod
+    def called_trap(cls, said: str) -> Self:
+        """Word an explicit `ic0.trap`."""
+        return cls(
+            "IC0503",
+            f"Canister called `ic0.trap` with message: '{said}'",
+            _HANDLE,
+            "trapped-explicitly",
+        )
+
+    @classmethod
+    def contract(cls, why: str) -> Self:
+        """Word a use of a system call that the interface does not allow."""
+        return cls("IC0504", f"Canister violated contract: {why}")
+
+    @classmethod
+    def wasm(cls, why: str) -> Self:
+        """Word a module that cannot be installed."""
+        return cls("IC0505", f"Canister's Wasm module is not valid: {why}")
+
+    @classmethod
+    def out_of_instructions(cls, limit: int) -> Self:
+        """Word an execution that ran into its limit."""
+        return cls(
+            "IC0522",
+            f"Canister exceeded the limit of {limit} instructions for single message execution.",
+            "Try optimizing this method to consume fewer instructions or split the work across "
+            "multiple messages.",
+            "instruction-limit-exceeded",
+        )
+
+    @classmethod
+    def no_method(cls, kind: str, method: str) -> Self:
+        """Word a call of a method that the module does not export."""
+        return cls(
+            "IC0536",
+            f"Canister has no {kind} method '{method}'.",
+            "Check that the method being called is exported by the target canister.",
+            "method-not-found",
+        )
+
+    @classmethod
+    def no_module(cls) -> Self:
+        """Word a call of a canister without code."""
+        return cls(
+            "IC0537",
+            "Attempted to execute a message, but the canister contains no Wasm module.",
+            "Please install code to this canister before calling it.",
+            "wasm-module-not-found",
+        )
+
+
+def did_not_reply(canister: bytes) -> Reject:
+    """Word a message that ended without a reply."""
+    return Reject(
+        code=RejectCode.CANISTER_ERROR,
+        error_code="IC0506",
+        message=f"Error from Canister {Principal(canister).text}: "
+        "Canister did not reply to the call",
+    )
+
+
+def rejected(message: bytes) -> Reject:
+    """Word a `msg_reject` by the canister itself."""
+    return Reject(
+        code=RejectCode.CANISTER_REJECT,
+        error_code="IC0406",
+        message=message.decode("utf-8", "replace"),
+    )
+
+
+def not_accepted(canister: bytes) -> Reject:
+    """Word an ingress message that `canister_inspect_message` did not accept."""
+    return Reject(
+        code=RejectCode.CANISTER_REJECT,
+        error_code="IC0406",
+        message=f"Error from Canister {Principal(canister).text}: Canister rejected the message",
+    )

@@ -1,0 +1,164 @@
+"""The undo log: what a message overwrote, on disk before it is overwritten.
+
+File, little-endian::
+
+    offset size field
+         0    4 magic "DNUL"
+         4    1 version, 1
+         5    1 state: 0 idle, 1 a message is under way or prepared
+         6    2 reserved, zero
+         8    8 sequence of that message
+        16    8 end of the valid entries, an offset in this file
+        24    - reserved, zero, up to 4,096
+      4096    - entries, each: 1 target, 1 kind (0 bytes, 1 zeros), 6 zero, 8 offset, 8 length,
+                then `length` bytes unless the kind is zeros
+
+The header page is mapped. An entry is written first, then the end moves over it by one store, then
+the bytes that it saves are overwritten. A process that dies between any two of these steps leaves
+a log whose entries are whole and cover every byte that changed, because the kernel keeps what a
+killed process wrote. A power failure does not keep that order: nothing is synced, and the embedded
+network does not survive one.
+"""
+
+import errno
+import mmap
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+from datanode.errors import UnsupportedVersionError
+from datanode.units import MIB
+
+_MAGIC: Final = b"DNUL"
+_VERSION: Final = 1
+_HEADER_BYTES: Final = 4096
+_HEADER: Final = struct.Struct("<4sBBHQQ")
+_ENTRY: Final = struct.Struct("<BB6xQQ")
+_STATE_AT: Final = 5
+_KEPT_BYTES: Final = 64 * MIB
+_PIECE_BYTES: Final = 4 * MIB
+_BYTES, _ZEROS = 0, 1
+_IDLE, _ACTIVE = 0, 1
+
+
+class Target(IntEnum):
+    """The file that an entry belongs to."""
+
+    HEAD = 0
+    STABLE = 1
+    HEAP = 2
+
+
+def extents(descriptor: int, offset: int, length: int) -> Iterator[tuple[bool, int, int]]:
+    """Split a range of a sparse file into (holds data, start, end) parts."""
+    end = offset + length
+    while offset < end:
+        try:
+            data = min(os.lseek(descriptor, offset, os.SEEK_DATA), end)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            data = end
+        if data > offset:
+            yield False, offset, data
+            offset = data
+        if offset < end:
+            offset = min(os.lseek(descriptor, data, os.SEEK_HOLE), end)
+            yield True, data, offset
+
+
+class UndoLog:
+    """The undo log of one canister.
+
+    Args:
+        path: Its file; created when absent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.fstat(self._descriptor).st_size < _HEADER_BYTES:
+            os.ftruncate(self._descriptor, _HEADER_BYTES)
+        self._header = mmap.mmap(self._descriptor, _HEADER_BYTES)
+        magic, version, state, _, sequence, end = _HEADER.unpack_from(self._header)
+        if magic == bytes(len(_MAGIC)):
+            state, sequence, end = _IDLE, 0, _HEADER_BYTES
+        elif (magic, version) != (_MAGIC, _VERSION):
+            raise UnsupportedVersionError(f"{path.name} is not an undo log of version {_VERSION}")
+        self._active = state == _ACTIVE
+        self._sequence: int = sequence
+        self._end: int = end
+
+    @property
+    def sequence(self) -> int | None:
+        """Sequence of the message whose log this is; None when there is none."""
+        return self._sequence if self._active else None
+
+    def begin(self, sequence: int) -> None:
+        """Start the log of a message."""
+        self._sequence, self._end, self._active = sequence, _HEADER_BYTES, True
+        _HEADER.pack_into(self._header, 0, _MAGIC, _VERSION, _IDLE, 0, sequence, self._end)
+        self._header[_STATE_AT] = _ACTIVE
+
+    def save(self, target: Target, descriptor: int, offset: int, length: int) -> None:
+        """Log the present content of a range of a file, which may then be overwritten."""
+        at = self._end
+        for has_data, start, end in extents(descriptor, offset, length):
+            if not has_data:
+                entry = _ENTRY.pack(target, _ZEROS, start, end - start)
+                at += _write(self._descriptor, entry, at)
+                continue
+            for piece in range(start, end, _PIECE_BYTES):
+                data = os.pread(descriptor, min(_PIECE_BYTES, end - piece), piece)
+                entry = _ENTRY.pack(target, _BYTES, piece, len(data))
+                at += _write(self._descriptor, entry, at)
+                at += _write(self._descriptor, data, at)
+        self._end = at
+        struct.pack_into("<Q", self._header, _HEADER.size - 8, at)
+
+    def replay(self, files: Mapping[Target, int]) -> None:
+        """Put back what the entries saved of these files, the last one first; may be repeated."""
+        entries = []
+        at = _HEADER_BYTES
+        while at < self._end:
+            target, kind, offset, length = _ENTRY.unpack(
+                os.pread(self._descriptor, _ENTRY.size, at)
+            )
+            at += _ENTRY.size
+            if Target(target) in files:
+                entries.append((files[Target(target)], kind, offset, length, at))
+            at += length if kind == _BYTES else 0
+        for descriptor, kind, offset, length, at in reversed(entries):
+            if kind == _BYTES:
+                _write(descriptor, os.pread(self._descriptor, length, at), offset)
+            else:
+                _clear(descriptor, offset, length)
+
+    def end(self) -> None:
+        """Forget the message: its changes stay as they are."""
+        self._header[_STATE_AT] = _IDLE
+        self._active = False
+        if self._end > _KEPT_BYTES:
+            os.ftruncate(self._descriptor, _HEADER_BYTES)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._header.close()
+        os.close(self._descriptor)
+
+
+def _write(descriptor: int, data: bytes, offset: int) -> int:
+    view = memoryview(data)
+    while view:
+        view = view[os.pwrite(descriptor, view, offset + len(data) - len(view)) :]
+    return len(data)
+
+
+def _clear(descriptor: int, offset: int, length: int) -> None:
+    """Zero the parts that hold data: that needs no room on the disk."""
+    for has_data, start, end in list(extents(descriptor, offset, length)):
+        if has_data:
+            for piece in range(start, end, _PIECE_BYTES):
+                _write(descriptor, bytes(min(_PIECE_BYTES, end - piece)), piece)
