@@ -11,6 +11,8 @@ extern crate alloc;
 
 mod bytes;
 mod cbor;
+#[cfg(feature = "decode")]
+mod decode;
 pub mod digest;
 mod error;
 pub mod frame;
@@ -18,6 +20,8 @@ pub mod limits;
 pub mod manifest;
 pub mod placement;
 
+#[cfg(feature = "decode")]
+pub use decode::decode;
 pub use error::FormatError;
 
 /// A BLAKE3-256 digest.
