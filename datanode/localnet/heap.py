@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from datanode.localnet.stable import WASM_PAGE_BYTES
-from datanode.localnet.undo import Target, UndoLog
+from datanode.localnet.undo import Target, UndoLog, write_all
 from datanode.units import KIB
 
 _PAGE_WORDS: Final = 512
@@ -80,10 +80,7 @@ class HeapMirror:
         for start, end in self.changes(memory):
             if undo is not None and start < before:
                 undo.save(Target.HEAP, self.descriptor, start, min(end, before) - start)
-            piece = memory[start:end]
-            while piece:
-                count = os.pwrite(self.descriptor, piece, start)
-                piece, start = piece[count:], start + count
+            write_all(self.descriptor, memory[start:end], start)
 
     def load(self, memory: memoryview) -> None:
         """Fill a linear memory of this size from the mirror."""

@@ -9,7 +9,7 @@ query, Q query, F inspect_message; `*` is all but start.
 from typing import Final, NamedTuple
 
 from datanode.localnet import wasm_module
-from datanode.localnet.message import Kind
+from datanode.localnet.execution import Kind
 from datanode.localnet.wasm_module import Signature, WasmError
 
 MODULE: Final = "ic0"

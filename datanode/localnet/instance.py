@@ -81,25 +81,19 @@ class Linked:
             raise wasmtime.WasmtimeError._from_ptr(error)  # noqa: SLF001 - the package's only way
 
     def _wrap(self, name: str) -> Callable[..., int]:
-        params, results, _ = ic0.CALLS[name]
+        params = ic0.CALLS[name].params
         wide = self.compiled.facts.wide
         narrow = "i" if wide else "iI"
         masks = [_MASK32 if each in narrow else _MASK64 for each in params]
         slots = [(index * _WORDS_A_VALUE, mask) for index, mask in enumerate(masks)]
         price = prices.fixed(name)
         calls = self.calls
-        act: Callable[..., int | None] | None = getattr(calls, name, None)
+        act: Callable[..., int | None] = getattr(calls, name, None) or calls.absent(name)
 
         def run(_data: int, _caller: int, raw: "ctypes.Array[ctypes.c_uint64]", _n: int) -> int:
             try:
                 calls.instance.charge(price)
-                if not ic0.allowed(name, calls.message.kind):
-                    words = calls.message.kind.words
-                    raise Failure.contract(f'"ic0_{name}" cannot be executed in {words} mode')
-                if act is None:
-                    raise Failure.contract(
-                        f"ic0.{name} is not supported by the embedded network yet"
-                    )
+                calls.check(name)
                 result = act(*[int(raw[slot]) & mask for slot, mask in slots])
                 if result is not None:
                     raw[0] = result
@@ -225,8 +219,7 @@ class Instance:
         out = bytearray()
         for each in self._globals:
             ffi.wasmtime_global_get(context, each, ctypes.byref(value))
-            out.append(int(ctypes.c_uint8(value.kind).value))
-            out += bytes(value.of)
+            out += bytes(value)[:1] + bytes(value.of)
         return bytes(out)
 
     def restore_globals(self, saved: bytes) -> None:
@@ -235,7 +228,7 @@ class Instance:
         for index, each in enumerate(self._globals):
             value = ffi.wasmtime_val_t()
             at = index * GLOBAL_BYTES
-            value.kind = saved[at]
+            ctypes.memmove(ctypes.byref(value), saved[at : at + 1], 1)
             ctypes.memmove(ctypes.byref(value.of), saved[at + 1 : at + GLOBAL_BYTES], 16)
             ffi.wasmtime_global_set(context, each, ctypes.byref(value))
 

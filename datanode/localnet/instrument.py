@@ -150,7 +150,7 @@ def _skip(data: bytes, at: int, count: int = 1) -> int:
     return at
 
 
-def _after(data: bytes, at: int) -> tuple[int, int, int]:
+def _after(data: bytes, at: int) -> tuple[int, int, int]:  # noqa: C901, PLR0911 - a table
     """Return the offset after the operator at `at`, its price in Wasm32, and its sub-opcode."""
     opcode = data[at]
     at += 1
@@ -188,7 +188,7 @@ def _after_simd(data: bytes, at: int) -> tuple[int, int, int]:
     if sub <= 11 or 84 <= sub <= 93:  # noqa: PLR2004 - loads and stores: alignment, offset
         at = _skip(data, at, 2)
         if sub < 92:  # noqa: PLR2004 - those of one lane name the lane
-            at += 84 <= sub  # noqa: PLR2004
+            at += sub >= 84  # noqa: PLR2004
     elif sub in (12, 13):
         at += 16
     elif 21 <= sub <= 34:  # noqa: PLR2004 - extract and replace lane

@@ -25,9 +25,9 @@ from typing import Final
 from datanode.errors import DiskFullError, LocalNetworkError
 from datanode.localnet import instrument, prices, rejects, wasm_module
 from datanode.localnet.engine import compiled
+from datanode.localnet.execution import Environment, Execution, Kind, Message
 from datanode.localnet.head import Head, HeadFile
 from datanode.localnet.instance import Linked
-from datanode.localnet.message import Environment, Execution, Kind, Message
 from datanode.localnet.rejects import Failure, Reject
 from datanode.localnet.running import Running, module_path, stable_path, sweep
 from datanode.localnet.stable import WASM_PAGE_BYTES, StableMemory

@@ -43,7 +43,7 @@ class Reject:
     message: str
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - the message fails, not this program
     """A message ends here, and what it did is undone."""
 
     def __init__(self, error_code: str, what: str, advice: str = "", anchor: str = "") -> None:

@@ -4,10 +4,10 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
+from datanode.localnet.execution import Message
 from datanode.localnet.head import Head
 from datanode.localnet.heap import HeapMirror
 from datanode.localnet.instance import Instance, Linked
-from datanode.localnet.message import Message
 from datanode.localnet.stable import StableMemory
 from datanode.localnet.undo import Target, UndoLog
 

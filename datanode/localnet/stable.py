@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from datanode.localnet.undo import Target, UndoLog
+from datanode.localnet.undo import Target, UndoLog, write_all
 from datanode.units import GIB, MIB
 
 WASM_PAGE_BYTES: Final = 65_536
@@ -80,10 +80,7 @@ class StableMemory:
 
     def write(self, offset: int, data: memoryview) -> None:
         """Write a claimed range."""
-        while data:
-            count = os.pwrite(self.descriptor, data, offset)
-            data = data[count:]
-            offset += count
+        write_all(self.descriptor, data, offset)
 
     def read(self, offset: int, into: memoryview) -> None:
         """Read a range that the memory holds."""

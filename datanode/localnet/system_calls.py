@@ -7,11 +7,12 @@ paid for by `charge`, and returns the result or None. A call that fails raises `
 # The interface specification documents each call under the method's name.
 # ruff: noqa: D102
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from datanode.limits import MAX_QUERY_REPLY_BYTES, MAX_UPDATE_REPLY_BYTES
-from datanode.localnet import prices
-from datanode.localnet.message import Kind, Message
+from datanode.localnet import ic0, prices
+from datanode.localnet.execution import Kind, Message
 from datanode.localnet.rejects import Failure
 from datanode.localnet.stable import StableMemory
 
@@ -46,6 +47,20 @@ class SystemCalls:
     instance: LinearMemory
     message: Message
     stable: StableMemory
+
+    def check(self, call: str) -> None:
+        """Refuse a call that the message under way may not make."""
+        kind = self.message.kind
+        if not ic0.allowed(call, kind):
+            raise Failure.contract(f'"ic0_{call}" cannot be executed in {kind.words} mode')
+
+    def absent(self, call: str) -> Callable[..., int | None]:
+        """Return what a call does that may be imported, and not made."""
+
+        def refuse(*_arguments: int) -> None:
+            raise Failure.contract(f"ic0.{call} is not supported by the embedded network yet")
+
+        return refuse
 
     def _copy(self, source: bytes, to: int, offset: int, size: int) -> None:
         self.instance.charge(size)

@@ -108,13 +108,13 @@ class UndoLog:
         for has_data, start, end in extents(descriptor, offset, length):
             if not has_data:
                 entry = _ENTRY.pack(target, _ZEROS, start, end - start)
-                at += _write(self._descriptor, entry, at)
+                at += write_all(self._descriptor, entry, at)
                 continue
             for piece in range(start, end, _PIECE_BYTES):
                 data = os.pread(descriptor, min(_PIECE_BYTES, end - piece), piece)
                 entry = _ENTRY.pack(target, _BYTES, piece, len(data))
-                at += _write(self._descriptor, entry, at)
-                at += _write(self._descriptor, data, at)
+                at += write_all(self._descriptor, entry, at)
+                at += write_all(self._descriptor, data, at)
         self._end = at
         struct.pack_into("<Q", self._header, _HEADER.size - 8, at)
 
@@ -132,7 +132,7 @@ class UndoLog:
             at += length if kind == _BYTES else 0
         for descriptor, kind, offset, length, at in reversed(entries):
             if kind == _BYTES:
-                _write(descriptor, os.pread(self._descriptor, length, at), offset)
+                write_all(descriptor, os.pread(self._descriptor, length, at), offset)
             else:
                 _clear(descriptor, offset, length)
 
@@ -149,7 +149,8 @@ class UndoLog:
         os.close(self._descriptor)
 
 
-def _write(descriptor: int, data: bytes, offset: int) -> int:
+def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> int:
+    """Write all of some bytes at an offset; return how many they are."""
     view = memoryview(data)
     while view:
         view = view[os.pwrite(descriptor, view, offset + len(data) - len(view)) :]
@@ -161,4 +162,4 @@ def _clear(descriptor: int, offset: int, length: int) -> None:
     for has_data, start, end in list(extents(descriptor, offset, length)):
         if has_data:
             for piece in range(start, end, _PIECE_BYTES):
-                _write(descriptor, bytes(min(_PIECE_BYTES, end - piece)), piece)
+                write_all(descriptor, bytes(min(_PIECE_BYTES, end - piece)), piece)
