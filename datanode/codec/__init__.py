@@ -3,6 +3,7 @@
 from typing import Final
 
 from datanode.codec.base import Codec
+from datanode.codec.masksplit import MaskSplit, models
 from datanode.codec.raw import Raw
 from datanode.codec.zstd import Zstd
 from datanode.errors import UnsupportedVersionError
@@ -11,7 +12,7 @@ from datanode.model import ElementType
 __all__ = ["RAW_ID", "Codec", "codec_for", "smallest"]
 
 RAW_ID: Final = Raw.id
-_CODECS: Final[dict[int, Codec]] = {codec.id: codec for codec in (Raw(), Zstd())}
+_CODECS: Final[dict[int, Codec]] = {codec.id: codec for codec in (Raw(), Zstd(), MaskSplit())}
 
 
 def codec_for(codec_id: int) -> Codec:
@@ -30,5 +31,6 @@ def smallest(
     raw: bytes | memoryview, element: ElementType, row_elements: int
 ) -> tuple[int, bytes | memoryview]:
     """Encode with every codec that may pay, and keep the shortest payload; ties go to raw."""
-    payload = codec_for(Zstd.id).encode(raw, element, row_elements)
-    return (Zstd.id, payload) if len(payload) < len(raw) else (RAW_ID, raw)
+    codec_id = MaskSplit.id if models(element) else Zstd.id
+    payload = codec_for(codec_id).encode(raw, element, row_elements)
+    return (codec_id, payload) if len(payload) < len(raw) else (RAW_ID, raw)
