@@ -41,6 +41,7 @@ class Roles:
 
     controllers: frozenset[Principal]
     models: dict[str, Model] = field(default_factory=dict)
+    last_versions: dict[str, int] = field(default_factory=dict)
     grants: dict[tuple[Principal, Role, str | None], Grant] = field(default_factory=dict)
 
     def may_administer(self, caller: Principal, model: str | None) -> bool:

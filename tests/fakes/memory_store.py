@@ -66,7 +66,9 @@ class MemoryStore(Leases):
             raise NodeRejectedError("the lease is of another model")
         if not self.may_upload(caller, name, now_ns):
             raise UnauthorizedError("not an uploader of this model any more")
-        model = self.models.get(name) or Model(name=name, owner=caller)
+        model = self.models.get(name) or Model(
+            name=name, owner=caller, latest=self.last_versions.get(name, 0)
+        )
         number = model.latest + 1
         if expected is not None and expected != number:
             raise ConflictError(f"the next version of {name} is {number}")
@@ -86,7 +88,7 @@ class MemoryStore(Leases):
         )
         model.references[number] = frozenset((*frames, *parts))
         model.chunks[head_digest] = frames
-        model.latest = number
+        model.latest = self.last_versions[name] = number
         self.models[name] = model
         self.drop_lease(lease_id)
         return number
