@@ -9,10 +9,11 @@
 //!      5    1 codec id
 //!      6    1 element type: 0 bytes, 1 F16, 2 BF16, 3 F32, 4 F8_E4M3, 5 F8_E5M2
 //!      7    1 reserved, zero
-//!      8    4 raw length, bytes
-//!     12    4 payload length, bytes
+//!      8    4 raw length, bytes, at most MAX_CHUNK_BYTES
+//!     12    4 payload length, bytes, at most the raw length; codec 0: the raw length
 //!     16   32 content digest of the raw bytes
-//!     48    4 row length, elements (0: no rows)
+//!     48    4 row length, elements; 0: no rows. Else the element type is not `bytes` and the raw
+//!             bytes are whole rows
 //!     52   12 reserved, zero
 //!     64    - payload; a trailing byte is an error
 //! ```
@@ -31,34 +32,36 @@ const VERSION: u8 = 1;
 
 /// How a payload is encoded. Stored: an id is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
 pub enum Codec {
     /// The raw bytes themselves.
-    Raw = 0,
+    Raw,
     /// One zstd frame.
-    Zstd = 1,
+    Zstd,
     /// Words of floats split by a bit mask, the symbol plane in zstd.
-    MaskSplit = 2,
+    MaskSplit,
+    /// A codec of a later release: such a frame can be stored and served, not decoded.
+    Later(u8),
 }
 
 impl Codec {
     /// Return the codec with this id.
-    pub const fn from_id(id: u8) -> Option<Self> {
+    pub const fn from_id(id: u8) -> Self {
         match id {
-            0 => Some(Self::Raw),
-            1 => Some(Self::Zstd),
-            2 => Some(Self::MaskSplit),
-            _ => None,
+            0 => Self::Raw,
+            1 => Self::Zstd,
+            2 => Self::MaskSplit,
+            _ => Self::Later(id),
         }
     }
 
     /// Return the stored id.
     pub const fn id(self) -> u8 {
-        self as u8
-    }
-
-    pub(crate) fn parse(id: u8) -> Result<Self, FormatError> {
-        Self::from_id(id).ok_or(FormatError::Unknown { what: "codec", found: id.into() })
+        match self {
+            Self::Raw => 0,
+            Self::Zstd => 1,
+            Self::MaskSplit => 2,
+            Self::Later(id) => id,
+        }
     }
 }
 
@@ -99,6 +102,15 @@ impl Element {
         self as u8
     }
 
+    /// Return the length of an element, bytes.
+    pub const fn width(self) -> u8 {
+        match self {
+            Self::Bytes | Self::F8E4M3 | Self::F8E5M2 => 1,
+            Self::F16 | Self::Bf16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
     pub(crate) fn parse(id: u8) -> Result<Self, FormatError> {
         Self::from_id(id).ok_or(FormatError::Unknown { what: "element type", found: id.into() })
     }
@@ -134,7 +146,7 @@ pub fn parse_header(header: &[u8; HEADER_BYTES], frame_len: usize) -> Result<Hea
     if version != VERSION {
         return Err(FormatError::Version { what: "frame", found: version.into() });
     }
-    let codec = Codec::parse(bytes.u8()?)?;
+    let codec = Codec::from_id(bytes.u8()?);
     let element = Element::parse(bytes.u8()?)?;
     bytes.zeros(1)?;
     let raw_len = at_most("raw length", bytes.u32()?, MAX_CHUNK_BYTES)?;
@@ -151,6 +163,13 @@ pub fn parse_header(header: &[u8; HEADER_BYTES], frame_len: usize) -> Result<Hea
     }
     if codec == Codec::Raw && payload_len != raw_len {
         return Err(FormatError::Disagree { what: "a raw payload has not the raw length" });
+    }
+    if payload_len > raw_len {
+        return Err(FormatError::Disagree { what: "a payload is longer than the raw bytes" });
+    }
+    let row_bytes = u64::from(row_len) * u64::from(element.width());
+    if row_len != 0 && (element == Element::Bytes || u64::from(raw_len) % row_bytes != 0) {
+        return Err(FormatError::Disagree { what: "the raw bytes are not whole rows" });
     }
     Ok(Header { codec, element, raw_len, payload_len, content, row_len })
 }

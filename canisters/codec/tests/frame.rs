@@ -8,9 +8,13 @@ use proptest::prelude::*;
 use support::{mutated, mutations, write_frame};
 
 fn with(at: usize, bytes: &[u8]) -> Vec<u8> {
-    let mut frame = write_frame(0, 1, b"weights", 7, b"weights");
+    let mut frame = write_frame(0, 1, b"weights!", 4, b"weights!");
     frame[at..at + bytes.len()].copy_from_slice(bytes);
     frame
+}
+
+fn disagree(what: &'static str) -> FormatError {
+    FormatError::Disagree { what }
 }
 
 #[test]
@@ -26,10 +30,9 @@ fn a_header_is_read_field_by_field() {
 
 #[test]
 fn every_rule_of_the_header_has_its_error() {
-    let cases: [(Vec<u8>, FormatError); 11] = [
+    let cases: [(Vec<u8>, FormatError); 15] = [
         (with(0, b"DNCG"), FormatError::Magic { what: "frame" }),
         (with(4, &[2]), FormatError::Version { what: "frame", found: 2 }),
-        (with(5, &[3]), FormatError::Unknown { what: "codec", found: 3 }),
         (with(6, &[6]), FormatError::Unknown { what: "element type", found: 6 }),
         (with(7, &[1]), FormatError::Reserved { what: "frame" }),
         (
@@ -44,14 +47,27 @@ fn every_rule_of_the_header_has_its_error() {
                 allowed: 2_080_768,
             },
         ),
-        (with(12, &[8]), FormatError::Truncated { what: "frame" }),
-        (with(12, &[6]), FormatError::Trailing { what: "frame", bytes: 1 }),
-        (with(8, &[8]), FormatError::Disagree { what: "a raw payload has not the raw length" }),
+        (with(12, &[9]), FormatError::Truncated { what: "frame" }),
+        (with(12, &[7]), FormatError::Trailing { what: "frame", bytes: 1 }),
+        (with(8, &[9]), disagree("a raw payload has not the raw length")),
+        (
+            [&with(5, &[3])[..8], &[7], &with(5, &[3])[9..]].concat(),
+            disagree("a payload is longer than the raw bytes"),
+        ),
+        (with(48, &[3]), disagree("the raw bytes are not whole rows")),
+        (with(48, &[5]), disagree("the raw bytes are not whole rows")),
+        (with(48, &[0xff; 4]), disagree("the raw bytes are not whole rows")),
+        (with(6, &[0]), disagree("the raw bytes are not whole rows")),
         (with(63, &[1]), FormatError::Reserved { what: "frame" }),
     ];
     for (frame, error) in cases {
         assert_eq!(parse(&frame).unwrap_err(), error);
     }
+}
+
+#[test]
+fn a_frame_of_a_later_codec_is_a_frame() {
+    assert_eq!(parse(&with(5, &[3])).unwrap().0.codec, Codec::Later(3));
 }
 
 #[test]
@@ -66,7 +82,7 @@ fn fewer_bytes_than_a_header_are_cut_off() {
 #[test]
 fn an_id_is_the_one_that_it_was_read_from() {
     for id in 0..=u8::MAX {
-        assert_eq!(Codec::from_id(id).map(Codec::id), (id <= 2).then_some(id));
+        assert_eq!(Codec::from_id(id).id(), id);
         assert_eq!(Element::from_id(id).map(Element::id), (id <= 5).then_some(id));
     }
 }

@@ -22,6 +22,9 @@ pub fn decode(frame: &[u8]) -> Result<Vec<u8>, FormatError> {
         Codec::Raw => payload.into(),
         Codec::Zstd => zstd::decompress(payload, raw_len)?,
         Codec::MaskSplit => masksplit::decode(payload, raw_len, header.element)?,
+        Codec::Later(id) => {
+            return Err(FormatError::Unknown { what: "codec", found: id.into() });
+        }
     };
     if digest::hash(&raw) != header.content {
         return Err(FormatError::Content);

@@ -123,7 +123,7 @@ fn parse_record(record: &[u8; CHUNK_RECORD_BYTES]) -> Result<ChunkRecord, Format
     let frame = bytes.array()?;
     let raw_len = within("raw length", bytes.u32()?, 1, MAX_CHUNK_BYTES)?;
     let frame_len = within("frame length", bytes.u32()?, HEADER_BYTES, MAX_FRAME_BYTES)?;
-    let codec = Codec::parse(bytes.u8()?)?;
+    let codec = Codec::from_id(bytes.u8()?);
     let element = Element::parse(bytes.u8()?)?;
     bytes.zeros(6)?;
     Ok(ChunkRecord { content, frame, raw_len, frame_len, codec, element })

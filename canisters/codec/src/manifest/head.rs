@@ -13,7 +13,9 @@
 //! "tensor_count" count of all tensors
 //! ```
 //!
-//! The chunks of the files are consecutive and tile 0 to the chunk count.
+//! The chunks of the files follow each other and tile 0 to the chunk count; a file of n bytes has
+//! between ceil(n / MAX_CHUNK_BYTES) and n chunks. A path has 1 to 512 characters of
+//! `[A-Za-z0-9._/-]`, no empty part, no `.` and no `..`.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -156,7 +158,7 @@ fn parse_files(reader: &mut Reader<'_>) -> Result<Vec<FileEntry>, FormatError> {
     for _ in 0..count {
         reader.tuple("file entry", 5)?;
         let file = FileEntry {
-            path: reader.text("path", MAX_NAME_BYTES)?.into(),
+            path: parse_path(reader)?,
             bytes: reader.u64("length of a file")?,
             sha256: reader.digest("SHA-256 of a file")?,
             first_chunk: reader.u32("first chunk of a file")?,
@@ -168,6 +170,15 @@ fn parse_files(reader: &mut Reader<'_>) -> Result<Vec<FileEntry>, FormatError> {
         files.push(file);
     }
     Ok(files)
+}
+
+fn parse_path(reader: &mut Reader<'_>) -> Result<String, FormatError> {
+    let path = reader.text("path", MAX_NAME_BYTES)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
+    if !path.bytes().all(is_plain) || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(FormatError::Disagree { what: "a path is not one of a model's file" });
+    }
+    Ok(path.into())
 }
 
 fn parse_metadata(reader: &mut Reader<'_>) -> Result<Metadata, FormatError> {

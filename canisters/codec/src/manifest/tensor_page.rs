@@ -4,7 +4,8 @@
 //! [ [name, dtype, [dimension, ...], file index, offset in the file, first chunk, chunk count], ... ]
 //! ```
 //!
-//! Entries rise by (file index, offset, name); a name is unique within its file.
+//! Entries rise by (file index, offset, name); a name is unique within its file. A name has 1 to
+//! 512 bytes, a dtype 1 to 16, a shape at most 8 dimensions.
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -80,8 +81,11 @@ fn place(entry: &TensorEntry) -> (u32, u64, &str) {
 
 fn parse_entry(reader: &mut Reader<'_>) -> Result<TensorEntry, FormatError> {
     reader.tuple("tensor entry", 7)?;
-    let name = reader.text("name of a tensor", MAX_NAME_BYTES)?.into();
-    let dtype = reader.text("dtype of a tensor", MAX_DTYPE_BYTES)?.into();
+    let name: String = reader.text("name of a tensor", MAX_NAME_BYTES)?.into();
+    let dtype: String = reader.text("dtype of a tensor", MAX_DTYPE_BYTES)?.into();
+    if name.is_empty() || dtype.is_empty() {
+        return Err(FormatError::Disagree { what: "a tensor has no name or no dtype" });
+    }
     let rank = reader.array("shape of a tensor", 1)?;
     if rank > MAX_RANK {
         let (found, allowed) = (rank as u64, MAX_RANK as u64);
