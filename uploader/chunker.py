@@ -10,8 +10,7 @@ where a chunk is full.
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from datanode.limits import MAX_CHUNK_BYTES
 from datanode.model import ChunkSpec, ElementType, FileSpec, TensorSpec
@@ -19,8 +18,7 @@ from datanode.model import ChunkSpec, ElementType, FileSpec, TensorSpec
 _MATRIX_RANK: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class _Segment:
+class _Segment(NamedTuple):
     """Consecutive bytes of a file that are cut alike; chunks are `cut_bytes` long but the last."""
 
     file_index: int

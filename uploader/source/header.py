@@ -20,12 +20,10 @@ headers), so this policy comes first and is stricter. It works on bytes alone. R
 7. The tensors tile the data: no hole, no overlap, no byte after the last.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from datanode.errors import SourceError, TruncatedSourceError
 from datanode.limits import (
@@ -36,6 +34,7 @@ from datanode.limits import (
     MAX_TENSORS,
 )
 from uploader.source.base import shown
+from uploader.source.strict_json import load_json_object
 
 LENGTH_BYTES: Final = 8
 _METADATA: Final = "__metadata__"
@@ -43,12 +42,6 @@ _FIELDS: Final = frozenset({"dtype", "shape", "data_offsets"})
 _OFFSETS_COUNT: Final = 2
 _BYTE_BITS: Final = 8
 _NAME: Final = re.compile(r"[A-Za-z0-9._/-]+")
-_MAX_DIGITS: Final = 20
-"""Digits of 2^64; Python refuses to convert very long ones with an error of its own."""
-_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_SIGNS_PER_TENSOR: Final = {b"[": 2, b"{": 1, b":": 4, b",": MAX_RANK + 3}
-_STRINGS_PER_TENSOR: Final = 5
-_MAX_METADATA_COUNT: Final = 10_000
 _MAX_NUMBER: Final = 2**63 - 1
 """Largest extent or offset: file sizes are signed 64-bit."""
 
@@ -79,8 +72,7 @@ DTYPE_BITS: Final[Mapping[str, int]] = {
 """Bits of an element. Source: `Dtype` of the safetensors crate, 0.8.0."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderTensor:
+class HeaderTensor(NamedTuple):
     """A tensor as the header describes it; offsets count from the start of the data."""
 
     name: str
@@ -134,60 +126,7 @@ def parse_header(raw: bytes, data_bytes: int) -> tuple[HeaderTensor, ...]:
     tensors = [_tensor(name, entry) for name, entry in entries.items()]
     tensors.sort(key=lambda tensor: (tensor.start_bytes, tensor.end_bytes, tensor.name))
     _check_tiling(tensors, data_bytes)
-    tensors.sort(key=lambda tensor: (tensor.start_bytes, tensor.name))
-    return tuple(tensors)
-
-
-def load_json_object(raw: bytes, what: str, *, numbers_matter: bool = True) -> dict[str, object]:
-    """Read an untrusted JSON object: no key twice, bounded, integers only if numbers matter.
-
-    Raises:
-        SourceError: It is not one.
-    """
-    objects_count = 0
-
-    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
-        nonlocal objects_count
-        objects_count += 1
-        if objects_count > MAX_TENSORS + 2:
-            raise SourceError(f"{what} has more than {MAX_TENSORS} entries")
-        found = dict(items)
-        if len(found) != len(items):
-            raise SourceError(f"{what} has the key {shown(_first_repeated(items))} twice")
-        return found
-
-    _bound_allocation(raw, what)
-    try:
-        loaded = json.loads(
-            raw.decode(),
-            object_pairs_hook=pairs,
-            parse_int=lambda text: _integer(text, what),
-            parse_float=lambda text: _refuse_number(text, what) if numbers_matter else None,
-            parse_constant=lambda text: _refuse_number(text, what),
-        )
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{what} is not UTF-8 at byte {error.start}") from error
-    except json.JSONDecodeError as error:
-        raise SourceError(f"{what} is not JSON: {error.msg} at {error.pos}") from error
-    except RecursionError as error:
-        raise SourceError(f"{what} is nested too deeply") from error
-    if not isinstance(loaded, dict):
-        raise SourceError(f"{what} is not a JSON object")
-    return loaded
-
-
-def _bound_allocation(raw: bytes, what: str) -> None:
-    """Refuse what would cost hundreds of megabytes before anyone could look at it.
-
-    The parser builds all objects first. So count what it would build, outside of strings, against
-    what the largest legal header has.
-    """
-    if raw.count(b'"') > 2 * _STRINGS_PER_TENSOR * MAX_TENSORS + MAX_METADATA_BYTES:
-        raise SourceError(f"{what} has too many strings")
-    signs = _STRING.sub(b"", raw)
-    for sign, most in _SIGNS_PER_TENSOR.items():
-        if signs.count(sign) > most * MAX_TENSORS + _MAX_METADATA_COUNT:
-            raise SourceError(f"{what} has too many entries: '{sign.decode()}' abounds")
+    return tuple(sorted(tensors, key=lambda tensor: (tensor.start_bytes, tensor.name)))
 
 
 def _load(raw: bytes) -> dict[str, object]:
@@ -196,25 +135,6 @@ def _load(raw: bytes) -> dict[str, object]:
     if not raw.rstrip(b" ").endswith(b"}"):
         raise SourceError("the header does not end with '}' and padding spaces")
     return load_json_object(raw, "the header")
-
-
-def _first_repeated(items: list[tuple[str, object]]) -> str:
-    seen: set[str] = set()
-    for name, _ in items:
-        if name in seen:
-            break
-        seen.add(name)
-    return name
-
-
-def _integer(text: str, what: str) -> int:
-    if len(text) > _MAX_DIGITS:
-        raise SourceError(f"{what} has a number of {len(text)} digits")
-    return int(text)
-
-
-def _refuse_number(text: str, what: str) -> object:
-    raise SourceError(f"{what} has the number {shown(text)}, which is no integer")
 
 
 def _check_metadata(metadata: object) -> None:
@@ -236,10 +156,8 @@ def _tensor(name: str, entry: object) -> HeaderTensor:
     _check_name(name)
     if not isinstance(entry, dict):
         raise SourceError(f"the entry of tensor {shown(name)} is not an object")
-    if missing := _FIELDS - entry.keys():
-        raise SourceError(f"tensor {shown(name)} lacks the field {min(missing)}")
-    if unknown := entry.keys() - _FIELDS:
-        raise SourceError(f"tensor {shown(name)} has the unknown field {shown(min(unknown))}")
+    if entry.keys() != _FIELDS:
+        raise _wrong_fields(name, entry)
     dtype = entry["dtype"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise SourceError(f"tensor {shown(name)} has the unknown dtype {shown(str(dtype))}")
@@ -255,6 +173,13 @@ def _tensor(name: str, entry: object) -> HeaderTensor:
             f"tensor {shown(name)} needs {bits // _BYTE_BITS} bytes, its offsets give {end - start}"
         )
     return HeaderTensor(name=name, dtype=dtype, shape=shape, start_bytes=start, end_bytes=end)
+
+
+def _wrong_fields(name: str, entry: dict[str, object]) -> SourceError:
+    if missing := _FIELDS - entry.keys():
+        return SourceError(f"tensor {shown(name)} lacks the field {min(missing)}")
+    unknown = min(entry.keys() - _FIELDS)
+    return SourceError(f"tensor {shown(name)} has the unknown field {shown(unknown)}")
 
 
 def _offsets(value: object, name: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from typing import Final
 from datanode.errors import MissingShardError, SourceError
 from datanode.limits import MAX_HEADER_BYTES
 from uploader.source.base import check_path, shown
-from uploader.source.header import load_json_object
+from uploader.source.strict_json import load_json_object
 
 SUFFIX: Final = ".safetensors.index.json"
 MAX_INDEX_BYTES: Final = MAX_HEADER_BYTES
