@@ -1,54 +1,19 @@
 //! Parsers allocate at most a small multiple of the bytes that they are given.
 
+#[path = "support/memory.rs"]
+mod memory;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use datanode_codec::{manifest, placement};
+use memory::peak;
 use proptest::prelude::*;
 use support::{HeadParts, cbor, mutated, mutations, tensor, write_placement, write_tensor_page};
 
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count(bytes: isize) {
-    LIVE.set(LIVE.get() + bytes);
-    PEAK.set(PEAK.get().max(LIVE.get()));
-}
-
-// SAFETY: every call is handed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn peak<T>(work: impl FnOnce() -> T) -> isize {
-    let before = LIVE.get();
-    PEAK.set(before);
-    drop(work());
-    PEAK.get() - before
-}
-
 fn all_parsers(bytes: &[u8]) -> isize {
-    let head = peak(|| manifest::parse_head(bytes));
-    let page = peak(|| manifest::tensor_page(bytes));
-    let chunks = peak(|| manifest::chunk_page(bytes).map(|page| page.iter().count()));
-    head.max(page).max(chunks).max(peak(|| placement::parse(bytes)))
+    let head = peak(|| manifest::parse_head(bytes)).1;
+    let page = peak(|| manifest::tensor_page(bytes)).1;
+    let chunks = peak(|| manifest::chunk_page(bytes).map(|page| page.iter().count())).1;
+    head.max(page).max(chunks).max(peak(|| placement::parse(bytes)).1)
 }
 
 #[test]
