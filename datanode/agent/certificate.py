@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from datanode.agent import bls
-from datanode.agent import signature as signatures
 from datanode.agent.cbor import Encodable, decode
 from datanode.agent.fields import Fields, checked_data, checked_list
 from datanode.agent.hash_tree import MAX_DEPTH, HashTree
 from datanode.agent.request_id import parse_leb128, request_id
-from datanode.errors import CertificateError, FormatError, UnauthorizedError
+from datanode.agent.signature import verify_signature
+from datanode.errors import CertificateError, FormatError
 from datanode.limits import CERTIFICATE_MAX_AGE_NS
 from datanode.principal import MAX_PRINCIPAL_BYTES, Principal
 
@@ -215,7 +215,4 @@ def verify_query_signature(
         CertificateError: The signature is not the node's over this answer.
     """
     digest = request_id({**answer, "timestamp": timestamp_ns, "request_id": request})
-    try:
-        signatures.verify(node_key, signature, _RESPONSE_DOMAIN + digest)
-    except (UnauthorizedError, FormatError) as error:
-        raise CertificateError(f"the node's signature does not hold: {error.what}") from error
+    verify_signature(node_key, _RESPONSE_DOMAIN + digest, signature)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from datanode.errors import FormatError, UnauthorizedError
+from datanode.errors import CertificateError, FormatError, UnauthorizedError
 
 SIGNATURE_BYTES: Final = 64
 MAX_PUBLIC_KEY_BYTES: Final = 1024
@@ -44,6 +44,18 @@ def verify(public_key_der: bytes, signature: bytes, message: bytes) -> None:
             key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
         raise UnauthorizedError("the signature does not belong to the key and message") from None
+
+
+def verify_signature(public_key_der: bytes, message: bytes, signature: bytes) -> None:
+    """Check a signature where a bad one means that a document proves nothing.
+
+    Raises:
+        CertificateError: The key is unusable, or the signature is not its own.
+    """
+    try:
+        verify(public_key_der, signature, message)
+    except (FormatError, UnauthorizedError) as error:
+        raise CertificateError(f"a signature does not hold: {error.what}") from error
 
 
 def _load(public_key_der: bytes) -> Ed25519PublicKey | ec.EllipticCurvePublicKey:

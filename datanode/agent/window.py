@@ -1,0 +1,86 @@
+"""How much may be in flight: additive increase, multiplicative decrease, in messages and bytes.
+
+A subnet takes 2 to 4 MB/s and says 429 or 503, or is silent, when that is exceeded. The window
+starts with few messages, grows by one for every round that went well and is halved when a message
+met congestion; messages that were sent before it was halved do not halve it again.
+"""
+
+import threading
+import time
+from typing import Final
+
+START_MESSAGES: Final = 2
+"""Messages in flight before anything is known about the network. Ours."""
+
+
+class Window:
+    """Bounds what is in flight; thread-safe.
+
+    Args:
+        max_messages: Most messages in flight, ever.
+        max_bytes: Most bytes in flight; one message is let through whatever its size.
+    """
+
+    def __init__(self, *, max_messages: int, max_bytes: int) -> None:
+        if max_messages < 1 or max_bytes < 1:
+            raise ValueError("a window holds at least one message and one byte")
+        self.max_messages: Final = max_messages
+        self.max_bytes: Final = max_bytes
+        self._limit = float(min(START_MESSAGES, max_messages))
+        self._messages = 0
+        self._bytes = 0
+        self._spared = 0
+        self._changed = threading.Condition(threading.RLock())
+
+    @property
+    def limit(self) -> int:
+        """Messages that may be in flight now."""
+        return int(self._limit)
+
+    @property
+    def in_flight(self) -> tuple[int, int]:
+        """Messages and bytes in flight."""
+        with self._changed:
+            return self._messages, self._bytes
+
+    def try_acquire(self, size_bytes: int) -> bool:
+        """Take a slot if there is one; always, when nothing is in flight."""
+        with self._changed:
+            if not self._fits(size_bytes):
+                return False
+            self._messages += 1
+            self._bytes += size_bytes
+            return True
+
+    def acquire(self, size_bytes: int, timeout_s: float | None = None) -> bool:
+        """Wait for a slot; False when none came free in time."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while not self.try_acquire(size_bytes):
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self._changed.wait(left)
+            return True
+
+    def release(self, size_bytes: int, *, congested: bool = False) -> None:
+        """Give a slot back and tell how it went."""
+        with self._changed:
+            if self._messages == 0 or size_bytes > self._bytes:
+                raise ValueError("more is released than was acquired")
+            self._messages -= 1
+            self._bytes -= size_bytes
+            if congested and not self._spared:
+                self._limit = max(1.0, self._limit / 2)
+                # What is in flight now met the same congestion.
+                self._spared = self._messages
+            elif self._spared:
+                self._spared -= 1
+            elif not congested:
+                self._limit = min(float(self.max_messages), self._limit + 1 / self._limit)
+            self._changed.notify_all()
+
+    def _fits(self, size_bytes: int) -> bool:
+        if self._messages == 0:
+            return True
+        return self._messages < int(self._limit) and self._bytes + size_bytes <= self.max_bytes
