@@ -5,14 +5,18 @@ from typing import Final
 from datanode.codec.base import Codec
 from datanode.codec.masksplit import MaskSplit, models
 from datanode.codec.raw import Raw
-from datanode.codec.zstd import Zstd
+from datanode.codec.zstd import Zstd, compress
 from datanode.errors import UnsupportedVersionError
 from datanode.model import ElementType
 
 __all__ = ["RAW_ID", "Codec", "codec_for", "smallest"]
 
 RAW_ID: Final = Raw.id
-_CODECS: Final[dict[int, Codec]] = {codec.id: codec for codec in (Raw(), Zstd(), MaskSplit())}
+_ZSTD: Final = Zstd()
+_MASK_SPLIT: Final = MaskSplit()
+_CODECS: Final[dict[int, Codec]] = {codec.id: codec for codec in (Raw(), _ZSTD, _MASK_SPLIT)}
+_SAMPLES_COUNT: Final = 4
+_SAMPLE_BYTES: Final = 16_384
 
 
 def codec_for(codec_id: int) -> Codec:
@@ -31,6 +35,25 @@ def smallest(
     raw: bytes | memoryview, element: ElementType, row_elements: int
 ) -> tuple[int, bytes | memoryview]:
     """Encode with every codec that may pay, and keep the shortest payload; ties go to raw."""
-    codec_id = MaskSplit.id if models(element) else Zstd.id
-    payload = codec_for(codec_id).encode(raw, element, row_elements)
-    return (codec_id, payload) if len(payload) < len(raw) else (RAW_ID, raw)
+    candidates: list[tuple[int, bytes | memoryview]] = [(RAW_ID, raw)]
+    if models(element):
+        candidates.append((MaskSplit.id, _MASK_SPLIT.encode(raw, element, row_elements)))
+    shortest_bytes = min(len(payload) for _, payload in candidates)
+    if len(candidates) == 1 or _may_repeat(memoryview(raw), shortest_bytes):
+        candidates.append((Zstd.id, _ZSTD.encode(raw, element, row_elements)))
+    return min(candidates, key=lambda candidate: len(candidate[1]))
+
+
+def _may_repeat(raw: memoryview, shortest_bytes: int) -> bool:
+    """Tell whether zstd does better on a sample than the best codec so far on the whole.
+
+    So tied, padded and pruned weights are found; on other weights zstd cannot win, and the sample
+    costs 2 % of the encoding instead of 40 %.
+    """
+    if len(raw) <= _SAMPLES_COUNT * _SAMPLE_BYTES:
+        sample = bytes(raw)
+    else:
+        step = (len(raw) - _SAMPLE_BYTES) // (_SAMPLES_COUNT - 1)
+        starts = range(0, step * _SAMPLES_COUNT, step)
+        sample = b"".join(raw[start : start + _SAMPLE_BYTES] for start in starts)
+    return len(compress(sample, 1)) * len(raw) < shortest_bytes * len(sample)

@@ -73,7 +73,8 @@ def _take(words: Words, piece: _Piece, dtype: _Dtype) -> Values:
     # Narrow first: what the cast cuts off is not part of the piece.
     part: Values = (words >> np.uint16(piece.word_shift)).astype(dtype)
     part &= dtype.type((1 << piece.width) - 1)
-    part <<= dtype.type(piece.value_shift)
+    if piece.value_shift:
+        part <<= dtype.type(piece.value_shift)
     return part
 
 

@@ -40,7 +40,8 @@ def weights(name: str, rows: int) -> np.ndarray:
 
 def as_bf16(values: np.ndarray) -> np.ndarray:
     """Return the upper halves of F32 values."""
-    return (values.view(np.uint32) >> 16).astype("<u2")
+    upper: np.ndarray = (values.view(np.uint32) >> 16).astype("<u2")
+    return upper
 
 
 def f16() -> bytes:
