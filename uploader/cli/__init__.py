@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import typer
+from typer.exceptions import TyperException
 
 from datanode.errors import DataNodeError, from_os_error
 from uploader.cli import (
@@ -65,24 +66,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     output = Output(as_json="--json" in args)
     try:
-        code = app(args, standalone_mode=False)
-    except DataNodeError as error:
-        output.error(error)
-        return error.exit_code
-    except typer.exceptions.TyperException as error:
-        output.usage(error.format_message())
-        return error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        output.say("stopped; what was sent is stored and paid. Run the same command again.")
-        return INTERRUPTED
-    except _Terminated:
-        output.say("terminated; what was sent is stored and paid. Run the same command again.")
-        return TERMINATED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        mapped = from_os_error(error, "running the command")
-        output.error(mapped)
-        return mapped.exit_code
-    return int(code or 0)
+        return int(app(args, standalone_mode=False) or 0)
+    except (Exception, KeyboardInterrupt, _Terminated) as error:  # noqa: BLE001 - the one place
+        return _end(error, output)
+
+
+def _end(error: BaseException, output: Output) -> int:
+    """Tell why a command ended and choose its exit code."""
+    match error:
+        case DataNodeError():
+            output.error(error)
+            code = error.exit_code
+        case TyperException():
+            output.usage(error.format_message())
+            code = error.exit_code
+        case typer.Abort() | KeyboardInterrupt() | _Terminated():
+            output.say("stopped: what was sent is stored and paid; run the same command again")
+            code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+        case BrokenPipeError():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        case OSError():
+            mapped = from_os_error(error, "running the command")
+            output.error(mapped)
+            code = mapped.exit_code
+        case _:
+            raise error
+    return code

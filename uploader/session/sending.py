@@ -26,7 +26,6 @@ from datanode.errors import (
     FormatError,
     NetworkError,
     NodeFullError,
-    NodeRejectedError,
 )
 from datanode.fees import FeeSchedule
 from datanode.limits import MAX_MESSAGE_FRAMES, MAX_MESSAGE_FRAMES_BYTES, PUT_INSTRUCTIONS_PER_BYTE
@@ -69,7 +68,7 @@ class Delivery:
 
     message: SignedMessage
     parcels: tuple[Parcel, ...]
-    outcome: Settled | Refused | Unsettled | DataNodeError
+    outcome: Settled | Refused | Unsettled | BaseException
     retries_count: int
     resumed: bool
 
@@ -118,7 +117,7 @@ class Sender:
     _batch: list[Parcel] = field(default_factory=list)
     _batch_bytes: int = 0
     _in_flight: int = 0
-    _failure: DataNodeError | None = None
+    _failure: BaseException | None = None
     _done: "queue.SimpleQueue[Delivery]" = field(default_factory=queue.SimpleQueue)
     _pool: ThreadPoolExecutor = field(init=False)
 
@@ -231,14 +230,11 @@ class Sender:
             nonlocal retries
             retries += 1
 
-        outcome: Settled | Refused | Unsettled | DataNodeError
+        outcome: Settled | Refused | Unsettled | BaseException
         try:
             outcome = deliver(self.node, message, sleep=self.sleep, retried=retried)
-        except DataNodeError as error:
+        except BaseException as error:  # noqa: BLE001 - a thread must report, or the run hangs
             outcome = error
-        except Exception as error:  # noqa: BLE001 - a thread must report, or the run waits for ever
-            outcome = NodeRejectedError(f"sending failed unexpectedly: {type(error).__name__}")
-            outcome.__cause__ = error
         self._done.put(
             Delivery(
                 message=message,
@@ -275,10 +271,10 @@ class Sender:
                 self._fail(outcome.error)
         elif outcome is Unsettled.FORGOTTEN:
             self._ask(delivery)
-        elif isinstance(outcome, DataNodeError):
+        elif isinstance(outcome, BaseException):
             self._fail(outcome)  # no certificate: the message stays open for the next run
 
-    def _fail(self, error: DataNodeError) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
 
     def _ask(self, delivery: Delivery) -> None:

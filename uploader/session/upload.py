@@ -7,6 +7,7 @@ node can confirm, and an intent log that keeps anything from being paid twice.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ class Workplace:
         fees: Prices.
         progress: Listens.
         stopping: Turns true when the user wants to stop.
+        sleep: Waits between attempts, seconds.
     """
 
     node: StorageNode
@@ -110,6 +112,7 @@ class Workplace:
     fees: FeeSchedule
     progress: Progress = Silent()  # noqa: RUF009 - it has no state
     stopping: Callable[[], bool] = lambda: False
+    sleep: Callable[[float], None] = time.sleep
 
 
 def upload(
@@ -172,6 +175,7 @@ def _run(
         on_stored=run.stored,
         on_lost=run.lost,
         spending=Spending(limit_cycles=options.max_cycles),
+        sleep=place.sleep,
         note=place.progress.note,
     )
     run.sender = sender
