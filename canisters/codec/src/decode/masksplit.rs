@@ -20,7 +20,7 @@
 //!              2 * p    patch symbols, u16; no bit outside the mask
 //!     b * ceil(n/8)     raw plane, b = count of the bits outside the mask (bits.rs)
 //!                  z    zstd stream (zstd.rs) of n bytes: for each word the index of its symbol,
-//!                       below s; any for a patched word
+//!                       below s; for a patched word any that is below s
 //!      .    - tail, as it is; a trailing byte is an error
 //! ```
 //!
@@ -132,14 +132,12 @@ fn parse_plane(
         _ => zstd::decompress(stream, count)?,
     };
     for (position, (word, index)) in words.iter_mut().zip(indices).enumerate() {
-        *word |= match patched.next_if(|patch| patch.0 == position) {
-            Some((_, symbol)) => symbol,
-            None => *symbols.get(usize::from(index)).ok_or(FormatError::Range {
-                what: "index of a symbol",
-                found: index.into(),
-                allowed: symbol_count as u64 - 1,
-            })?,
-        };
+        let symbol = *symbols.get(usize::from(index)).ok_or(FormatError::Range {
+            what: "index of a symbol",
+            found: index.into(),
+            allowed: symbol_count as u64 - 1,
+        })?;
+        *word |= patched.next_if(|patch| patch.0 == position).map_or(symbol, |patch| patch.1);
     }
     Ok(words)
 }
