@@ -219,7 +219,7 @@ class Instance:
         out = bytearray()
         for each in self._globals:
             ffi.wasmtime_global_get(context, each, ctypes.byref(value))
-            out += bytes(value)[:1] + bytes(value.of)
+            out += bytes(value)[:1] + bytes(value.of)[: GLOBAL_BYTES - 1]
         return bytes(out)
 
     def restore_globals(self, saved: bytes) -> None:
@@ -229,7 +229,9 @@ class Instance:
             value = ffi.wasmtime_val_t()
             at = index * GLOBAL_BYTES
             ctypes.memmove(ctypes.byref(value), saved[at : at + 1], 1)
-            ctypes.memmove(ctypes.byref(value.of), saved[at + 1 : at + GLOBAL_BYTES], 16)
+            ctypes.memmove(
+                ctypes.byref(value.of), saved[at + 1 : at + GLOBAL_BYTES], GLOBAL_BYTES - 1
+            )
             ffi.wasmtime_global_set(context, each, ctypes.byref(value))
 
     def run(self, export: str, limit: int, used: int = 0) -> None:
