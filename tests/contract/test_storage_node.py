@@ -260,7 +260,8 @@ def test_a_damaged_frame_is_found_by_scrubbing_and_healed_by_a_put(world: World)
     put(world.node, lease, [FRAME, OTHER])
     world.corrupt(OTHER)
     cursor: bytes | None = b""
-    corrupt, checked = [], 0
+    corrupt: list[FrameDigest] = []
+    checked = 0
     while cursor is not None:
         step = world.node.scrub(cursor, 1_000_000)
         corrupt += step.corrupt

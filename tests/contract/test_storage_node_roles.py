@@ -79,7 +79,8 @@ def test_a_stranger_can_write_nothing_and_learns_nothing_from_trying(world: Worl
             there()
         with pytest.raises(DataNodeError) as two:
             absent()
-        assert type(one.value) is type(two.value) is UnauthorizedError
+        assert type(one.value) is type(two.value)
+        assert isinstance(one.value, UnauthorizedError | NotFoundError)
         assert one.value.what.replace("secret", "absent") == two.value.what
     for use in (
         lambda: stranger.scrub(b"", 1),
@@ -158,7 +159,7 @@ def test_an_owner_is_no_owner_of_other_models(world: World) -> None:
     bob = give(world, "bob", Role.UPLOADER, "gpt")
     sealed(bob, "gpt", FILES)
     for write in writes(bob, "llama"):
-        with pytest.raises(UnauthorizedError):
+        with pytest.raises((UnauthorizedError, NotFoundError)):
             write()
 
 
@@ -196,6 +197,17 @@ def test_grants_are_listed_replaced_and_revoked(world: World) -> None:
     world.node.revoke(world.who("bob"), Role.UPLOADER, None)
     assert [grant.to for grant in world.node.grants(None)] == [world.who("ann")]
     world.node.revoke(world.who("bob"), Role.UPLOADER, None)
+
+
+def test_an_uploader_of_all_makes_new_models_and_reads_no_others(world: World) -> None:
+    model = sealed(world.node, "llama", FILES)
+    bob = give(world, "bob", Role.UPLOADER)
+    sealed(bob, "gpt", {"a": b"mine"})
+    assert [info.name for info in bob.models()] == ["gpt"]
+    with pytest.raises((UnauthorizedError, NotFoundError)):
+        bob.begin_upload("llama", frames_count=1, frame_bytes=1)
+    lease = bob.begin_upload("new", frames_count=1, frame_bytes=1).id
+    assert bob.pin_frames(lease, [model.records[0].frame]) == [False]
 
 
 def test_a_quota_ends_what_an_uploader_can_put(world: World) -> None:

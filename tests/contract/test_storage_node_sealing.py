@@ -14,7 +14,7 @@ from datanode.errors import (
     NotFoundError,
 )
 from datanode.limits import MAX_QUERY_REPLY_BYTES
-from datanode.node.port import FrameAbsence, ManifestPart, PutStatus
+from datanode.node.port import FrameAbsence, Grant, ManifestPart, PutStatus, Role
 from datanode.placement import Placement
 from datanode.reader import Reader
 from tests.contract.conftest import World
@@ -101,8 +101,6 @@ def test_sealing_names_a_missing_part_of_the_manifest(world: World, part: str) -
 
 def test_a_frame_of_somebody_else_does_not_count(world: World) -> None:
     model = sealed(world.node, "llama", FILES)
-    from datanode.node.port import Grant, Role
-
     world.node.grant(Grant(to=world.who("bob"), role=Role.UPLOADER, model="gpt"))
     bob = world.caller("bob")
     lease = bob.begin_upload("gpt", frames_count=1, frame_bytes=1)
@@ -241,7 +239,7 @@ def test_a_witness_of_one_model_names_no_other(world: World) -> None:
     secret = sealed(world.node, "secret-name", {"a": b"neighbour"})
     answer = world.node.witness("llama")
     assert b"secret-name" not in answer.witness + answer.certificate
-    assert secret.manifest not in answer.witness
+    assert bytes(secret.manifest) not in answer.witness
 
 
 def test_a_deleted_version_is_gone_and_its_number_with_it(world: World) -> None:

@@ -7,7 +7,7 @@ from datanode.agent import candid
 from datanode.agent.candid import Opt, Record, Type, Variant, Vec
 
 _TOKEN = re.compile(r"//[^\n]*|\s+|->|[A-Za-z_][A-Za-z0-9_]*|[{}();:,=]")
-_PRIMITIVES = {
+_PRIMITIVES: dict[str, Type] = {
     "bool": candid.Bool,
     "nat": candid.Nat,
     "nat8": candid.Nat8,
@@ -40,12 +40,24 @@ class Did:
         self.types: dict[str, Type] = {}
         self.init: tuple[Type, ...] = ()
         self.methods: dict[str, tuple[tuple[Type, ...], tuple[Type, ...], bool]] = {}
+        self._starts: dict[str, int] = {}
         while self._take("type"):
             name = self._next()
             self._expect("=")
-            self.types[name] = self._type()
+            self._starts[name] = self._at
+            depth = 0
+            while depth or self._tokens[self._at] != ";":
+                depth += {"{": 1, "}": -1}.get(self._next(), 0)
             self._expect(";")
         self._service()
+
+    def _named(self, name: str) -> Type:
+        """Types may be used before they stand there."""
+        if name not in self.types:
+            back, self._at = self._at, self._starts[name]
+            self.types[name] = self._type()
+            self._at = back
+        return self.types[name]
 
     def _service(self) -> None:
         self._expect("service")
@@ -93,7 +105,7 @@ class Did:
         if word in {"record", "variant"}:
             fields = self._fields()
             return Record(fields) if word == "record" else Variant(fields)
-        return self.types[word] if word in self.types else _PRIMITIVES[word]
+        return self._named(word) if word in self._starts else _PRIMITIVES[word]
 
     def _fields(self) -> dict[str, Type]:
         self._expect("{")

@@ -192,7 +192,6 @@ class MemoryNode(Queries):
             raise UnauthorizedError("controllers only")
 
     def _require_owner(self, model: str) -> None:
+        self.store.readable(self.caller, model, self._now)
         if not self.store.may_administer(self.caller, model):
             raise UnauthorizedError("controllers and the owner only")
-        if model not in self.store.models:
-            raise NotFoundError(f"no model {model}")

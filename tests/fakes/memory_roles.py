@@ -1,6 +1,5 @@
 """Who may do what in the store in memory: controllers, owners, grants, visibility."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from datanode.digest import FrameDigest
@@ -50,25 +49,27 @@ class Roles:
         return model in self.models and self.models[model].owner == caller
 
     def may_upload(self, caller: Principal, model: str, now_ns: int) -> bool:
-        return self.may_administer(caller, model) or self._granted(
-            caller, (Role.UPLOADER,), model, now_ns
+        """A grant on all models allows to make new ones."""
+        return (
+            self.may_administer(caller, model)
+            or self._granted(caller, Role.UPLOADER, model, now_ns)
+            or (model not in self.models and self._granted(caller, Role.UPLOADER, None, now_ns))
         )
 
     def may_read(self, caller: Principal, model: str, now_ns: int) -> bool:
+        """An uploader of one model reads it; an uploader of all reads nothing by that."""
         found = self.models.get(model)
         return found is not None and (
             found.visibility is Visibility.PUBLIC
             or self.may_administer(caller, model)
-            or self._granted(caller, (Role.READER, Role.UPLOADER), model, now_ns)
+            or self._granted(caller, Role.READER, model, now_ns)
+            or self._granted(caller, Role.READER, None, now_ns)
+            or self._granted(caller, Role.UPLOADER, model, now_ns)
         )
 
-    def _granted(self, caller: Principal, roles: Iterable[Role], model: str, now_ns: int) -> bool:
-        return any(
-            grant is not None and (grant.expires_ns is None or now_ns < grant.expires_ns)
-            for role in roles
-            for scope in (model, None)
-            for grant in [self.grants.get((caller, role, scope))]
-        )
+    def _granted(self, caller: Principal, role: Role, model: str | None, now_ns: int) -> bool:
+        grant = self.grants.get((caller, role, model))
+        return grant is not None and (grant.expires_ns is None or now_ns < grant.expires_ns)
 
     def readable(self, caller: Principal, model: str, now_ns: int) -> Model:
         if not self.may_read(caller, model, now_ns):

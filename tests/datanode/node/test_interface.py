@@ -75,7 +75,8 @@ def test_a_refusal_is_raised_as_its_error(name: str) -> None:
 
 
 def test_a_seal_that_lacks_frames_names_them() -> None:
-    error = refusal(("incomplete", {"missing": [bytes(32)], "missing_total": 7}))
+    details: Value = {"missing": [bytes(32)], "missing_total": 7}
+    error = refusal(("incomplete", details))
     assert isinstance(error, IncompleteSealError)
     assert (error.missing, error.missing_count) == ((bytes(32),), 7)
 
