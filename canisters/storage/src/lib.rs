@@ -1,0 +1,143 @@
+//! The storage canister: exports around `datanode-store`.
+//!
+//! No method awaits, so that every message is atomic. `put_frames` is exported in `put`, since it
+//! reads its argument by hand; `storage.did` describes all of them, and `tests/interface.rs`
+//! compares.
+
+pub mod argument;
+mod inspect;
+mod metadata;
+pub mod put;
+mod state;
+
+use datanode_store::Error;
+use datanode_store::api::*;
+use ic_cdk::{init, post_upgrade, query, update};
+use serde_bytes::ByteBuf;
+
+use state::{certify, context, create, open, read, write};
+
+type Answer<T> = Result<T, Error>;
+
+#[init]
+fn init(settings: Settings) {
+    create(settings);
+}
+
+/// Takes no argument; one that comes is ignored.
+#[post_upgrade]
+fn post_upgrade() {
+    open();
+}
+
+#[update]
+fn begin_upload(upload: Upload) -> Answer<Lease> {
+    write(|store| store.begin_upload(&context(), upload))
+}
+
+#[update]
+fn renew_upload(lease: u64) -> Answer<Lease> {
+    write(|store| store.renew_upload(&context(), lease))
+}
+
+#[update]
+fn end_upload(lease: u64) -> Answer<()> {
+    write(|store| store.end_upload(&context(), lease))
+}
+
+#[update]
+fn pin_frames(lease: u64, frames: Vec<Hash>) -> Answer<ByteBuf> {
+    write(|store| store.pin_frames(&context(), lease, &frames))
+}
+
+#[query]
+fn lease_frames(lease: u64, cursor: ByteBuf) -> Answer<HeldPage> {
+    read(|store| store.lease_frames(&context(), lease, &cursor))
+}
+
+#[query]
+fn missing_frames(lease: u64, frames: Vec<Hash>) -> Answer<ByteBuf> {
+    read(|store| store.missing_frames(&context(), lease, &frames))
+}
+
+#[update]
+fn seal_model(lease: u64, seal: Seal, cursor: ByteBuf) -> Answer<SealStep> {
+    certify(|store| store.seal_model(&context(), lease, seal, &cursor))
+}
+
+#[query]
+fn get_frames(wanted: FrameRef) -> Answer<Vec<FrameAnswer>> {
+    read(|store| store.get_frames(&context(), &wanted))
+}
+
+#[query]
+fn get_manifest(wanted: PartRef) -> Answer<ByteBuf> {
+    read(|store| store.get_manifest(&context(), &wanted))
+}
+
+#[query]
+fn models(after: Option<String>) -> Answer<ModelPage> {
+    read(|store| store.models(&context(), after.as_deref()))
+}
+
+#[query]
+fn model(name: String) -> Answer<Model> {
+    read(|store| store.model(&context(), &name))
+}
+
+#[query]
+fn tensor_list(name: String, version: Option<u32>, cursor: ByteBuf) -> Answer<TensorPage> {
+    read(|store| store.tensor_list(&context(), &name, version, &cursor))
+}
+
+#[query]
+fn witness(wanted: WitnessRef) -> Answer<Witness> {
+    let certificate = ic_cdk::api::data_certificate().map(ByteBuf::from);
+    let witness = read(|store| store.witness(&context(), &wanted))?;
+    Ok(Witness { certificate, ..witness })
+}
+
+#[update]
+fn scrub(cursor: ByteBuf, max_bytes: u64) -> Answer<ScrubPage> {
+    write(|store| store.scrub(&context(), &cursor, max_bytes))
+}
+
+#[update]
+fn delete_model(name: String, version: Option<u32>, cursor: ByteBuf) -> Answer<DeletePage> {
+    certify(|store| store.delete_model(&context(), &name, version, &cursor))
+}
+
+#[update]
+fn collect_garbage(force: Force, cursor: ByteBuf) -> Answer<GarbagePage> {
+    write(|store| store.collect_garbage(&context(), force, &cursor))
+}
+
+#[update]
+fn grant(grant: Grant) -> Answer<()> {
+    write(|store| store.grant(&context(), grant))
+}
+
+#[update]
+fn revoke(revoke: Revoke) -> Answer<()> {
+    write(|store| store.revoke(&context(), revoke))
+}
+
+#[query]
+fn grants(model: Option<String>) -> Answer<Vec<Grant>> {
+    read(|store| store.grants(&context(), model.as_deref()))
+}
+
+#[update]
+fn transfer_model(transfer: Transfer) -> Answer<()> {
+    write(|store| store.transfer_model(&context(), transfer))
+}
+
+#[update]
+fn set_visibility(change: SetVisibility) -> Answer<()> {
+    write(|store| store.set_visibility(&context(), change))
+}
+
+#[query]
+fn status() -> Status {
+    read(|store| store.status(&context()))
+}

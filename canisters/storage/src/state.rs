@@ -1,0 +1,82 @@
+//! The one store of the canister, and what a message brings along.
+
+use std::cell::RefCell;
+
+use datanode_store::api::Settings;
+use datanode_store::{Context, Digest, OpenError, Store};
+use ic_cdk::api;
+use ic_stable_structures::DefaultMemoryImpl;
+
+/// The store over stable memory.
+pub type Node = Store<DefaultMemoryImpl>;
+
+thread_local! {
+    static STORE: RefCell<Option<Node>> = const { RefCell::new(None) };
+}
+
+/// Create the store of a new canister.
+pub fn create(settings: Settings) {
+    let seed = Digest::try_from(settings.blinding_seed.as_slice())
+        .unwrap_or_else(|_| api::trap("the blinding seed is not 32 bytes long"));
+    keep(Store::create(DefaultMemoryImpl::default(), seed));
+}
+
+/// Open the store that stable memory holds; trap, and so refuse the upgrade, if it holds none.
+pub fn open() {
+    keep(Store::open(DefaultMemoryImpl::default()));
+}
+
+fn keep(opened: Result<Node, OpenError>) {
+    let store = opened.unwrap_or_else(|error| api::trap(error.to_string()));
+    STORE.with_borrow_mut(|kept| *kept = Some(store));
+    certify(|_| ());
+}
+
+/// Run a query.
+pub fn read<R>(work: impl FnOnce(&Node) -> R) -> R {
+    STORE.with_borrow(|store| match store {
+        Some(store) => work(store),
+        None => api::trap("the store is not open"),
+    })
+}
+
+/// Run an update.
+pub fn write<R>(work: impl FnOnce(&mut Node) -> R) -> R {
+    STORE.with_borrow_mut(|store| match store {
+        Some(store) => work(store),
+        None => api::trap("the store is not open"),
+    })
+}
+
+/// Run an update that may change the hash tree.
+pub fn certify<R>(work: impl FnOnce(&mut Node) -> R) -> R {
+    write(|store| {
+        let result = work(store);
+        api::certified_data_set(store.root());
+        result
+    })
+}
+
+/// Return what the present message brings along.
+pub fn context() -> Context {
+    let caller = api::msg_caller();
+    Context {
+        now_ns: api::time(),
+        caller,
+        controller: api::is_controller(&caller),
+        node: api::canister_self(),
+        balance_cycles: api::canister_cycle_balance(),
+        liquid_cycles: api::canister_liquid_cycle_balance(),
+        heap_bytes: heap_bytes(),
+    }
+}
+
+#[cfg(target_family = "wasm")]
+fn heap_bytes() -> u64 {
+    core::arch::wasm32::memory_size(0) as u64 * 65_536
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn heap_bytes() -> u64 {
+    0
+}

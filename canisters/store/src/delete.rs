@@ -1,0 +1,88 @@
+//! Deleting a model or one of its versions.
+
+use candid::Principal;
+use ic_stable_structures::Memory;
+use serde_bytes::ByteBuf;
+
+use crate::api::DeletePage;
+use crate::cursor::{self, Work};
+use crate::limits::STEP_UNITS;
+use crate::models::{ModelRow, VersionRow, id_key, model_key, owner_key, version_key};
+use crate::name::check_name;
+use crate::purge::Doomed;
+use crate::store::Store;
+use crate::{Context, Error, Outcome};
+
+impl<M: Memory + Clone> Store<M> {
+    /// Delete a model or one version. It is gone for readers with the first step; further steps
+    /// remove its references, and what they held falls to garbage.
+    ///
+    /// A model goes with its last version, and its grants with it. Its name may be used again;
+    /// versions go on rising.
+    ///
+    /// # Errors
+    /// The caller is neither owner nor controller, or there is no such version.
+    pub fn delete_model(
+        &mut self,
+        context: &Context,
+        name: &str,
+        version: Option<u32>,
+        cursor: &[u8],
+    ) -> Outcome<DeletePage> {
+        check_name(name)?;
+        let started = cursor::parse_task(Work::Delete, cursor)?.is_some();
+        if !started {
+            match self.owned(context, name) {
+                Ok(model) => self.delete_versions(name, model, version)?,
+                Err(Error::NotFound(_)) if self.pending(context, name).is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.pending(context, name).is_some() {
+            self.reserve_tables()?;
+            self.purge(&mut { STEP_UNITS });
+        }
+        self.save();
+        Ok(DeletePage { next: self.pending(context, name) })
+    }
+
+    fn delete_versions(
+        &mut self,
+        name: &str,
+        model: ModelRow,
+        version: Option<u32>,
+    ) -> Outcome<()> {
+        let rows: Vec<VersionRow> = match version {
+            Some(_) => vec![self.version_row(name, &model, version)?],
+            None => self.version_rows(model.id).collect(),
+        };
+        self.reserve_tables()?;
+        for row in rows {
+            self.catalog.remove(&version_key(model.id, row.version));
+            self.count_sealed(row.sealed_by, 0, row.frame_bytes);
+            self.doom(row.seal, &Doomed::new(model.id, name.into(), model.owner));
+            let latest = self.version_rows(model.id).last().map_or(0, |row| row.version);
+            self.tree.remove(name, row.version, latest);
+        }
+        let latest = self.version_rows(model.id).last().map_or(0, |row| row.version);
+        if latest > 0 {
+            self.put_model(name, &ModelRow { latest, ..model });
+            return Ok(());
+        }
+        self.catalog.remove(&owner_key(model.owner, name));
+        self.catalog.remove(&id_key(model.id));
+        self.revoke_all(name);
+        self.header.models -= 1;
+        let gone = ModelRow { latest, owner: Principal::anonymous(), ..model };
+        self.catalog.put(model_key(name), &gone);
+        Ok(())
+    }
+
+    /// Return a cursor while references under this name, that the caller may know of, are left.
+    fn pending(&self, context: &Context, name: &str) -> Option<ByteBuf> {
+        let mut doomed = self.doomed().filter(|(_, row)| row.name == name);
+        let (seal, _) =
+            doomed.find(|(_, row)| context.controller || row.owner == context.caller)?;
+        Some(cursor::task(Work::Delete, seal.into()))
+    }
+}

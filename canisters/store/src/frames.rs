@@ -1,0 +1,173 @@
+//! The frames and their index.
+//!
+//! An entry of the index is 24 bytes, little-endian:
+//!
+//! ```text
+//! offset size field
+//!      0    8 start in the frame region, bytes
+//!      8    8 last put or pin, nanoseconds
+//!     16    4 length, bytes
+//!     20    1 flags: 1 damaged
+//!     21    3 reserved, zero
+//! ```
+
+use datanode_codec::digest;
+use datanode_codec::frame::{HEADER_BYTES, Header as FrameHeader, parse_header};
+use ic_stable_structures::{Memory, StableBTreeMap};
+
+use crate::Digest;
+use crate::extents::{Extents, Room};
+use crate::header::Header;
+use crate::regions::{PAGE_BYTES, Region, Regions};
+
+const ENTRY_BYTES: usize = 24;
+const DAMAGED: u8 = 1;
+/// Stored and arriving bytes are compared in pieces of this length.
+const PIECE_BYTES: usize = 65_536;
+
+/// Where a frame lies and how it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub start: u64,
+    pub touched_ns: u64,
+    pub length: u32,
+    pub damaged: bool,
+}
+
+impl Entry {
+    fn encode(self) -> [u8; ENTRY_BYTES] {
+        let mut row = [0; ENTRY_BYTES];
+        row[..8].copy_from_slice(&self.start.to_le_bytes());
+        row[8..16].copy_from_slice(&self.touched_ns.to_le_bytes());
+        row[16..20].copy_from_slice(&self.length.to_le_bytes());
+        row[20] = if self.damaged { DAMAGED } else { 0 };
+        row
+    }
+
+    fn decode(row: [u8; ENTRY_BYTES]) -> Self {
+        let number = |at: usize, length: usize| {
+            row[at..at + length].iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+        };
+        Self {
+            start: number(0, 8),
+            touched_ns: number(8, 8),
+            length: number(16, 4) as u32,
+            damaged: row[20] & DAMAGED != 0,
+        }
+    }
+}
+
+/// The frame region, its index and its free extents.
+pub struct Frames<M: Memory> {
+    region: Region<M>,
+    index: StableBTreeMap<Digest, [u8; ENTRY_BYTES], Region<M>>,
+    pub extents: Extents<M>,
+}
+
+impl<M: Memory + Clone> Frames<M> {
+    pub fn new(regions: &Regions<M>) -> Self {
+        Self {
+            region: regions.get(2),
+            index: StableBTreeMap::init(regions.get(1)),
+            extents: Extents::new(regions.get(3)),
+        }
+    }
+
+    pub fn get(&self, digest: &Digest) -> Option<Entry> {
+        self.index.get(digest).map(Entry::decode)
+    }
+
+    /// Store a frame that is not there, in room that was found for it.
+    pub fn add(
+        &mut self,
+        digest: &Digest,
+        frame: &[u8],
+        room: Room,
+        now_ns: u64,
+        header: &mut Header,
+    ) {
+        let start = self.extents.take(room, frame.len() as u64, header);
+        let pages = header.frames_end.div_ceil(PAGE_BYTES);
+        if pages > self.region.size() {
+            assert!(self.region.grow(pages - self.region.size()) >= 0, "room was reserved");
+        }
+        self.region.write(start, frame);
+        let length = frame.len() as u32;
+        let entry = Entry { start, touched_ns: now_ns, length, damaged: false };
+        self.index.insert(*digest, entry.encode());
+        header.frames += 1;
+        header.frame_bytes += u64::from(length);
+    }
+
+    /// Make a stored frame equal to the arriving bytes; tell whether it was not.
+    pub fn heal(&mut self, entry: Entry, frame: &[u8]) -> bool {
+        let mut piece = vec![0; PIECE_BYTES.min(frame.len())];
+        let mut at = entry.start;
+        for expected in frame.chunks(PIECE_BYTES) {
+            let stored = &mut piece[..expected.len()];
+            self.region.read(at, stored);
+            if stored != expected {
+                self.region.write(entry.start, frame);
+                return true;
+            }
+            at += expected.len() as u64;
+        }
+        false
+    }
+
+    /// Note a put, a pin or what a scrub found.
+    pub fn update(&mut self, digest: &Digest, old: Entry, new: Entry, header: &mut Header) {
+        if old == new {
+            return;
+        }
+        header.damaged += u64::from(new.damaged);
+        header.damaged -= u64::from(old.damaged);
+        self.index.insert(*digest, new.encode());
+    }
+
+    /// Free a frame.
+    pub fn remove(&mut self, digest: &Digest, entry: Entry, header: &mut Header) {
+        self.index.remove(digest);
+        self.extents.give_back(entry.start, entry.length.into(), header);
+        header.frames -= 1;
+        header.frame_bytes -= u64::from(entry.length);
+        header.damaged -= u64::from(entry.damaged);
+    }
+
+    /// Walk the index behind a digest.
+    pub fn walk(&self, after: Option<Digest>) -> impl Iterator<Item = (Digest, Entry)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let start = after.map_or(Unbounded, Excluded);
+        self.index.range((start, Unbounded)).map(|row| (*row.key(), Entry::decode(row.value())))
+    }
+
+    /// Read a stored frame as it is.
+    pub fn read(&self, entry: Entry) -> Vec<u8> {
+        self.read_part(entry, 0, entry.length as usize)
+    }
+
+    /// Read some of the bytes of a stored frame.
+    pub fn read_part(&self, entry: Entry, offset: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.region.read(entry.start + offset, &mut bytes);
+        bytes
+    }
+
+    /// Read what a stored frame says of itself; nothing if its header is damaged.
+    pub fn header(&self, entry: Entry) -> Option<FrameHeader> {
+        let mut header = [0; HEADER_BYTES];
+        self.region.read(entry.start, &mut header);
+        parse_header(&header, entry.length as usize).ok()
+    }
+
+    /// Read a frame if its bytes still have its digest.
+    pub fn read_checked(&self, digest: &Digest, entry: Entry) -> Option<Vec<u8>> {
+        let frame = self.read(entry);
+        (digest::hash(&frame) == *digest).then_some(frame)
+    }
+
+    /// Return the bytes of the frame region that are grown and hold no frame.
+    pub fn free_bytes(&self, header: &Header) -> u64 {
+        self.region.size() * PAGE_BYTES - header.frames_end + header.free_bytes
+    }
+}

@@ -1,0 +1,73 @@
+//! Bounds of the store, each with its unit and reason.
+
+/// Nanoseconds a lease lasts after its last use.
+pub const LEASE_NS: u64 = 3_600 * SECOND_NS;
+
+/// Nanoseconds that a frame without reference or lease is kept after its last put or pin.
+pub const GRACE_NS: u64 = 14 * 86_400 * SECOND_NS;
+
+/// Most frames in one `put_frames`.
+pub const MAX_MESSAGE_FRAMES: usize = 256;
+
+/// Most digests in one `missing_frames` or `pin_frames`.
+pub const MAX_DIGESTS_A_CALL: usize = 16_384;
+
+/// Most missing frames that an error names.
+pub const MAX_MISSING_NAMED: usize = 1_024;
+
+/// Most damaged frames that one step of `scrub` names; the step ends there.
+pub const MAX_CORRUPT_NAMED: usize = 1_024;
+
+/// Most chunks that one `get_frames` asks for.
+pub const MAX_CHUNKS_A_READ: usize = 4_096;
+
+/// Frame bytes that one reply of `get_frames` carries: 3 MiB less room for the Candid around them.
+pub const MAX_READ_BYTES: usize = 3 * 1024 * 1024 - 64 * 1024;
+
+/// Longest model name, bytes.
+pub const MAX_MODEL_NAME_BYTES: usize = 128;
+
+/// Longest cursor, bytes.
+pub const MAX_CURSOR_BYTES: usize = 256;
+
+/// Most leases at a time. Bounds the scan that quotas and garbage need.
+pub const MAX_LEASES: u32 = 1_024;
+
+/// Most models. Bounds the scan of one `models` query.
+pub const MAX_MODELS: u32 = 65_536;
+
+/// Most versions of a model. Bounds the reply of `model` and the scans over versions.
+pub const MAX_VERSIONS: u32 = 4_096;
+
+/// Most grants on one model, and most on all.
+pub const MAX_GRANTS_A_SCOPE: usize = 1_024;
+
+/// Most models in one reply of `models`.
+pub const MODELS_A_PAGE: usize = 256;
+
+/// Most frames in one reply of `lease_frames`.
+pub const HELD_A_PAGE: usize = 8_192;
+
+/// Most bytes that one step of `scrub` hashes: 14e9 instructions at 14 a byte.
+pub const MAX_SCRUB_BYTES: u64 = 1 << 30;
+
+/// Work of one step, in units of about 100,000 instructions (a look-up or two and an insert).
+pub const STEP_UNITS: u32 = 8_192;
+
+/// Largest stable memory, bytes. Source: IC resource limits, 2026-05.
+pub const MAX_STABLE_BYTES: u64 = 500 << 30;
+
+/// Cycles that must stay above the freezing reserve after a put: the prepayment of an update
+/// (40e9 instructions and the base fee) and the fee of one more full message.
+pub const SPARE_CYCLES: u128 = 45_000_000_000;
+
+/// Rent of stable memory and heap, cycles a GiB and second. Source: IC documentation, 2026-08.
+pub const RENT_CYCLES_PER_GIB_S: u128 = 127_000;
+
+/// Base fee of a canister, cycles a second. Source: replica code, 2026-05.
+pub const BASE_FEE_CYCLES_PER_S: u128 = 10_000;
+
+/// Cap on the days that `status` tells.
+pub const MAX_DAYS: u128 = 36_500;
+
+const SECOND_NS: u64 = 1_000_000_000;

@@ -1,0 +1,141 @@
+//! Creating a store in empty memory, and opening one strictly.
+
+use core::fmt;
+
+use ic_stable_structures::Memory;
+
+use crate::Digest;
+use crate::header::Header;
+use crate::regions::{BUCKET_PAGES, PAGE_BYTES, Regions};
+use crate::store::Store;
+
+const MANAGER_MAGIC: [u8; 3] = *b"MGR";
+const MANAGER_VERSION: u8 = 1;
+/// Offset and length of what is checked of the memory manager's page: magic 3, version 1,
+/// count of buckets u16, pages of a bucket u16.
+const MANAGER_BYTES: usize = 8;
+
+/// Why a memory is not opened. It is left untouched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The memory holds something else than a store, or nothing.
+    Magic {
+        /// Its first bytes.
+        found: [u8; 4],
+    },
+    /// The memory holds a store of a version that this code does not read.
+    Version {
+        /// The version found.
+        found: u8,
+        /// The newest version that is known.
+        known: u8,
+    },
+    /// The memory is shorter than it says.
+    Size {
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that it has.
+        found: u64,
+    },
+    /// A store is created only in empty memory.
+    NotEmpty {
+        /// Bytes that the memory has.
+        found: u64,
+    },
+    /// The memory cannot grow to hold an empty store.
+    NoRoom {
+        /// Bytes that it needs.
+        needed: u64,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Magic { found } => write!(
+                f,
+                "stable memory does not hold a datanode store: it starts with {found:02x?}"
+            ),
+            Self::Version { found, known } => write!(
+                f,
+                "stable memory holds a datanode store of version {found}; this module reads up to \
+                 version {known}: install a newer one"
+            ),
+            Self::Size { needed, found } => write!(
+                f,
+                "stable memory is cut off: the store needs {needed} bytes and {found} are there"
+            ),
+            Self::NotEmpty { found } => write!(
+                f,
+                "a store is created in empty stable memory, but {found} bytes are there: upgrade, \
+                 or reinstall and lose them"
+            ),
+            Self::NoRoom { needed } => {
+                write!(f, "stable memory cannot grow to the {needed} bytes of an empty store")
+            }
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+impl<M: Memory + Clone> Store<M> {
+    /// Create a store in empty memory.
+    ///
+    /// # Errors
+    /// The memory is not empty, or does not grow.
+    pub fn create(memory: M, blinding_seed: Digest) -> Result<Self, OpenError> {
+        if memory.size() > 0 {
+            return Err(OpenError::NotEmpty { found: memory.size() * PAGE_BYTES });
+        }
+        let needed = (1 + 7 * BUCKET_PAGES) * PAGE_BYTES;
+        if memory.grow(needed / PAGE_BYTES) < 0 {
+            return Err(OpenError::NoRoom { needed });
+        }
+        let regions = Regions::new(memory);
+        let header = Header::new(blinding_seed);
+        regions.get(0).grow(1);
+        header.write(&regions.get(0));
+        Ok(Self::assemble(regions, header))
+    }
+
+    /// Open the store in a memory.
+    ///
+    /// # Errors
+    /// The memory holds no store, a newer one, or is cut off. It is not written to.
+    pub fn open(memory: M) -> Result<Self, OpenError> {
+        check_manager(&memory)?;
+        let regions = Regions::new(memory);
+        if regions.get(0).size() == 0 {
+            return Err(OpenError::Magic { found: [0; 4] });
+        }
+        let header = Header::read(&regions.get(0))?;
+        let found = regions.get(2).size() * PAGE_BYTES;
+        if header.frames_end > found {
+            return Err(OpenError::Size { needed: header.frames_end, found });
+        }
+        Ok(Self::assemble(regions, header))
+    }
+}
+
+/// Check what the memory manager would otherwise overwrite or panic at.
+fn check_manager<M: Memory>(memory: &M) -> Result<(), OpenError> {
+    let mut bytes = [0; MANAGER_BYTES];
+    if memory.size() > 0 {
+        memory.read(0, &mut bytes);
+    }
+    let [a, b, c, version, buckets @ .., pages_low, pages_high] = bytes;
+    if [a, b, c] != MANAGER_MAGIC {
+        return Err(OpenError::Magic { found: [a, b, c, version] });
+    }
+    if version != MANAGER_VERSION {
+        return Err(OpenError::Version { found: version, known: MANAGER_VERSION });
+    }
+    let bucket_pages = u64::from(u16::from_le_bytes([pages_low, pages_high]));
+    let needed = (1 + u64::from(u16::from_le_bytes(buckets)) * bucket_pages) * PAGE_BYTES;
+    let found = memory.size() * PAGE_BYTES;
+    if bucket_pages != BUCKET_PAGES || needed > found {
+        return Err(OpenError::Size { needed, found });
+    }
+    Ok(())
+}

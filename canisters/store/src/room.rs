@@ -1,0 +1,45 @@
+//! Whether the node can take a frame: memory and cycles, told before it hurts.
+
+use candid::Nat;
+use ic_stable_structures::Memory;
+
+use crate::extents::{Room, round};
+use crate::limits::SPARE_CYCLES;
+use crate::store::Store;
+use crate::{Context, Error, Outcome};
+
+impl<M: Memory + Clone> Store<M> {
+    /// Find room for a frame, growing the memory beneath it.
+    ///
+    /// The answer does not depend on whether the frame is there already for somebody else.
+    pub(crate) fn room(&self, context: &Context, bytes: u64) -> Outcome<Room> {
+        let room = self.frames.extents.find(bytes, &self.header);
+        let end = match room {
+            Room::Tail { start } => start + round(bytes),
+            Room::Extent { .. } => self.header.frames_end,
+        };
+        let asked_bytes = self.regions.shortage_bytes(end);
+        self.check_cycles(context, asked_bytes)?;
+        if self.regions.grow(asked_bytes) {
+            Ok(room)
+        } else {
+            Err(Error::OutOfMemory { asked_bytes })
+        }
+    }
+
+    /// Check that the node still lasts after growing by so many bytes.
+    ///
+    /// The freezing reserve is proportional to what is rented. A canister cannot read its freezing
+    /// threshold, but what the system holds back now tells what it will hold back for more.
+    fn check_cycles(&self, context: &Context, growth_bytes: u64) -> Outcome<()> {
+        let rented = u128::from(self.regions.stable_bytes() + context.heap_bytes).max(1);
+        let reserve = context.reserve_cycles();
+        let more = reserve.saturating_mul(growth_bytes.into()) / rented;
+        let needed = SPARE_CYCLES.saturating_add(more);
+        if context.liquid_cycles >= needed {
+            return Ok(());
+        }
+        let balance = Nat::from(context.balance_cycles);
+        Err(Error::LowCycles { balance, needed: Nat::from(reserve.saturating_add(needed)) })
+    }
+}
