@@ -9,7 +9,7 @@ from datanode.principal import Principal
 from datanode.units import DAY_S, SECOND_NS
 from uploader.cli import options
 from uploader.cli.output import Output
-from uploader.cli.place import open_place
+from uploader.place import open_place
 
 To = Annotated[str, typer.Argument(metavar="PRINCIPAL", help="Who; or `public` for every reader.")]
 RoleArgument = Annotated[Role, typer.Argument(help="What they may do.")]
@@ -37,7 +37,7 @@ def grant_command(
     """Let PRINCIPAL read or upload a model."""
     output = Output(as_json=as_json)
     with open_place(
-        output, network=network, identity=identity, node=node, root_key=root_key, signs=True
+        output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
     ) as place:
         target = place.node()
         if to == PUBLIC and model is not None:
@@ -74,7 +74,7 @@ def revoke_command(
     """Take a role back from PRINCIPAL."""
     output = Output(as_json=as_json)
     with open_place(
-        output, network=network, identity=identity, node=node, root_key=root_key, signs=True
+        output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
     ) as place:
         target = place.node()
         if to == PUBLIC and model is not None:

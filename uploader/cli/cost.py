@@ -3,7 +3,7 @@
 from datanode.units import format_bytes, format_cycles
 from uploader.cli import options
 from uploader.cli.output import Output
-from uploader.cli.place import open_place
+from uploader.place import open_place
 
 
 def cost_command(
@@ -18,7 +18,7 @@ def cost_command(
     output = Output(as_json=as_json)
     with (
         open_place(
-            output, network=network, identity=identity, state=state, root_key=root_key
+            output.say, network=network, identity=identity, state=state, root_key=root_key
         ) as place,
         place.state() as store,
     ):

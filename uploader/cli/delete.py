@@ -8,7 +8,7 @@ from datanode.errors import UsageError
 from datanode.units import format_bytes
 from uploader.cli import options
 from uploader.cli.output import Output
-from uploader.cli.place import open_place
+from uploader.place import open_place
 
 
 def delete_command(
@@ -32,7 +32,7 @@ def delete_command(
             raise UsageError("deleting needs --yes with --json")
         typer.confirm(f"Delete {what}?", abort=True, err=True)
     with open_place(
-        output, network=network, identity=identity, node=node, root_key=root_key, signs=True
+        output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
     ) as place:
         place.node().delete_model(model, version)
     output.summary(
@@ -55,7 +55,7 @@ def gc_command(
     output = Output(as_json=as_json)
     count = size = 0
     with open_place(
-        output, network=network, identity=identity, node=node, root_key=root_key, signs=True
+        output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
     ) as place:
         target = place.node()
         cursor: bytes | None = b""

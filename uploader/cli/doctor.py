@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import typer
-from datanode.node.canister import CanisterNode
 
 from datanode.errors import DataNodeError
 from datanode.node import registry
+from datanode.node.canister import CanisterNode
 from datanode.units import SECOND_NS, format_cycles
 from uploader import config
 from uploader.cli import options
 from uploader.cli.output import Output
-from uploader.cli.place import Place, open_place
+from uploader.place import Place, open_place
 
 _SKEW_WARNING_S: Final = 30.0
 
@@ -39,7 +39,7 @@ def doctor_command(
     """Check identity, network, root key, clock, state and every known node."""
     output = Output(as_json=as_json)
     with open_place(
-        output, network=network, identity=identity, state=state, root_key=root_key
+        output.say, network=network, identity=identity, state=state, root_key=root_key
     ) as place:
         checks = list(_checks(place))
     for check in checks:

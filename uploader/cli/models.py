@@ -9,7 +9,7 @@ from datanode.node.port import ModelInfo, VersionInfo
 from datanode.units import SECOND_NS, format_bytes
 from uploader.cli import options
 from uploader.cli.output import Json, Output
-from uploader.cli.place import open_place
+from uploader.place import open_place
 
 
 def models_command(
@@ -23,7 +23,7 @@ def models_command(
     """List the models of a node."""
     output = Output(as_json=as_json)
     with open_place(
-        output, network=network, identity=identity, node=node, root_key=root_key
+        output.say, network=network, identity=identity, node=node, root_key=root_key
     ) as place:
         models = place.node().models()
     for model in models:
@@ -59,7 +59,7 @@ def show_command(
     """Show one model: its versions, and the files of one, proven by certificate."""
     output = Output(as_json=as_json)
     with open_place(
-        output, network=network, identity=identity, node=node, root_key=root_key
+        output.say, network=network, identity=identity, node=node, root_key=root_key
     ) as place:
         target = place.node()
         info = target.model(model)

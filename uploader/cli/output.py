@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Final, TextIO, TypeAlias
 
-from datanode.text import printable
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
 from datanode.errors import DataNodeError, UsageError
+from datanode.text import printable
 from datanode.units import format_bytes, format_cycles, format_duration
 from uploader.progress import Progress, Silent, Tally
 

@@ -4,7 +4,7 @@ from datanode.errors import DataNodeError
 from datanode.units import format_bytes, format_cycles
 from uploader.cli import options
 from uploader.cli.output import Output
-from uploader.cli.place import open_place
+from uploader.place import open_place
 
 
 def status_command(
@@ -20,7 +20,12 @@ def status_command(
     output = Output(as_json=as_json)
     with (
         open_place(
-            output, network=network, identity=identity, node=node, state=state, root_key=root_key
+            output.say,
+            network=network,
+            identity=identity,
+            node=node,
+            state=state,
+            root_key=root_key,
         ) as place,
         place.state() as store,
     ):

@@ -15,7 +15,7 @@ from datanode.fees import FeeSchedule, schedule_names
 from datanode.units import TC, format_bytes, format_cycles
 from uploader.cli import options
 from uploader.cli.output import Output
-from uploader.cli.place import open_place
+from uploader.place import open_place
 from uploader.session.plan import Quote, plan
 from uploader.session.upload import UploadOptions, UploadSummary, Workplace, upload
 from uploader.source import open_source
@@ -83,7 +83,7 @@ def upload_command(
     with (
         closing(open_source(source, include=include or (), exclude=exclude or ())) as opened,
         open_place(
-            output,
+            output.say,
             network=network,
             identity=identity,
             node=node,
@@ -96,6 +96,8 @@ def upload_command(
         _stopping(output) as stopping,
         place.state_location.lock(place.node_principal(), model),
     ):
+        for path in opened.skipped:
+            output.say(f"not part of the checkpoint, left out: {path}")
         target = place.node()
         workplace = Workplace(
             node=target,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from datanode import frame
-from datanode.digest import ContentDigest, FrameDigest
+from datanode.digest import ContentDigest, FrameDigest, frame_digest
 from datanode.errors import DataNodeError, StoppedByUserError
 from datanode.model import ChunkRecord, ChunkSpec
 from datanode.node.port import StorageNode
@@ -167,7 +167,11 @@ class ChunkRun:
             return None
         try:
             (answer,) = self.node.get_frames(claim.model, claim.manifest, [claim.index])
-            if isinstance(answer, bytes) and frame.parse(answer).open() == chunk.raw:
+            if (
+                isinstance(answer, bytes)
+                and frame_digest(answer) == claim.record.frame
+                and frame.parse(answer).open() == chunk.raw
+            ):
                 return claim.record
         except DataNodeError:
             pass

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from datanode.agent.window import Window
-
 from datanode.errors import (
     BudgetError,
     DataNodeError,
@@ -263,7 +262,8 @@ class Sender:
             self.spending.envelope_bytes += len(message.body)
             self._sort(delivery.parcels, outcome.results)
         elif isinstance(outcome, Refused) or outcome is Unsettled.EXPIRED:  # 5
-            self.state.expire(message.request_id)
+            close = self.state.refuse if isinstance(outcome, Refused) else self.state.expire
+            close(message.request_id)
             self.outbox.drop(message.request_id)
             for parcel in delivery.parcels:
                 self.on_lost(parcel)

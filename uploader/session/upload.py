@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from datanode.agent.window import Window
-
 from datanode.digest import FrameDigest
 from datanode.errors import IncompleteSealError, NotFoundError
 from datanode.fees import FeeSchedule

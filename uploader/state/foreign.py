@@ -39,12 +39,14 @@ def mapped(shown_url: str) -> Iterator[None]:
     """Turn what SQLAlchemy and its drivers raise into the error tree, with the cause kept."""
     try:
         yield
-    except (sqlite3.Error, SQLAlchemyError, ImportError) as error:
+    except (sqlite3.Error, SQLAlchemyError, ImportError, UnicodeDecodeError) as error:
         raise translate(error, shown_url) from error
 
 
 def translate(error: Exception, shown_url: str) -> DataNodeError:
     """Choose the error of ours for one of theirs."""
+    if isinstance(error, UnicodeDecodeError):  # sqlite3 lets a flipped bit in text escape as this
+        return StateDamagedError(f"the state database {shown_url} is damaged: text is not UTF-8")
     if isinstance(error, (ArgumentError, NoSuchModuleError)):
         return UsageError(f"{shown_url} is not the URL of a database", hint="See --state.")
     if isinstance(error, ImportError):

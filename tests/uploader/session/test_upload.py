@@ -222,11 +222,11 @@ def test_somebody_elses_claim_is_not_believed_before_its_frame_was_decoded(stage
     assert lied_about.version == 1
 
 
-def test_a_frame_that_the_node_lost_is_sent_again(stage: Stage) -> None:
+def test_a_frame_that_the_node_found_damaged_is_sent_again(stage: Stage) -> None:
     source = checkpoint(stage.folder / "source")
     stage.world.script = ".k"
     with pytest.raises(KilledError):
         stage.upload(source)
-    stage.world.lose(next(iter(stage.world.store.frames)))
+    next(iter(stage.world.store.frames.values())).damaged = True
     stage.upload(source)
     assert fetched(stage) == on_disk(source)

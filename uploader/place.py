@@ -1,23 +1,22 @@
-"""Open what a command works with: network, identity, node, database; close it afterwards."""
+"""Open what the work needs: network, identity, node, database; and close it afterwards."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from datanode.agent.client import Agent
-from datanode.node.canister import CanisterNode
 
 from datanode.agent import identity as identities
 from datanode.agent.identity import Identity
 from datanode.agent.network import Network, connect
-from datanode.errors import FormatError, UsageError
+from datanode.errors import UsageError
 from datanode.node import registry
+from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
-from datanode.reader import Reader
+from datanode.reader import Reader, SeenFolder
 from uploader import config
-from uploader.cli.output import Output
 from uploader.config import Settings
 from uploader.state.database import open_database
 from uploader.state.location import StateLocation, locate
@@ -28,50 +27,41 @@ IDENTITY_FILE: Final = "identity.pem"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a command works.
+    """Where the work is done.
 
     Attributes:
         settings: Flags, environment and file, merged.
         network: The network and its root key.
         identity: Who signs.
         agent: Speaks to the network.
-        output: Speaks to the user.
     """
 
     settings: Settings
     network: Network
     identity: Identity
     agent: Agent
-    output: Output
 
     def node_principal(self) -> Principal:
         """Find the node that the command is about: --node, or the only one that is known.
 
         Raises:
             UsageError: None is known, or several and none is named.
+            NotFoundError: The one that is named is not known.
         """
-        known = registry.nodes(config.config_dir(), network=self.network.name)
-        name = self.settings.node
-        if name is None:
-            if len(known) == 1:
-                return next(iter(known.values()))
-            raise UsageError(
-                "no node is named" if known else "no node is known on this network",
-                hint=(
-                    f"Use --node with one of: {', '.join(sorted(known))}."
-                    if known
-                    else "Make one with `datanode node create`, or `datanode node add NAME ID`."
-                ),
-            )
-        if name in known:
-            return known[name]
-        try:
-            return Principal.parse(name)
-        except FormatError:
-            raise UsageError(
-                f"{name!r} is neither a known node nor a canister id",
-                hint="`datanode node list` shows the known nodes.",
-            ) from None
+        folder, network = config.config_dir(), self.network.name
+        if self.settings.node is not None:
+            return registry.resolve(folder, self.settings.node, network=network)
+        known = registry.nodes(folder, network=network)
+        if len(known) == 1:
+            return next(iter(known.values()))
+        raise UsageError(
+            "no node is named" if known else "no node is known on this network",
+            hint=(
+                f"Use --node with one of: {', '.join(sorted(known))}."
+                if known
+                else "Make one with `datanode node create NAME`, or `datanode node add NAME ID`."
+            ),
+        )
 
     def node(self) -> CanisterNode:
         """Open the node that the command is about."""
@@ -79,7 +69,8 @@ class Place:
 
     def reader(self, node: CanisterNode) -> Reader:
         """Read a node, believing only what is proven."""
-        return Reader(node, root_key=self.network.root_key)
+        seen = SeenFolder(self.state_location.folder / "seen")
+        return Reader(node, root_key=self.network.root_key, seen=seen)
 
     @property
     def state_location(self) -> StateLocation:
@@ -95,7 +86,7 @@ class Place:
 
 @contextmanager
 def open_place(
-    output: Output,
+    say: Callable[[str], None],
     *,
     network: str | None = None,
     identity: str | None = None,
@@ -107,7 +98,7 @@ def open_place(
     """Open the network as the identity of the settings.
 
     Args:
-        output: Where to tell what is trusted and why.
+        say: Told what is trusted and why.
         network: Flag `--network`.
         identity: Flag `--identity`.
         node: Flag `--node`.
@@ -124,16 +115,16 @@ def open_place(
             "root_key": root_key,
         }
     )
-    who = _identity(settings, output, signs=signs)
-    where = connect(settings.network, root_key=_key(settings.root_key), say=output.say)
+    who = _identity(settings, say, signs=signs)
+    where = connect(settings.network, root_key=_key(settings.root_key), say=say)
     agent = Agent(where, who)
     try:
-        yield Place(settings=settings, network=where, identity=who, agent=agent, output=output)
+        yield Place(settings=settings, network=where, identity=who, agent=agent)
     finally:
         agent.close()
 
 
-def _identity(settings: Settings, output: Output, *, signs: bool) -> Identity:
+def _identity(settings: Settings, say: Callable[[str], None], *, signs: bool) -> Identity:
     if settings.identity == "anonymous":
         return identities.anonymous()
     if settings.identity is not None:
@@ -144,7 +135,7 @@ def _identity(settings: Settings, output: Output, *, signs: bool) -> Identity:
     if not signs:
         return identities.anonymous()
     made = identities.generate(path)
-    output.say(f"made a new identity {made.principal} in {path}; keep that file")
+    say(f"made a new identity {made.principal} in {path}; keep that file")
     return made
 
 
