@@ -26,7 +26,7 @@ from uploader.state.database import Database, open_database
 from uploader.state.store import StateStore
 
 ROOT = Path(__file__).parents[3]
-FLIPS_COUNT = 400
+FLIPS_COUNT = 250
 
 
 @pytest.fixture
