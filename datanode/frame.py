@@ -24,8 +24,6 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from datanode.codec import RAW_ID, codec_for, smallest
 from datanode.digest import DIGEST_BYTES, ContentDigest, content_digest
 from datanode.errors import CorruptionError, FormatError, UnsupportedVersionError
@@ -126,7 +124,6 @@ def seal(
         row_elements: Elements in a row; 0 for no rows.
         content: Digest of `raw`, if the caller has it already; it is not checked.
     """
-    raw = memoryview(raw)
     digest = content_digest(raw) if content is None else content
     codec_id, payload = smallest(raw, element, row_elements)
     frame = Frame(codec_id, element, len(raw), digest, row_elements, payload)
@@ -171,10 +168,10 @@ def parse(data: bytes | memoryview) -> Frame:
     return Frame(codec_id, element, raw_bytes, ContentDigest(content), row, payload)
 
 
-def _opens_to(frame: Frame, raw: memoryview) -> bool:
+def _opens_to(frame: Frame, raw: bytes | memoryview) -> bool:
     try:
         decoded = frame._decode()  # noqa: SLF001 - same file
     except FormatError:
         return False
-    # Comparing memoryviews with each other goes element by element.
-    return np.array_equal(np.frombuffer(decoded, np.uint8), np.frombuffer(raw, np.uint8))
+    # Two copies and a memcmp are faster than comparing views, which goes element by element.
+    return bytes(decoded) == bytes(raw)

@@ -35,7 +35,8 @@ def noise(name: str, length_bytes: int) -> bytes:
 def weights(name: str, rows: int) -> np.ndarray:
     """Return bell-shaped F32 values: sums of twelve 16-bit draws, scaled by a power of two."""
     draws = np.frombuffer(noise(name, rows * ROW * 24), "<u2").reshape(-1, 12)
-    return ((draws.sum(axis=1, dtype=np.int64) - 393_210) / 2**21).astype(np.float32)
+    sums: np.ndarray = draws.sum(axis=1, dtype=np.int64) - 393_210
+    return (sums / 2**21).astype(np.float32)
 
 
 def as_bf16(values: np.ndarray) -> np.ndarray:
