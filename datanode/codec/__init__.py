@@ -47,8 +47,8 @@ def smallest(
 def _may_repeat(raw: memoryview, shortest_bytes: int) -> bool:
     """Tell whether zstd does better on a sample than the best codec so far on the whole.
 
-    So tied, padded and pruned weights are found; on other weights zstd cannot win, and the sample
-    costs 2 % of the encoding instead of 40 %.
+    So tied, padded and pruned weights are found. On other weights zstd does not win, and there the
+    sample adds 1 % to the encoding, where all of the chunk would add 50 %.
     """
     if len(raw) <= _SAMPLES_COUNT * _SAMPLE_BYTES:
         sample = bytes(raw)

@@ -3,8 +3,8 @@
 A candidate mask keeps the sign out (noise, unless all words have the same), takes the exponent and
 0 to 4 top mantissa bits in, and then either no trailing bits or as many as are zero in a value
 that came from a narrower type. Its price is the order-0 size of its symbols, plus its raw bits,
-its symbol table and its patches. Nothing else is tried: measured on real weights the best of these
-stays within 0.01 bits of the entropy of whole words.
+its symbol table and its patches. On real weights (MiniLM) 1, 2 and 3 top bits are within 0.02 bits
+of each other, so nothing finer is tried.
 """
 
 from collections.abc import Iterator
