@@ -1,6 +1,7 @@
 """uploader.source.pinned: a read proves that the file is still the one that was opened."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def make_folder(path: Path) -> None:
     path.mkdir()
 
 
-CHANGES = {
+CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "grown": (grow, "then,"),
     "truncated": (lambda path: os.truncate(path, 5), "then, 5 now"),
     "written to": (touch, "was written to"),

@@ -1,6 +1,5 @@
 """A fresh state database for each test: SQLite always, PostgreSQL where a server is named."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests.uploader.state.facts import POSTGRES
 from uploader.state.database import Database, open_database
 from uploader.state.store import StateStore
-
-POSTGRES = os.environ.get("DATANODE_TEST_POSTGRES", "")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """uploader.state.store: what is committed, what is continued, what is forgotten on purpose."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 
@@ -149,7 +150,7 @@ class TestMessages:
 
     @pytest.mark.parametrize("ending", [StateStore.expire, StateStore.refuse])
     def test_a_message_that_stored_nothing_frees_its_chunks(
-        self, store: StateStore, ending: "type[StateStore.expire]"
+        self, store: StateStore, ending: Callable[[StateStore, bytes], None]
     ) -> None:
         upload = begin(store)
         ending(store, send(store, upload, 1, [0, 1]))
