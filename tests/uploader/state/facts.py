@@ -14,9 +14,7 @@ from uploader.state.store import OutgoingFrame
 POSTGRES = os.environ.get("DATANODE_TEST_POSTGRES", "")
 """URL of a PostgreSQL database whose `public` schema the tests may drop; empty: none."""
 NODE = Principal(b"\x01" * 10)
-OTHER_POSTGRES = os.environ.get("DATANODE_TEST_POSTGRES", "")
-"""URL of a PostgreSQL database whose `public` schema the tests may drop; empty: none."""
-NODE = Principal(b"\x03" * 10)
+OTHER_NODE = Principal(b"\x03" * 10)
 SENDER = Principal(b"\x02" * 29)
 FILES = (
     PinnedFile(path="config.json", length_bytes=2, mtime_ns=10**18, inode=1),
