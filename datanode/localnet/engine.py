@@ -10,11 +10,13 @@ the result (instrumenter version, engine settings, wasmtime's version, machine):
 is written last, each by rename: an entry is whole or not there. An unreadable entry is made anew.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import threading
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -97,9 +99,10 @@ def compiled(given: bytes, folder: Path) -> Compiled:
         except (OSError, ValueError, TypeError, KeyError, wasmtime.WasmtimeError):
             code.unlink(missing_ok=True)
     made = _compile(given)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(notes, json.dumps(asdict(made.facts)).encode())
-    _write(code, bytes(made.module.serialize()))
+    with contextlib.suppress(OSError):  # a full disk costs the cache, not the canister
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(notes, json.dumps(asdict(made.facts)).encode())
+        _write(code, bytes(made.module.serialize()))
     return made
 
 
@@ -139,6 +142,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

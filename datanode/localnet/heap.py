@@ -77,9 +77,11 @@ class HeapMirror:
         """Copy what changed in the linear memory to the mirror."""
         before = self.pages * WASM_PAGE_BYTES
         self.resize(len(memory) // WASM_PAGE_BYTES)
+        kept = memoryview(self._map or b"")
         for start, end in self.changes(memory):
             if undo is not None and start < before:
-                undo.save(Target.HEAP, self.descriptor, start, min(end, before) - start)
+                length = min(end, before) - start
+                undo.save(Target.HEAP, self.descriptor, start, length, kept)
             write_all(self.descriptor, memory[start:end], start)
 
     def load(self, memory: memoryview) -> None:

@@ -65,6 +65,10 @@ class Linked:
         """Make an instance."""
         return self._linker.instantiate(store, self.compiled.module)
 
+    def release(self) -> None:
+        """Let go of the instance, whose memory is then given back."""
+        self.calls = StableCalls()
+
     def _bind(self, name: str, kind: wasmtime.FuncType) -> None:
         callback = _Callback(self._wrap(name))
         self._kept.append(callback)

@@ -51,11 +51,12 @@ class Machine:
     """
 
     def __init__(self, directory: Path, *, module_cache: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self._folder = directory
         self._cache = module_cache
-        self._undo = UndoLog(directory / "undo.log")
-        self._file = HeadFile(directory)
+        with _disk_full():
+            directory.mkdir(parents=True, exist_ok=True)
+            self._undo = UndoLog(directory / "undo.log")
+            self._file = HeadFile(directory)
         self._current: Running | None = None
         self._former: Running | None = None
         self._prepared = False
@@ -305,16 +306,25 @@ class Machine:
 
     @contextmanager
     def _undone_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            self._undo_all()
-            if isinstance(error, OSError) and error.errno in _FULL:
-                raise DiskFullError(
-                    "the disk that holds the embedded network's state is full",
-                    safe="The message is undone; every acknowledged message is kept.",
-                ) from error
+        with _disk_full():
+            try:
+                yield
+            except BaseException:
+                self._undo_all()
+                raise
+
+
+@contextmanager
+def _disk_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
             raise
+        raise DiskFullError(
+            "the disk that holds the embedded network's state is full",
+            safe="The message is undone; every acknowledged message is kept.",
+        ) from error
 
 
 def _outcome(message: Message, failure: Failure | None) -> Execution:

@@ -125,6 +125,8 @@ class Running:
 
     def close(self, *, keep_stable: bool = False) -> None:
         """Release the files."""
+        if self._linked is not None:
+            self._linked.release()
         self._instance = self._linked = None
         self.heap.close()
         if not keep_stable:

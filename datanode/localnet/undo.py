@@ -80,7 +80,8 @@ class UndoLog:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if os.fstat(self._descriptor).st_size < _HEADER_BYTES:
-            os.ftruncate(self._descriptor, _HEADER_BYTES)
+            # Bytes, not a hole: a store into a mapped hole of a full disk kills the process.
+            write_all(self._descriptor, bytes(_HEADER_BYTES), 0)
         self._header = mmap.mmap(self._descriptor, _HEADER_BYTES)
         magic, version, state, _, sequence, end = _HEADER.unpack_from(self._header)
         if magic == bytes(len(_MAGIC)):
@@ -102,8 +103,23 @@ class UndoLog:
         _HEADER.pack_into(self._header, 0, _MAGIC, _VERSION, _IDLE, 0, sequence, self._end)
         self._header[_STATE_AT] = _ACTIVE
 
-    def save(self, target: Target, descriptor: int, offset: int, length: int) -> None:
-        """Log the present content of a range of a file, which may then be overwritten."""
+    def save(
+        self,
+        target: Target,
+        descriptor: int,
+        offset: int,
+        length: int,
+        mapped: memoryview | None = None,
+    ) -> None:
+        """Log the present content of a range of a file, which may then be overwritten.
+
+        Args:
+            target: Which file it is.
+            descriptor: The file.
+            offset: Where the range begins.
+            length: Its length in bytes.
+            mapped: The whole file in memory, if it is mapped: saves reading it.
+        """
         at = self._end
         for has_data, start, end in extents(descriptor, offset, length):
             if not has_data:
@@ -111,7 +127,8 @@ class UndoLog:
                 at += write_all(self._descriptor, entry, at)
                 continue
             for piece in range(start, end, _PIECE_BYTES):
-                data = os.pread(descriptor, min(_PIECE_BYTES, end - piece), piece)
+                stop = min(piece + _PIECE_BYTES, end)
+                data = mapped[piece:stop] if mapped else os.pread(descriptor, stop - piece, piece)
                 entry = _ENTRY.pack(target, _BYTES, piece, len(data))
                 at += write_all(self._descriptor, entry, at)
                 at += write_all(self._descriptor, data, at)

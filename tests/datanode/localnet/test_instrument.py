@@ -226,17 +226,23 @@ def test_more_than_a_hundred_operators_of_every_price_are_counted() -> None:
         ("(drop (table.grow (ref.null func) (i32.const 4)))", "", 1 + 2 + 300 + 1),
         # ten turns of: get 1, const 1, sub 1, tee 1, br_if 2
         (
-            "(local.set 0 (i32.const 10))"
-            "(loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))",
+            (
+                "(local.set 0 (i32.const 10))"
+                "(loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))"
+            ),
             "",
             1 + 2 + 10 * (1 + 1 + 1 + 1 + 2),
         ),
         # five calls of a function that loops three times
         (
-            "(local.set 0 (i32.const 5)) (loop (call $g)"
-            "(br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))",
-            "(func $g (local i64) (local.set 0 (i64.const 3)) (loop (br_if 0 (i32.wrap_i64"
-            " (local.tee 0 (i64.sub (local.get 0) (i64.const 1)))))))",
+            (
+                "(local.set 0 (i32.const 5)) (loop (call $g)"
+                "(br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))"
+            ),
+            (
+                "(func $g (local i64) (local.set 0 (i64.const 3)) (loop (br_if 0 (i32.wrap_i64"
+                " (local.tee 0 (i64.sub (local.get 0) (i64.const 1)))))))"
+            ),
             1 + 2 + 5 * (5 + (1 + 2 + 3 * (1 + 1 + 1 + 1 + 1 + 2)) + 1 + 1 + 1 + 1 + 2),
         ),
     ],

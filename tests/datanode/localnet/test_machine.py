@@ -233,7 +233,7 @@ def test_an_upgrade_that_fails_or_is_rolled_back_leaves_the_old_canister(tmp_pat
 @pytest.mark.parametrize("change", ["install", "upgrade"])
 @pytest.mark.parametrize(("committed", "is_new"), [(2, False), (3, True)])
 def test_recovery_settles_a_change_of_code(
-    tmp_path: Path, change: str, committed: int, is_new: bool
+    tmp_path: Path, change: str, committed: int, *, is_new: bool
 ) -> None:
     with machine(tmp_path, COUNTER) as made:
         made.update("increment", b"", ENVIRONMENT, sequence=2)
@@ -505,3 +505,21 @@ def test_a_stable_memory_of_many_gigabytes_takes_no_room(tmp_path: Path) -> None
         assert made.stable_bytes == 1638400 * stable.WASM_PAGE_BYTES
         (path,) = (tmp_path / "canister").glob("stable-*.bin")
         assert path.stat().st_blocks * 512 < 100_000
+
+
+def test_endless_recursion_is_a_stack_overflow(tmp_path: Path) -> None:
+    wasm = build('(func $f (export "canister_update m") (call $f))')
+    with machine(tmp_path, wasm) as made:
+        refused = made.update("m", b"", ENVIRONMENT, sequence=2).reject
+        assert refused is not None
+        assert "Canister trapped: stack overflow" in refused.message
+
+
+def test_a_division_by_zero_is_a_trap_in_the_ics_words(tmp_path: Path) -> None:
+    wasm = build(
+        '(func (export "canister_update m") (drop (i32.div_u (i32.const 1) (i32.const 0))))'
+    )
+    with machine(tmp_path, wasm) as made:
+        refused = made.update("m", b"", ENVIRONMENT, sequence=2).reject
+        assert refused is not None
+        assert "Canister trapped: integer division by 0" in refused.message

@@ -13,9 +13,7 @@ CALL = 5
 ENTRY = 1
 
 
-def run(
-    folder: Path, body: str, *calls: str, arg: bytes = b"", kind: str = "update"
-) -> Execution:
+def run(folder: Path, body: str, *calls: str, arg: bytes = b"", kind: str = "update") -> Execution:
     wasm = build(
         f"""(memory 40) (data (i32.const 64) "\\04boss")
         (func (export "canister_{kind} m") {body})""",
@@ -124,9 +122,7 @@ def test_a_stable_read_costs_its_bytes(tmp_path: Path) -> None:
 def test_the_performance_counter_counts_itself_and_its_block(tmp_path: Path) -> None:
     body = """(i64.store (i32.const 0) (call $performance_counter (i32.const 1)))
     (call $msg_reply_data_append (i32.const 0) (i32.const 8)) (call $msg_reply)"""
-    done = run(
-        tmp_path, body, "performance_counter", "msg_reply_data_append", "msg_reply"
-    )
+    done = run(tmp_path, body, "performance_counter", "msg_reply_data_append", "msg_reply")
     block = ENTRY + (1 + 1 + CALL + 1) + (2 + CALL) + CALL
     assert done.reply is not None
     assert int.from_bytes(done.reply, "little") == block + 200
@@ -235,20 +231,26 @@ def test_a_call_against_the_interface_violates_the_contract(
         ),
         (
             ("stable64_grow", "stable64_write"),
-            "(drop (call $stable64_grow (i64.const 1)))"
-            "(call $stable64_write (i64.const 65533) (i64.const 0) (i64.const 4))",
+            (
+                "(drop (call $stable64_grow (i64.const 1)))"
+                "(call $stable64_write (i64.const 65533) (i64.const 0) (i64.const 4))"
+            ),
             "stable memory out of bounds",
         ),
         (
             ("stable64_grow", "stable64_write"),
-            "(drop (call $stable64_grow (i64.const 1)))"
-            "(call $stable64_write (i64.const -1) (i64.const 0) (i64.const 4))",
+            (
+                "(drop (call $stable64_grow (i64.const 1)))"
+                "(call $stable64_write (i64.const -1) (i64.const 0) (i64.const 4))"
+            ),
             "stable memory out of bounds",
         ),
         (
             ("stable64_grow", "stable64_read"),
-            "(drop (call $stable64_grow (i64.const 1)))"
-            "(call $stable64_read (i64.const -4) (i64.const 0) (i64.const 4))",
+            (
+                "(drop (call $stable64_grow (i64.const 1)))"
+                "(call $stable64_read (i64.const -4) (i64.const 0) (i64.const 4))"
+            ),
             "heap out of bounds",
         ),
     ],
