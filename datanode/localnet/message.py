@@ -49,10 +49,18 @@ class Answer:
         return "replied" if self.reject is None else "rejected"
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """A request that is not even looked at; becomes an HTTP status with a line of text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
+
+
+class RejectedError(Exception):
+    """A message that the management canister or a built-in canister rejects; it still pays."""
+
+    def __init__(self, reject: Reject) -> None:
+        super().__init__(reject.message)
+        self.reject = reject

@@ -1,0 +1,130 @@
+"""What the network keeps of a canister besides its memory: settings, status, cycles.
+
+A `Canister` is frozen: a message makes a new one, which replaces the old one once it is committed.
+So whatever fails half way leaves the old one standing.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Final, Self
+
+from datanode.fees import FeeSchedule
+from datanode.principal import Principal
+from datanode.units import DAY_S, GIB, TC
+
+DEFAULT_FREEZING_THRESHOLD_S: Final = 30 * DAY_S
+DEFAULT_RESERVED_CYCLES_LIMIT: Final = 5 * TC
+DEFAULT_WASM_MEMORY_LIMIT_BYTES: Final = 3 * GIB
+DEFAULT_LOG_MEMORY_LIMIT_BYTES: Final = 4096
+"""What a canister gets that asks for nothing else. Source: interface specification, 2026-05."""
+
+
+class Status(StrEnum):
+    """Whether a canister takes messages."""
+
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What controllers set.
+
+    Attributes:
+        controllers: Who may manage the canister; at most ten.
+        freezing_threshold_s: For how long the balance must cover the rent.
+        compute_allocation: Percent of a core.
+        memory_allocation_bytes: Memory that is paid whether used or not.
+        reserved_cycles_limit: Most cycles that growing may set aside.
+        wasm_memory_limit_bytes: Largest heap; 0 is no limit.
+        wasm_memory_threshold_bytes: Heap that is left when the low-memory hook runs.
+        log_memory_limit_bytes: How much of the log is kept.
+        log_viewers: `controllers`, `public`, or text principals separated by spaces.
+        snapshot_viewers: The same, for snapshots.
+        environment: Names and values that the canister can read.
+    """
+
+    controllers: tuple[Principal, ...]
+    freezing_threshold_s: int = DEFAULT_FREEZING_THRESHOLD_S
+    compute_allocation: int = 0
+    memory_allocation_bytes: int = 0
+    reserved_cycles_limit: int = DEFAULT_RESERVED_CYCLES_LIMIT
+    wasm_memory_limit_bytes: int = DEFAULT_WASM_MEMORY_LIMIT_BYTES
+    wasm_memory_threshold_bytes: int = 0
+    log_memory_limit_bytes: int = DEFAULT_LOG_MEMORY_LIMIT_BYTES
+    log_viewers: str = "controllers"
+    snapshot_viewers: str = "controllers"
+    environment: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> str:
+        """Write the settings as text."""
+        fields = asdict(self)
+        fields["controllers"] = [each.text for each in self.controllers]
+        return json.dumps(fields, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        fields["controllers"] = tuple(Principal.parse(each) for each in fields["controllers"])
+        fields["environment"] = tuple((name, value) for name, value in fields["environment"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canister:
+    """A canister as it was last committed.
+
+    Attributes:
+        id: Its principal.
+        settings: What its controllers set.
+        status: Whether it takes messages.
+        balance_cycles: What it has.
+        module_hash: SHA-256 of its module as given; None without code.
+        certified_data: At most 32 bytes.
+        version: Grows with every change of code, settings, status or memory.
+        sequence: Number of its last committed message; the machine's undo log carries the same.
+        heap_bytes: Size of its heap.
+        stable_bytes: Size of its stable memory.
+        module_bytes: Size of its module as given.
+        chunk_bytes: Size of its chunk store.
+        charged_ns: Until when its rent is paid.
+    """
+
+    id: Principal
+    settings: Settings
+    status: Status = Status.RUNNING
+    balance_cycles: int
+    module_hash: bytes | None = None
+    certified_data: bytes = b""
+    version: int = 0
+    sequence: int = 0
+    heap_bytes: int = 0
+    stable_bytes: int = 0
+    module_bytes: int = 0
+    chunk_bytes: int = 0
+    charged_ns: int
+
+    def is_controlled_by(self, who: Principal) -> bool:
+        """Whether a principal is one of its controllers."""
+        return who in self.settings.controllers
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it holds in all."""
+        return self.heap_bytes + self.stable_bytes + self.module_bytes + self.chunk_bytes
+
+    def charged_bytes(self) -> int:
+        """Return the memory that is paid for: what is held, or the allocation if larger."""
+        return max(self.memory_bytes, self.settings.memory_allocation_bytes)
+
+    def idle_cycles_per_day(self, fees: FeeSchedule) -> int:
+        """Price a day without messages."""
+        compute = self.settings.compute_allocation
+        return fees.idle_cycles_per_day(self.charged_bytes(), compute_percent=compute)
+
+    def frozen_below_cycles(self, fees: FeeSchedule) -> int:
+        """Return the balance that must stay: the rent of the freezing threshold's time."""
+        return self.idle_cycles_per_day(fees) * self.settings.freezing_threshold_s // DAY_S

@@ -1,0 +1,142 @@
+"""The network's database: everything but memories, one transaction a message.
+
+SQLite in WAL mode with `synchronous=NORMAL`: a killed process loses no committed transaction. A
+power cut may lose the last ones, which for a development network is a fair price for not waiting
+on the disk.
+
+| table | holds |
+| --- | --- |
+| `canisters` | settings, status, balance, certified data, number of the last committed message |
+| `requests` | the answer to every ingress message, until it is forgotten |
+| `ledger` | what each message cost, item by item |
+| `chunks` | Wasm chunks that were uploaded and not yet installed |
+| `accounts` | balances of the built-in cycles ledger |
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from datanode.errors import DataNodeError, DiskFullError, LocalNetworkError
+
+VERSION: Final = 1
+"""Kept in `user_version`; another one is refused."""
+
+_SCHEMA: Final = """
+CREATE TABLE canisters (
+    id BLOB PRIMARY KEY, settings TEXT NOT NULL, status TEXT NOT NULL, balance TEXT NOT NULL,
+    module_hash BLOB, certified_data BLOB NOT NULL, version INTEGER NOT NULL,
+    sequence INTEGER NOT NULL, heap_bytes INTEGER NOT NULL, stable_bytes INTEGER NOT NULL,
+    module_bytes INTEGER NOT NULL, chunk_bytes INTEGER NOT NULL, charged_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE requests (
+    id BLOB PRIMARY KEY, sender BLOB NOT NULL, canister BLOB NOT NULL, reply BLOB,
+    reject_code INTEGER, reject_message TEXT, error_code TEXT,
+    time_ns INTEGER NOT NULL, forget_ns INTEGER NOT NULL
+);
+CREATE INDEX requests_forget ON requests (forget_ns);
+CREATE TABLE ledger (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, time_ns INTEGER NOT NULL, canister BLOB NOT NULL,
+    method TEXT NOT NULL, sender BLOB NOT NULL, request_id BLOB NOT NULL,
+    envelope_bytes INTEGER NOT NULL, argument_bytes INTEGER NOT NULL,
+    instructions INTEGER NOT NULL, items TEXT NOT NULL, balance TEXT NOT NULL,
+    status TEXT NOT NULL, reply BLOB NOT NULL
+);
+CREATE TABLE chunks (
+    canister BLOB NOT NULL, hash BLOB NOT NULL, data BLOB NOT NULL, PRIMARY KEY (canister, hash)
+);
+CREATE TABLE accounts (
+    owner BLOB NOT NULL, subaccount BLOB NOT NULL, balance TEXT NOT NULL,
+    PRIMARY KEY (owner, subaccount)
+) WITHOUT ROWID;
+"""
+
+Value: TypeAlias = "bytes | str | int | None"
+Row: TypeAlias = tuple[Value, ...]
+
+
+class Database:
+    """One connection, used by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._path = path
+        with _mapped(path):
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._prepare()
+
+    def _prepare(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._connection.executescript(
+                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;"
+            )
+        elif version != VERSION:
+            raise LocalNetworkError(
+                f"{self._path} has layout {version}, this release writes {VERSION}",
+                hint="`datanode localnet reset` starts a new, empty network.",
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do all of the writes of the block, or none of them.
+
+        Raises:
+            DiskFullError: There is no room for them; none is done.
+        """
+        with self._lock, _mapped(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def write(self, statement: str, values: Sequence[Value] = ()) -> int:
+        """Run a statement; returns the number of the row that it inserted."""
+        with self._lock, _mapped(self._path):
+            return self._connection.execute(statement, values).lastrowid or 0
+
+    def rows(self, statement: str, values: Sequence[Value] = ()) -> list[Row]:
+        """Run a query."""
+        with self._lock, _mapped(self._path):
+            return self._connection.execute(statement, values).fetchall()
+
+    def row(self, statement: str, values: Sequence[Value] = ()) -> Row | None:
+        """Run a query for its first row."""
+        found = self.rows(statement, values)
+        return found[0] if found else None
+
+    def close(self) -> None:
+        """Close the connection; what is committed stays."""
+        with self._lock:
+            self._connection.close()
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise DiskFullError(
+                f"the disk that holds {path.parent} is full",
+                safe="The message was not executed; what was acknowledged before is kept.",
+            ) from error
+        raise _failed(path, error) from error
+    except sqlite3.DatabaseError as error:
+        raise _failed(path, error) from error
+
+
+def _failed(path: Path, error: sqlite3.DatabaseError) -> DataNodeError:
+    return LocalNetworkError(
+        f"the database {path} failed: {error}",
+        hint="`datanode localnet reset` starts a new, empty network.",
+    )

@@ -1,0 +1,94 @@
+"""The way of an ingress message: admitted, executed at most once, committed, answered.
+
+A message that was executed is known by its request id; the same bytes again get the same answer.
+Messages of one canister run one after another, those of different canisters in parallel.
+"""
+
+from contextlib import nullcontext
+
+from datanode.errors import DiskFullError
+from datanode.localnet import admission, management, update
+from datanode.localnet.built_in import BuiltIns
+from datanode.localnet.canisters import Slot
+from datanode.localnet.effect import Effect, commit
+from datanode.localnet.message import Answer, Message, RefusedError
+from datanode.localnet.network import Network
+from datanode.principal import MANAGEMENT_CANISTER
+
+_UNAVAILABLE = 503
+
+
+class Ingress:
+    """Admits and executes messages; safe to be called from many threads."""
+
+    def __init__(self, network: Network, built_ins: BuiltIns) -> None:
+        self._network = network
+        self._built_ins = built_ins
+
+    def admit(self, message: Message) -> Answer | None:
+        """Say why a message is refused on arrival; None when it may be executed.
+
+        A message that is known already is not looked at again.
+        """
+        if self._network.requests.find(message.request_id) is not None:
+            return None
+        if message.canister == MANAGEMENT_CANISTER:
+            return management.admit(self._network, message)
+        if message.canister in self._built_ins:
+            return None
+        slot = self._network.canisters.find(message.canister)
+        if slot is None:
+            return Answer(reject=admission.not_found(message.canister))
+        return update.admit(self._network, slot, message)
+
+    def execute(self, message: Message, *, patience_s: float) -> None:
+        """Execute a message unless that was done; its answer is then in the network's requests.
+
+        Args:
+            message: An admitted message.
+            patience_s: How long to wait for another thread that executes the same message.
+
+        Raises:
+            RefusedError: The disk is full; nothing was executed.
+        """
+        with self._network.requests.executing(message) as mine:
+            if mine:
+                try:
+                    self._run(message)
+                except DiskFullError as error:
+                    raise RefusedError(_UNAVAILABLE, f"{error.what}. {error.safe}") from error
+                return
+        self._network.requests.wait(message.request_id, patience_s)
+
+    def _run(self, message: Message) -> None:
+        network = self._network
+        slot = network.canisters.find(message.effective)
+        if message.canister in self._built_ins:
+            target = self._built_ins.slot(message)
+            with self._built_ins.lock, nullcontext() if target is None else target.lock:
+                target = None if target is None or target.deleted else target
+                commit(network, message, self._built_ins.update(message, target), target)
+        elif message.canister == MANAGEMENT_CANISTER and message.method == management.CREATE:
+            commit(network, message, management.create(network, message), None)
+        elif slot is None:
+            answer = Answer(reject=admission.not_found(message.effective))
+            commit(network, message, Effect(answer=answer), None)
+        else:
+            self._run_in(slot, message)
+
+    def _run_in(self, slot: Slot, message: Message) -> None:
+        network = self._network
+        with slot.lock:
+            if slot.deleted:
+                answer = Answer(reject=admission.not_found(message.effective))
+                commit(network, message, Effect(answer=answer), None)
+                return
+            try:
+                if message.canister == MANAGEMENT_CANISTER:
+                    effect = management.run(network, slot, message)
+                else:
+                    effect = update.run(network, slot, message)
+            except BaseException:
+                slot.machine.rollback()
+                raise
+            commit(network, message, effect, slot)

@@ -1,0 +1,184 @@
+"""Starts, finds and stops the process of an embedded network.
+
+The process holds a lock on its state folder as long as it lives, so a `network.json` that a killed
+process left behind deceives nobody: a network runs where the lock is held.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from datanode.errors import LocalNetworkError
+from datanode.localnet import ledger, serving
+from datanode.localnet.database import Database
+from datanode.localnet.ledger import Entry
+
+DEFAULT_STATE_DIR: Final = Path(".datanode/localnet")
+DEFAULT_PORT: Final = 4943
+LOG: Final = "log.txt"
+_START_TIMEOUT_S: Final = 60.0
+_STOP_TIMEOUT_S: Final = 20.0
+_POLL_S: Final = 0.02
+_LOG_TAIL_BYTES: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A network that runs.
+
+    Attributes:
+        url: Its address, e.g. `http://127.0.0.1:4943`.
+        root_key: Its root key in DER.
+        pid: Its process.
+        state_dir: Its folder.
+    """
+
+    url: str
+    root_key: bytes
+    pid: int
+    state_dir: Path
+
+
+def start(
+    state_dir: Path = DEFAULT_STATE_DIR, *, port: int = DEFAULT_PORT, detach: bool = False
+) -> Running | None:
+    """Start a network.
+
+    Args:
+        state_dir: Its folder; a network that was there goes on.
+        port: Where to listen on the loopback; 0 picks a free port.
+        detach: Start a process of its own and return once it answers; otherwise serve here until
+            interrupted, and return None.
+
+    Raises:
+        LocalNetworkError: A network runs there already, the port is taken, or it does not start.
+    """
+    if status(state_dir) is not None:
+        raise LocalNetworkError(
+            f"a network is already running in {state_dir}",
+            hint="`datanode localnet status` shows it, `datanode localnet stop` ends it.",
+        )
+    if not detach:
+        serving.serve(state_dir, port=port)
+        return None
+    return _spawn(state_dir, port)
+
+
+def status(state_dir: Path = DEFAULT_STATE_DIR) -> Running | None:
+    """Find the network of a folder; None when none runs."""
+    if not _is_locked(state_dir):
+        return None
+    try:
+        fields = json.loads((state_dir / serving.DESCRIPTION).read_text())
+        return Running(
+            url=fields["url"],
+            root_key=bytes.fromhex(fields["root_key"]),
+            pid=fields["pid"],
+            state_dir=state_dir,
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def stop(state_dir: Path = DEFAULT_STATE_DIR) -> bool:
+    """Stop the network of a folder; False when none runs.
+
+    Raises:
+        LocalNetworkError: It does not end.
+    """
+    running = status(state_dir)
+    if running is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(running.pid, signal.SIGTERM)
+    if not _wait(lambda: not _is_locked(state_dir), _STOP_TIMEOUT_S):
+        raise LocalNetworkError(
+            f"the process {running.pid} does not end",
+            safe="Its state is consistent at any time.",
+            hint=f"End it with: kill -9 {running.pid}",
+        )
+    return True
+
+
+def reset(state_dir: Path = DEFAULT_STATE_DIR) -> None:
+    """Stop the network of a folder and delete everything in it, its keys included."""
+    stop(state_dir)
+    if (state_dir / "seed").exists() or (state_dir / serving.LOCK).exists():
+        shutil.rmtree(state_dir)
+
+
+def read_ledger(state_dir: Path = DEFAULT_STATE_DIR, *, after: int = 0) -> list[Entry]:
+    """Read what every message cost, whether the network runs or not.
+
+    Raises:
+        LocalNetworkError: There is no network in the folder.
+    """
+    path = state_dir / "network.db"
+    if not path.exists():
+        raise LocalNetworkError(f"there is no network in {state_dir}")
+    database = Database(path)
+    try:
+        entries: list[Entry] = []
+        while page := ledger.page(database, after=after):
+            entries += page
+            after = page[-1].sequence
+        return entries
+    finally:
+        database.close()
+
+
+def _spawn(state_dir: Path, port: int) -> Running:
+    state_dir.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "datanode.localnet"]
+    command += ["--state-dir", str(state_dir), "--port", str(port)]
+    with (state_dir / LOG).open("ab") as log:
+        server = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    _wait(lambda: server.poll() is not None or status(state_dir) is not None, _START_TIMEOUT_S)
+    running = status(state_dir)
+    if running is not None and running.pid == server.pid:
+        # It runs on after this process; nobody is there to be told how it ended.
+        server.returncode = 0
+        return running
+    server.kill()
+    server.wait()
+    said = (state_dir / LOG).read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").strip()
+    raise LocalNetworkError(
+        f"the network did not start: {said.splitlines()[-1] if said else 'it said nothing'}",
+        hint=f"Its log is {state_dir / LOG}.",
+    )
+
+
+def _is_locked(state_dir: Path) -> bool:
+    try:
+        with (state_dir / serving.LOCK).open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(_POLL_S)
+    return condition()

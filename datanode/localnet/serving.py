@@ -1,0 +1,121 @@
+"""Runs the server of a state folder in this process, until it is told to stop."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from datanode.errors import LocalNetworkError
+from datanode.localnet.interface import Interface
+from datanode.localnet.network import Network, cache_folder
+from datanode.localnet.server import Application
+
+HOST: Final = "127.0.0.1"
+DESCRIPTION: Final = "network.json"
+LOCK: Final = "lock"
+_BACKLOG: Final = 256
+
+
+def serve(state_dir: Path, *, port: int) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    While it runs, the folder holds `network.json` with the address, the root key and the process.
+
+    Args:
+        state_dir: State folder; created when absent.
+        port: Where to listen on the loopback; 0 picks a free port.
+
+    Raises:
+        LocalNetworkError: The folder is in use, or the port.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    with _locked(state_dir), _listening(port) as listener:
+        network = Network(state_dir, module_cache=_cache(state_dir))
+        application = Application(Interface(network))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                application,
+                http="httptools",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        _describe(state_dir, network, listener.getsockname()[1])
+        try:
+            _run(server, listener)
+        finally:
+            (state_dir / DESCRIPTION).unlink(missing_ok=True)
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    serving = server.serve(sockets=[listener])
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        asyncio.run(serving)
+    else:
+        uvloop.run(serving)
+
+
+def _describe(state_dir: Path, network: Network, port: int) -> None:
+    """Tell other processes where the network is."""
+    text = json.dumps(
+        {
+            "url": f"http://{HOST}:{port}",
+            "root_key": network.topology.root_key.hex(),
+            "subnet": network.topology.subnet_id.text,
+            "pid": os.getpid(),
+        },
+        indent=1,
+    )
+    part = state_dir / f"{DESCRIPTION}.part"
+    part.write_text(f"{text}\n")
+    part.replace(state_dir / DESCRIPTION)
+
+
+@contextlib.contextmanager
+def _locked(state_dir: Path) -> Iterator[None]:
+    """Hold the folder; the system lets go of it when the process ends, however it ends."""
+    with (state_dir / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LocalNetworkError(f"a network is already running in {state_dir}") from error
+        yield
+
+
+@contextlib.contextmanager
+def _listening(port: int) -> Iterator[socket.socket]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise LocalNetworkError(
+                f"port {port} is in use: {error.strerror}",
+                hint="Choose another one with --port, or 0 for any.",
+            ) from error
+        listener.listen(_BACKLOG)
+        yield listener
+
+
+def _cache(state_dir: Path) -> Path | None:
+    """Use the user's cache of compiled modules where it can be written."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return state_dir / "modules"
+    return folder if os.access(folder, os.W_OK) else state_dir / "modules"
