@@ -1,6 +1,23 @@
-"""Where the network is and whose signature it is believed by."""
+"""Where the network is, and by whose signature it is believed.
 
+The root key is the one thing that everything else is proven by, so it is pinned (mainnet),
+configured, or, for a network on this machine only, asked for and said so.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+
+from datanode.agent.bls import DER_PREFIX, PUBLIC_KEY_BYTES
+from datanode.agent.cbor import decode
+from datanode.agent.fields import Fields
+from datanode.agent.retry import retrying
+from datanode.agent.transport import RefusedError, Transport, is_loopback
+from datanode.errors import FormatError, NetworkError, UsageError
+from datanode.text import printable
 
 MAINNET_ROOT_KEY: Final = bytes.fromhex(
     "308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100"
@@ -9,3 +26,132 @@ MAINNET_ROOT_KEY: Final = bytes.fromhex(
     "91091c5f87b98883463f98091a0baaae"
 )
 """The Internet Computer's root key in DER; source: interface specification, and every agent."""
+
+MAINNET: Final = "ic"
+MAINNET_URL: Final = "https://icp-api.io"
+LOCAL: Final = "local"
+LOCAL_URL: Final = "http://127.0.0.1:4943"
+LOCAL_STATE: Final = Path(".datanode/localnet/network.json")
+"""Where the embedded network says where it listens: an object with `url` and `root_key` (hex)."""
+
+_MAINNET_HOSTS: Final = ("icp-api.io", "icp0.io", "ic0.app")
+_MAX_STATE_BYTES: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """An endpoint and the key that its answers are verified with.
+
+    Attributes:
+        url: Scheme, host and port.
+        root_key: DER.
+        name: `ic`, `local`, or the URL.
+    """
+
+    url: str
+    root_key: bytes
+    name: str
+
+    def __post_init__(self) -> None:
+        if not self.root_key.startswith(DER_PREFIX) or (
+            len(self.root_key) != len(DER_PREFIX) + PUBLIC_KEY_BYTES
+        ):
+            raise UsageError("the root key is not a BLS12-381 key in DER (266 hexadecimal digits)")
+
+
+def connect(
+    name_or_url: str,
+    *,
+    root_key: bytes | None = None,
+    say: Callable[[str], None],
+    local_state: Path = LOCAL_STATE,
+) -> Network:
+    """Find a network and the root key to verify it with.
+
+    Args:
+        name_or_url: `ic`, `local`, or a URL.
+        root_key: A configured key; it wins over any other.
+        say: Told when a key is trusted that nobody configured.
+        local_state: Where the embedded network leaves its address.
+
+    Raises:
+        UsageError: Not a name or URL, or a network elsewhere without a configured key.
+        NetworkError: A network on this machine does not answer.
+    """
+    if name_or_url == MAINNET:
+        return Network(MAINNET_URL, root_key or MAINNET_ROOT_KEY, MAINNET)
+    if name_or_url == LOCAL:
+        url, known = _embedded(local_state) or (LOCAL_URL, None)
+        return Network(url, root_key or known or fetch_root_key(url, say=say), LOCAL)
+    url = _checked(name_or_url)
+    if root_key is None and _is_mainnet(url):
+        root_key = MAINNET_ROOT_KEY
+    if root_key is None and not is_loopback(url):
+        raise UsageError(
+            f"no root key is configured for {url}",
+            hint="Give it with --root-key; it is asked for on this machine's own networks only.",
+        )
+    return Network(url, root_key or fetch_root_key(url, say=say), url)
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.username is not None or parts.query or parts.path not in ("", "/"):
+        raise UsageError(
+            f"not a network: {printable(url, 100)}",
+            hint="Use `local`, `ic`, or http(s)://HOST:PORT.",
+        )
+    return url.rstrip("/")
+
+
+def _is_mainnet(url: str) -> bool:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "https" and any(
+        host == known or host.endswith(f".{known}") for known in _MAINNET_HOSTS
+    )
+
+
+def _embedded(path: Path) -> tuple[str, bytes] | None:
+    try:
+        with path.open("rb") as file:
+            state = json.loads(file.read(_MAX_STATE_BYTES))
+        url, root_key = state["url"], bytes.fromhex(state["root_key"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} does not say where the embedded network is",
+            hint="`datanode localnet start` writes it anew.",
+        ) from error
+    if not is_loopback(_checked(str(url))):
+        raise UsageError(f"{path} names a network that is not on this machine")
+    return str(url), root_key
+
+
+def fetch_root_key(url: str, *, say: Callable[[str], None]) -> bytes:
+    """Ask a network on this machine for its root key, and say that it is trusted for that.
+
+    Raises:
+        UsageError: The network is elsewhere: whoever answers there could be anybody.
+        NetworkError: It does not answer, or not like an IC endpoint.
+    """
+    if not is_loopback(url):
+        raise UsageError(f"the root key of {url} must be configured, not asked for")
+    try:
+        with Transport(url) as transport:
+            status = retrying(lambda: transport.get("/api/v2/status"), attempts=2)
+        key = Fields(decode(status), "status").data("root_key")
+    except (FormatError, RefusedError) as error:
+        raise NetworkError(f"{url} does not answer like an IC endpoint") from error
+    except NetworkError as error:
+        raise NetworkError(
+            f"no network answers at {url}", hint="`datanode localnet start --detach` starts one."
+        ) from error
+    ending = key.hex()[-16:]
+    say(f"trusting the root key ...{ending} that {url} gave, because it is on this machine")
+    return key

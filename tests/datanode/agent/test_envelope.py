@@ -136,7 +136,7 @@ def test_unsigned_and_borrowed_senders_are_refused() -> None:
         check(cbor.encode({"content": content}))
     with pytest.raises(UnauthorizedError, match="not the principal"):
         check(envelope.sign(other, content))
-    signed = {"content": content, "sender_pubkey": key.public_key_der}
+    signed: dict[str, cbor.Encodable] = {"content": content, "sender_pubkey": key.public_key_der}
     with pytest.raises(UnauthorizedError, match="64 bytes"):
         check(cbor.encode({**signed, "sender_sig": b"short"}))
 

@@ -1,0 +1,176 @@
+"""One network's endpoints: requests posted, certificates of its state verified and fresh."""
+
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Final, Literal, TypeAlias
+
+from datanode.agent import envelope
+from datanode.agent.answers import parse_certificate
+from datanode.agent.certificate import Certificate, open_certificate
+from datanode.agent.clock import SubnetClock
+from datanode.agent.identity import Identity, anonymous
+from datanode.agent.network import Network
+from datanode.agent.transport import Answer, RefusedError, Transport
+from datanode.errors import CertificateError, FormatError
+from datanode.limits import MESSAGE_EXPIRY_NS
+from datanode.principal import MANAGEMENT_CANISTER, Principal
+
+Kind: TypeAlias = Literal["call", "query", "read_state"]
+Paths: TypeAlias = Sequence[Sequence[bytes]]
+
+_VERSIONS: Final[dict[Kind, tuple[str, ...]]] = {
+    "call": ("v4", "v3", "v2"),
+    "query": ("v3", "v2"),
+    "read_state": ("v3", "v2"),
+}
+_UNKNOWN_ENDPOINT: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+
+
+class Endpoint:
+    """A network as seen by one identity; thread-safe. Nothing is retried here.
+
+    Args:
+        network: Where, and by whose signature.
+        identity: Who asks.
+        clock_ns: This machine's clock.
+        strict_clock: See `SubnetClock`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        identity: Identity,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+        strict_clock: bool = False,
+    ) -> None:
+        self.network: Final = network
+        self.identity: Final = identity
+        self.clock: Final = SubnetClock(clock_ns, strict=strict_clock)
+        self._transport = Transport(network.url)
+        # Plain dictionaries: a race costs a second question, never a wrong answer.
+        self._versions = dict.fromkeys(_VERSIONS, 0)
+        self._subnets: dict[Principal, Principal] = {}
+        self._delegated: set[Principal] = set()
+        self._root = Principal.self_authenticating(network.root_key)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
+    def post(self, kind: Kind, target: str, body: bytes) -> Answer:
+        """Post to the newest version of an endpoint that the network has.
+
+        Args:
+            kind: Which endpoint.
+            target: `canister/<id>` or `subnet/<id>`.
+            body: A signed envelope.
+
+        Raises:
+            NetworkError: No answer.
+            RefusedError: The request was refused as such.
+        """
+        versions = _VERSIONS[kind]
+        at = self._versions[kind]
+        while True:
+            try:
+                path = f"/api/{versions[at]}/{target}/{kind}"
+                answer = self._transport.exchange("POST", path, body)
+            except RefusedError as error:
+                if error.status not in _UNKNOWN_ENDPOINT or at + 1 == len(versions):
+                    raise
+                at += 1
+            else:
+                self._versions[kind] = at
+                return answer
+
+    def ask(self, target: str, paths: Paths, who: Identity) -> bytes:
+        """Post a read_state; returns the certificate, unverified.
+
+        Raises:
+            CertificateError: The answer is not one.
+        """
+        content = envelope.read_state_content(
+            paths, sender=who.principal, ingress_expiry_ns=self.clock.now_ns() + MESSAGE_EXPIRY_NS
+        )
+        body = self.post("read_state", target, envelope.sign(who, content)).body
+        try:
+            return parse_certificate(body)
+        except FormatError as error:
+            raise CertificateError(f"the network's answer is malformed: {error.what}") from error
+
+    def open(self, raw: bytes, canister: Principal | None) -> Certificate:
+        """Verify a certificate, whatever its age.
+
+        Canister ranges do not overlap: once a delegation has proven where a canister lives, the
+        root subnet is not believed about it, although its certificates name no ranges. Otherwise
+        its honest "no such message" would pass for a proof that a message never ran.
+
+        Raises:
+            CertificateError: It proves nothing, or nothing about this canister.
+        """
+        root_key = self.network.root_key
+        proof = open_certificate(raw, root_key=root_key, canister=canister, now_ns=None)
+        if canister is not None:
+            if proof.subnet != self._root:
+                self._delegated.add(canister)
+            elif canister in self._delegated:
+                raise CertificateError(f"the root subnet speaks for {canister}, hosted elsewhere")
+        return proof
+
+    def read(self, canister: Principal, paths: Paths) -> tuple[bytes, Certificate]:
+        """Read parts of the state: the certificate, verified and fresh, with its bytes."""
+        self.now_ns(canister)
+        try:
+            raw = self.ask(f"canister/{canister}", paths, self.identity)
+        except RefusedError as error:
+            if not is_about_expiry(error):
+                raise
+            self.synchronise(canister)  # this machine's clock has been set since
+            raw = self.ask(f"canister/{canister}", paths, self.identity)
+        proof = self.open(raw, canister)
+        self.check_fresh(proof.time_ns, canister)
+        return raw, proof
+
+    def now_ns(self, canister: Principal) -> int:
+        """The subnet's time; it is asked for at first use."""
+        if not self.clock.is_set:
+            self.synchronise(canister)
+        return self.clock.now_ns()
+
+    def synchronise(self, canister: Principal) -> None:
+        """Learn a subnet's time and name from an anonymous read, whose expiry nobody checks."""
+        about = None if canister == MANAGEMENT_CANISTER else canister
+        target = f"subnet/{self._root}" if about is None else f"canister/{about}"
+        local_ns = self.clock.local_ns()
+        proof = self.open(self.ask(target, [[b"time"]], anonymous()), about)
+        self.clock.observe(proof.time_ns, local_ns)
+        self._subnets[canister] = proof.subnet
+
+    def subnet_of(self, canister: Principal) -> Principal:
+        """The subnet that hosts a canister."""
+        if canister not in self._subnets:
+            self.synchronise(canister)
+        return self._subnets[canister]
+
+    def forget_subnet(self, canister: Principal) -> None:
+        """Ask for the subnet of a canister again when it is next needed: it may have moved."""
+        self._subnets.pop(canister, None)
+
+    def check_fresh(self, time_ns: int, canister: Principal) -> None:
+        """Refuse a certified or signed time that is too far from now.
+
+        Raises:
+            CertificateError: It is.
+        """
+        if self.clock.is_fresh(time_ns):
+            return
+        self.synchronise(canister)  # this machine's clock may have been set since
+        if not self.clock.is_fresh(time_ns):
+            raise self.clock.staleness(time_ns)
+
+
+def is_about_expiry(error: RefusedError) -> bool:
+    """Whether a request was refused for its ingress expiry."""
+    return "expiry" in error.text.lower()
