@@ -78,7 +78,11 @@ class Source(Protocol):
 
 
 def shown(text: str) -> str:
-    """Render untrusted text for a message: short, ASCII, without control characters."""
+    """Render untrusted text for a message: quoted, short, everything but plain ASCII escaped.
+
+    Stricter than `datanode.text.printable`, because names are ASCII by rule: a blank at the end of
+    one, or a letter that only looks like another, is what the message is about.
+    """
     cut = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
     return ascii(cut)
 

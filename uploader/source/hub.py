@@ -57,7 +57,14 @@ def open_source(
             "supported",
             hint="Download the checkpoint and name its folder.",
         )
-    path = Path(location).expanduser()
+    try:
+        return _open(text, Path(location).expanduser(), include, exclude)
+    except (OSError, RuntimeError, ValueError) as error:
+        # A folder that may not be entered, a name that is too long, a home that is not known.
+        raise SourceError(f"{shown(text)} cannot be opened: {error}") from error
+
+
+def _open(text: str, path: Path, include: Sequence[str], exclude: Sequence[str]) -> Source:
     if path.is_dir():
         return _open_folder(text, path, include, exclude)
     if path.name.endswith(index.SUFFIX):

@@ -2,7 +2,7 @@
 
 Everything is under the user's state folder, keyed by what it belongs to, never in the current one::
 
-    $XDG_STATE_HOME/datanode/state.db          uploads, messages, what nodes hold
+    $XDG_STATE_HOME/datanode/state-<net>.db    uploads, messages, what nodes of a network hold
     $XDG_STATE_HOME/datanode/outbox/<key>/     signed messages of one (database, node, model)
     $XDG_STATE_HOME/datanode/lock/<key>        held while that upload runs
 
@@ -30,6 +30,7 @@ _DENIED: Final = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 )
 _KEY_DIGITS: Final = 32
+_NETWORK_DIGITS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,26 +80,34 @@ class StateLocation:
 
 def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the folder for this user's state; it need not exist."""
-    if base := environment.get("XDG_STATE_HOME"):
+    if (base := environment.get("XDG_STATE_HOME")) and Path(base).is_absolute():
         return Path(base) / "datanode"
     if sys.platform == "win32" and (base := environment.get("LOCALAPPDATA")):
         return Path(base) / "datanode"
     return Path.home() / ".local" / "state" / "datanode"
 
 
-def locate(state: str | None = None, environment: Mapping[str, str] = os.environ) -> StateLocation:
+def locate(
+    state: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    root_key: bytes = b"",
+) -> StateLocation:
     """Find the state.
 
     Args:
         state: URL of a database, or path of a SQLite file; None for the default.
         environment: Where XDG_STATE_HOME is looked up.
+        root_key: The network's. Each has a default database of its own, because a local network
+            that was reset gives its new canisters the ids of old ones.
 
     Raises:
         UsageError: The URL is not one.
     """
     folder = state_folder(environment)
     if state is None:
-        return StateLocation(folder=folder, url=f"sqlite:///{folder / 'state.db'}")
+        network = hashlib.sha256(root_key).hexdigest()[:_NETWORK_DIGITS]
+        return StateLocation(folder=folder, url=f"sqlite:///{folder / f'state-{network}.db'}")
     if "://" not in state:
         return StateLocation(folder=folder, url=f"sqlite:///{Path(state).expanduser().absolute()}")
     try:

@@ -150,3 +150,12 @@ def test_a_folder_without_permission_is_a_source_error(
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(SourceError, match="cannot be read"):
         open_source(tmp_path)
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(SourceError, match="cannot be opened"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize("location", ["n" * 5000, "a\0b", "~nobody-at-all/x", ""])
+def test_a_path_that_the_system_refuses_is_a_source_error(location: str) -> None:
+    with pytest.raises(SourceError):
+        open_source(location)

@@ -1,5 +1,6 @@
 """uploader.state.database: opened at the right revision, or refused in its own words."""
 
+import os
 import random
 import shutil
 import sqlite3
@@ -273,3 +274,23 @@ class TestFullDisk:
         )
         command = [sys.executable, "-c", script, f"sqlite:///{tmp_path / 'state.db'}"]
         assert subprocess.run(command, cwd=ROOT, check=False).returncode == 14
+
+    def test_a_real_small_file_system_fills_up_and_work_goes_on_once_there_is_room(
+        self, tmp_path: Path
+    ) -> None:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
+        if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+            pytest.skip("no right to mount a file system")
+        try:
+            (tmp_path / "ballast").write_bytes(bytes(500_000))
+            with opened(tmp_path / "state.db") as database:
+                store, batch = StateStore(database), 0
+                with pytest.raises(DiskFullError, match="full"):
+                    for batch in range(100):  # noqa: B007, PT012
+                        store.learn(NODE, [record((batch, n)) for n in range(200)])
+                assert len(store.known(NODE, [record((0, n)).content for n in range(200)])) == 200
+                assert store.known(NODE, [record((batch, 0)).content]) == {}
+                (tmp_path / "ballast").unlink()
+                store.learn(NODE, [record((batch, n)) for n in range(200)])
+        finally:
+            subprocess.run(["umount", str(tmp_path)], check=True)

@@ -28,8 +28,16 @@ def location(tmp_path: Path) -> StateLocation:
 def test_the_state_lies_in_the_users_state_folder(tmp_path: Path) -> None:
     location = locate(None, {"XDG_STATE_HOME": str(tmp_path)})
     assert location.folder == tmp_path / "datanode"
-    assert location.url == f"sqlite:///{tmp_path}/datanode/state.db"
+    assert location.url.startswith(f"sqlite:///{tmp_path}/datanode/state-")
     assert state_folder({}) == Path.home() / ".local" / "state" / "datanode"
+    assert state_folder({"XDG_STATE_HOME": "here"}) == state_folder({})
+
+
+def test_each_network_has_its_own_database(tmp_path: Path) -> None:
+    environment = {"XDG_STATE_HOME": str(tmp_path)}
+    places = [locate(None, environment, root_key=key) for key in (b"", b"one", b"two", b"one")]
+    assert len({place.url for place in places}) == 3
+    assert len({place.outbox(NODE, "m") for place in places}) == 3
 
 
 def test_another_database_is_named_by_url_or_path(tmp_path: Path) -> None:
