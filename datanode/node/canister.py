@@ -7,7 +7,9 @@ interface are told apart from trouble. Methods that work in steps are called unt
 from collections.abc import Callable, Iterator, Sequence
 
 from datanode.agent.candid import Value, encode
-from datanode.agent.client import Agent, Pending, RejectError, Reply, SignedCall
+from datanode.agent.client import Agent
+from datanode.agent.outcome import Pending, Reply, SignedCall
+from datanode.agent.reject import is_certified
 from datanode.digest import FrameDigest
 from datanode.errors import DataNodeError, FormatError, NotStorageNodeError, UnsupportedVersionError
 from datanode.limits import MAX_DIGESTS_A_CALL
@@ -286,8 +288,8 @@ def _outcome(ask: Callable[[], Reply | Pending]) -> Settled | Refused | Unsettle
     """Tell certified ends, good or bad, from what is still open."""
     try:
         reply = ask()
-    except RejectError as error:
-        if error.certified:
+    except DataNodeError as error:
+        if is_certified(error):
             return Refused(error=error)
         raise
     if isinstance(reply, Pending):

@@ -6,17 +6,17 @@ At most `jobs + 1` batches are held, so memory is bounded by the window, not by 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from datanode.digest import FrameDigest
 from datanode.errors import DataNodeError, FormatError
 from datanode.limits import MAX_QUERY_REPLY_BYTES
 from datanode.model import ChunkRecord
-from datanode.node.port import FrameAbsence, StorageNode
+from datanode.node.port import FrameAbsence
 from datanode.units import KIB, MIB
 
 BATCH_FRAME_BYTES: Final = MAX_QUERY_REPLY_BYTES - 64 * KIB
@@ -31,6 +31,16 @@ Wanted: TypeAlias = tuple[int, ChunkRecord]
 """Position in the manifest, and what the manifest says of the chunk."""
 
 _T = TypeVar("_T")
+
+
+class FrameSource(Protocol):
+    """The part of a `StorageNode` that is needed here."""
+
+    def get_frames(
+        self, model: str, manifest: FrameDigest, chunks: Sequence[int]
+    ) -> list[bytes | FrameAbsence]:
+        """See `StorageNode`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ def batches(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
 
 
 def ask(
-    node: StorageNode, model: str, manifest: FrameDigest, batch: list[Wanted]
+    node: FrameSource, model: str, manifest: FrameDigest, batch: list[Wanted]
 ) -> Iterator[Answer]:
     """Ask for a batch, and again for what did not fit, until all is answered.
 
@@ -90,7 +100,7 @@ def ask(
 
 
 def read_frames(
-    node: StorageNode,
+    node: FrameSource,
     model: str,
     manifest: FrameDigest,
     wanted: Iterable[Wanted],

@@ -79,12 +79,20 @@ class VerifiedVersion:
             CorruptionError: The node has another page than the one that is certified.
         """
         if index not in self._pages:
-            data = self.part_frame(ManifestPart.CHUNK_PAGE, index)
-            records = proof.trust_chunk_page(self.head, index, data)
+            _, records = self.chunk_page_with_frame(index)
             while len(self._pages) >= _PAGES_KEPT:
                 self._pages.pop(next(iter(self._pages)))
             self._pages[index] = records
         return self._pages[index]
+
+    def chunk_page_with_frame(self, index: int) -> tuple[bytes, tuple[ChunkRecord, ...]]:
+        """Read a page of chunk records anew, with its frame, for a report.
+
+        Raises:
+            CorruptionError: As `chunk_page`.
+        """
+        data = self.part_frame(ManifestPart.CHUNK_PAGE, index)
+        return data, proof.trust_chunk_page(self.head, index, data)
 
     def record(self, index: int) -> ChunkRecord:
         """Read what the manifest says of one chunk.
@@ -106,8 +114,16 @@ class VerifiedVersion:
     def tensors(self) -> Iterator[TensorEntry]:
         """Walk over all tensors in the order of the manifest."""
         for index in range(len(self.head.tensor_pages)):
-            data = self.part_frame(ManifestPart.TENSOR_PAGE, index)
-            yield from proof.trust_tensor_page(self.head, index, data)
+            yield from self.tensor_page(index)
+
+    def tensor_page(self, index: int) -> tuple[TensorEntry, ...]:
+        """Read a page of tensors.
+
+        Raises:
+            CorruptionError: The node has another page than the one that is certified.
+        """
+        data = self.part_frame(ManifestPart.TENSOR_PAGE, index)
+        return proof.trust_tensor_page(self.head, index, data)
 
     def tensor(self, name: str) -> TensorEntry:
         """Find a tensor by name; the first, should several files have one of that name.

@@ -1,0 +1,182 @@
+"""The audit of one version: certificate first, then the draw, then the walk, then the report."""
+
+import random
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Final, Protocol
+
+from datanode import __version__
+from datanode.auditing import modes
+from datanode.auditing.outcomes import Finding, Outcome, Part, runs
+from datanode.auditing.report import AuditReport, CanisterFacts, Proof
+from datanode.auditing.verifying import canister_facts
+from datanode.auditing.walk import Check, Walk
+from datanode.errors import DataNodeError
+from datanode.manifest import TensorEntry
+from datanode.node.port import NodeStatus
+from datanode.reader import Reader, VerifiedVersion
+from datanode.reader.version import JOBS
+
+_RANDOM: Final = random.SystemRandom()
+_UNTOLD: Final = NodeStatus(interface_version=0, store_version=0, details=None)
+
+
+class Prover(Protocol):
+    """Fetches what the subnet certifies of a canister."""
+
+    def canister_certificate(self, paths: Sequence[Sequence[bytes]]) -> bytes:
+        """Read a certificate over paths of the subnet's state; not verified by the caller."""
+        ...
+
+
+def audit_model(
+    reader: Reader,
+    model: str,
+    mode: modes.Mode | None = None,
+    *,
+    version: int | None = None,
+    prover: Prover | None = None,
+    jobs: int = JOBS,
+    on_checked: Callable[[Outcome, int], None] = lambda _outcome, _count: None,
+    choose: Callable[[Sequence[int], int], Sequence[int]] = _RANDOM.sample,
+    clock_ns: Callable[[], int] = time.time_ns,
+) -> AuditReport:
+    """Audit a version, the latest by default.
+
+    Args:
+        reader: Reads and verifies.
+        model: Name of the model.
+        mode: How much to look at; everything by default.
+        version: Which version.
+        prover: Where to read module hash and controllers; None: they are left out.
+        jobs: Queries in flight.
+        on_checked: Called with the outcome of each chunk, and how many are to be checked.
+        choose: Draws a sample.
+        clock_ns: The time.
+
+    Raises:
+        CertificateError: The node cannot prove what it says; nothing was audited.
+        RollbackError: It shows an older state than it has shown before.
+        CorruptionError: It has not even the head of the manifest that it certified.
+        NotFoundError: There is no such version.
+    """
+    mode = modes.Full() if mode is None else mode
+    opened = reader.open_version(model, version)
+    made_ns = clock_ns()
+    drawn = modes.draw(mode, opened.head.chunk_count, choose)
+    walk = Walk(version=opened, jobs=jobs)
+    chunks = walk.scrub() if isinstance(mode, modes.Scrub) else walk.chunks(drawn)
+    checks: dict[Part, list[tuple[int, Outcome]]] = {part: [] for part in Part}
+    bad: list[Check] = []
+    for check in chain(walk.parts(), _noted(chunks, on_checked, len(drawn))):
+        checks[check.part].append((check.index, check.outcome))
+        if check.outcome is not Outcome.OK:
+            bad.append(check)
+    status = _status(opened)
+    return AuditReport(
+        datanode=__version__,
+        made_ns=made_ns,
+        root_key=reader.root_key,
+        node=opened.trusted.node,
+        model=model,
+        version=opened.version,
+        latest=opened.latest,
+        manifest=opened.manifest,
+        placement=opened.trusted.placement,
+        certified_ns=opened.trusted.time_ns,
+        mode=modes.describe(mode),
+        chunk_count=opened.head.chunk_count,
+        checks=tuple((part, run) for part in Part for run in runs(checks[part])),
+        findings=tuple(_located(opened, bad)),
+        sentence=modes.sentence(mode, opened.head.chunk_count, len(drawn)),
+        canister=None if prover is None else _facts(opened, prover, made_ns),
+        interface_version=status.interface_version,
+        store_version=status.store_version,
+        freezing_days=None if status.details is None else status.details.freezing_days,
+        proof=Proof(
+            certificate=opened.answer.certificate,
+            witness=opened.answer.witness,
+            head=opened.head_frame,
+            chunk_pages=walk.pages,
+        ),
+    )
+
+
+def _noted(
+    checks: Iterable[Check], on_checked: Callable[[Outcome, int], None], total: int
+) -> Iterator[Check]:
+    for check in checks:
+        if check.part is Part.CHUNK:
+            on_checked(check.outcome, total)
+        yield check
+
+
+def _status(version: VerifiedVersion) -> NodeStatus:
+    """The node's own word on itself; an audit does not fail for want of it."""
+    try:
+        return version.node.status()
+    except DataNodeError:
+        return _UNTOLD
+
+
+def _facts(version: VerifiedVersion, prover: Prover, now_ns: int) -> CanisterFacts | None:
+    node = version.trusted.node
+    paths = [[b"canister", node.raw, name] for name in (b"module_hash", b"controllers")]
+    try:
+        certificate = prover.canister_certificate(paths)
+        return canister_facts(certificate, root_key=version.root_key, node=node, now_ns=now_ns)
+    except DataNodeError:
+        return None
+
+
+def _located(version: VerifiedVersion, bad: Sequence[Check]) -> Iterator[Finding]:
+    """Name what is not OK by file, tensor and offset, reading tensor pages only if needed."""
+    chunks = sorted(check.index for check in bad if check.part is Part.CHUNK)
+    tensors = _tensors_of(version, chunks) if chunks else {}
+    for check in bad:
+        if check.part is not Part.CHUNK:
+            yield Finding(
+                part=check.part, index=check.index, outcome=check.outcome, detail=check.detail
+            )
+            continue
+        tensor = tensors.get(check.index)
+        record = check.record
+        yield Finding(
+            part=check.part,
+            index=check.index,
+            outcome=check.outcome,
+            detail=check.detail,
+            file=version.file_of(check.index).path,
+            tensor=None if tensor is None else tensor.name,
+            offset_bytes=_offset(version, check.index, tensor),
+            content=None if record is None else record.content.hex(),
+            frame=None if record is None else record.frame.hex(),
+        )
+
+
+def _tensors_of(version: VerifiedVersion, chunks: Sequence[int]) -> dict[int, TensorEntry]:
+    """Find the tensors that some chunks belong to; a chunk is at most one's."""
+    found: dict[int, TensorEntry] = {}
+    try:
+        for tensor in version.tensors():
+            end = tensor.first_chunk + tensor.chunk_count
+            at = bisect_right(chunks, tensor.first_chunk - 1)
+            while at < len(chunks) and chunks[at] < end:
+                found[chunks[at]] = tensor
+                at += 1
+    except DataNodeError:
+        pass  # a tensor page is bad: it has a finding of its own
+    return found
+
+
+def _offset(version: VerifiedVersion, chunk: int, tensor: TensorEntry | None) -> int | None:
+    """Where a chunk begins in its file: at its tensor's offset, or counted from the start."""
+    first, offset = version.file_of(chunk).first_chunk, 0
+    if tensor is not None:
+        first, offset = tensor.first_chunk, tensor.offset_bytes
+    try:
+        return offset + sum(version.record(index).raw_bytes for index in range(first, chunk))
+    except DataNodeError:
+        return None
