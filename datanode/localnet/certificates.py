@@ -1,9 +1,9 @@
 """Certificates as subnets make them: a pruned state tree, signed, with the root's delegation.
 
-The delegation is signed once a process and stands in every certificate of the application subnet.
-It is shown in the two forms that the interface has had: canister ranges as one leaf under
-`/subnet/<id>/canister_ranges` (call v2 and v3, read_state v2), or in shards under
-`/canister_ranges/<subnet>/<first id of the shard>` (call v4, read_state v3).
+The delegation stands in every certificate of the application subnet and stays the same for a day:
+readers refuse one that is a month old. It is shown in the two forms that the interface has had:
+canister ranges as one leaf under `/subnet/<id>/canister_ranges` (call v2 and v3, read_state v2), or
+in shards under `/canister_ranges/<subnet>/<first id of the shard>` (call v4, read_state v3).
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,9 +20,11 @@ from datanode.localnet.clock import Clock
 from datanode.localnet.state_tree import Branch, Path
 from datanode.localnet.topology import RANGES, Topology, range_list
 from datanode.principal import Principal
+from datanode.units import DAY_S, SECOND_NS
 
 _STATE_DOMAIN: Final = b"\x0dic-state-root"
 _RESPONSE_DOMAIN: Final = b"\x0bic-response"
+_DELEGATION_AGE_NS: Final = DAY_S * SECOND_NS
 
 
 class RangesForm(Enum):
@@ -47,7 +49,8 @@ class Certifier:
     def __init__(self, topology: Topology, clock: Clock) -> None:
         self._topology = topology
         self._clock = clock
-        self._delegations = self._delegate()
+        self._delegated_ns = clock.now_ns()
+        self._delegations = self._delegate(self._delegated_ns)
 
     def certificate(
         self,
@@ -63,13 +66,16 @@ class Certifier:
             paths: What is shown; `/time` always is.
             form: Which form of the delegation the reader expects.
         """
-        return _encoded(
-            self._tree(state, paths), self._topology.subnet_secret, self._delegations[form]
-        )
+        now_ns = self._clock.now_ns()
+        if now_ns - self._delegated_ns > _DELEGATION_AGE_NS:
+            self._delegated_ns, self._delegations = now_ns, self._delegate(now_ns)
+        tree = _tree(state, paths, now_ns)
+        return _encoded(tree, self._topology.subnet_secret, self._delegations[form])
 
     def root_certificate(self, state: Mapping[bytes, Branch], paths: Iterable[Path]) -> bytes:
         """Certify what the root subnet says of some paths, now."""
-        return _encoded(self._tree(state, paths), self._topology.root_secret, None)
+        tree = _tree(state, paths, self._clock.now_ns())
+        return _encoded(tree, self._topology.root_secret, None)
 
     def node_signature(self, answer: Mapping[str, Encodable], query_id: bytes) -> NodeSignature:
         """Sign the answer to a query as the node."""
@@ -101,17 +107,12 @@ class Certifier:
         """The `/canister_ranges` part of the state: one shard for the application subnet."""
         return {self._topology.subnet_id.raw: {RANGES[0][0].raw: _ranges_leaf()}}
 
-    def _tree(self, state: Mapping[bytes, Branch], paths: Iterable[Path]) -> HashTree:
-        whole: dict[bytes, Branch] = dict(state)
-        whole[b"time"] = leb128(self._clock.now_ns())
-        return state_tree.build(whole, [(b"time",), *paths])
-
-    def _delegate(self) -> dict[RangesForm, Encodable]:
+    def _delegate(self, now_ns: int) -> dict[RangesForm, Encodable]:
         subnet = self._topology.subnet_id.raw
         state: Plan = {
             b"canister_ranges": self.canister_ranges(),
             b"subnet": self.subnets(),
-            b"time": leb128(self._clock.now_ns()),
+            b"time": leb128(now_ns),
         }
         tree = HashTree.from_dict(state)
         signature = _signature(tree, self._topology.root_secret)
@@ -125,6 +126,11 @@ class Certifier:
             certificate = cbor.encode({"tree": part.to_cbor(), "signature": signature}, tagged=True)
             delegations[form] = {"subnet_id": subnet, "certificate": certificate}
         return delegations
+
+
+def _tree(state: Mapping[bytes, Branch], paths: Iterable[Path], now_ns: int) -> HashTree:
+    whole: dict[bytes, Branch] = {**state, b"time": leb128(now_ns)}
+    return state_tree.build(whole, [(b"time",), *paths])
 
 
 def _signature(tree: HashTree, secret: int) -> bytes:

@@ -63,6 +63,16 @@ class Interface:
             tagged=True,
         )
 
+    def management_of(self, subnet: Principal) -> Principal:
+        """Return the canister that calls to a subnet as a whole go to.
+
+        Raises:
+            RefusedError: There is no such subnet here.
+        """
+        if subnet != self.network.topology.subnet_id:
+            raise RefusedError(_BAD_REQUEST, f"The subnet {subnet} hosts no canisters here.")
+        return MANAGEMENT_CANISTER
+
     def admit(self, body: bytes, canister: Principal) -> Admitted:
         """Check a call and ask whether its canister takes it.
 
@@ -133,7 +143,7 @@ class Interface:
         """Certify what everybody may see at a subnet's URL."""
         envelope = _parse(body, RequestType.READ_STATE)
         self._check(envelope, subnet, expires=envelope.sender != ANONYMOUS)
-        reading.check_subnet_paths(envelope.paths)
+        reading.check_subnet_paths(self.network, envelope.paths, reader=envelope.sender)
         topology = self.network.topology
         if subnet == topology.root_id:
             certificate = self.network.certifier.root_certificate(

@@ -17,7 +17,7 @@ from typing import Final
 from datanode.localnet.message import RefusedError
 from datanode.localnet.network import Network
 from datanode.localnet.state_tree import Path
-from datanode.principal import MAX_PRINCIPAL_BYTES, Principal
+from datanode.principal import MANAGEMENT_CANISTER, MAX_PRINCIPAL_BYTES, Principal
 
 _REQUEST_ID_BYTES: Final = 32
 _MAX_PATHS: Final = 1000
@@ -33,8 +33,7 @@ def check_canister_paths(
     Raises:
         RefusedError: One of the paths is not for this reader.
     """
-    _check_count(paths)
-    request_id: bytes | None = None
+    _check_statuses(network, paths, reader, canister)
     for path in paths:
         match path:
             case (b"canister", of, b"module_hash" | b"controllers"):
@@ -42,34 +41,36 @@ def check_canister_paths(
             case (b"canister", of, b"metadata", name):
                 _check_same(of, canister)
                 _check_metadata(network, canister, name, reader)
-            case (b"request_status", label) | (b"request_status", label, _) if _is_status(path):
-                if request_id not in (None, label):
-                    raise RefusedError(
-                        _BAD_REQUEST, "More than one request id exists in request_status paths."
-                    )
-                request_id = label
-                _check_request(network, label, reader, canister)
             case _:
                 _check_public(path)
 
 
-def check_subnet_paths(paths: Sequence[Path]) -> None:
+def check_subnet_paths(network: Network, paths: Sequence[Path], *, reader: Principal) -> None:
     """Check what is read at a subnet's URL.
 
     Raises:
         RefusedError: One of the paths is not about subnets.
     """
-    _check_count(paths)
+    _check_statuses(network, paths, reader, MANAGEMENT_CANISTER)
     for path in paths:
         _check_public(path)
 
 
-def _check_count(paths: Sequence[Path]) -> None:
+def _check_statuses(
+    network: Network, paths: Sequence[Path], reader: Principal, canister: Principal
+) -> None:
     if len(paths) > _MAX_PATHS:
         raise RefusedError(_NOT_FOUND, f"At most {_MAX_PATHS} paths can be read at once.")
+    asked = {path[1] for path in paths if _is_status(path)}
+    if len(asked) > 1:
+        raise RefusedError(_BAD_REQUEST, "More than one request id exists in request_status paths.")
+    for label in asked:
+        _check_request(network, label, reader, canister)
 
 
 def _check_public(path: Path) -> None:
+    if _is_status(path):
+        return
     match path:
         case (
             (b"time",)
@@ -89,7 +90,12 @@ def _check_public(path: Path) -> None:
 
 
 def _is_status(path: Path) -> bool:
-    return len(path) == len((b"request_status", b"")) or path[-1] in _STATUS_FIELDS
+    match path:
+        case (b"request_status", _):
+            return True
+        case (b"request_status", _, field):
+            return field in _STATUS_FIELDS
+    return False
 
 
 def _check_same(label: bytes, canister: Principal) -> None:

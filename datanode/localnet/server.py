@@ -8,6 +8,7 @@
 | `POST /api/v2/canister/<id>/query`, v3 | 200, signed by the node |
 | `POST /api/v2/canister/<id>/read_state`, v3 | 200 with a certificate |
 | `POST /api/v2/subnet/<id>/read_state`, v3 | the same, about subnets |
+| `POST /api/v4/subnet/<id>/call`, v3 query | of the management canister, about no canister |
 | `/_/...` | see `admin`; not part of the Internet Computer |
 
 A request that is refused gets a status of 400 and more and a line of text. Work is done in two
@@ -46,6 +47,8 @@ _VERSIONS: Final = {
     ("canister", "call"): ("v2", "v3", "v4"),
     ("canister", "query"): ("v2", "v3"),
     ("canister", "read_state"): ("v2", "v3"),
+    ("subnet", "call"): ("v4",),
+    ("subnet", "query"): ("v3",),
     ("subnet", "read_state"): ("v2", "v3"),
 }
 _log: Final = logging.getLogger("datanode.localnet")
@@ -137,6 +140,8 @@ class Application:
         self, version: str, kind: str, verb: str, principal: Principal, body: bytes
     ) -> Response:
         interface = self._interface
+        if kind == "subnet" and verb != "read_state":
+            principal = interface.management_of(principal)
         since = _SHARDS_SINCE.get(verb, "")
         form = RangesForm.SHARDS if version >= since else RangesForm.LEAF
         if verb == "call":

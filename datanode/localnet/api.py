@@ -1,0 +1,152 @@
+"""An embedded network for programs and tests: a server process of its own, with knobs.
+
+with LocalNetwork(tmp_path) as net:
+agent = Agent(Network(url=net.url, root_key=net.root_key, name="test"), identity)
+...
+net.kill()                       # SIGKILL, as a power cut of the process
+net.start()                      # the same folder, keys and canisters
+paid = sum(entry.total_cycles for entry in net.ledger())
+"""
+
+import contextlib
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, cast
+
+from datanode.errors import LocalNetworkError
+from datanode.localnet import process
+from datanode.localnet.ledger import Entry
+from datanode.localnet.process import Running
+from datanode.principal import Principal
+
+_TIMEOUT_S: Final = 60
+_POLL_S: Final = 0.005
+
+
+class LocalNetwork:
+    """A network in a folder; running inside a `with`, or between `start` and `stop`.
+
+    Args:
+        directory: State folder; what a network left there goes on.
+        port: Where to listen; any free port by default, the same one after a restart.
+    """
+
+    def __init__(self, directory: Path, *, port: int = 0) -> None:
+        self._directory = directory
+        self._port = port
+        self._running: Running | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and return once it answers.
+
+        Raises:
+            LocalNetworkError: It does not start, or runs already.
+        """
+        self._running = process.start(self._directory, port=self._port, detach=True)
+        self._port = int(self.url.rsplit(":", 1)[1])
+
+    def stop(self) -> None:
+        """Stop the server; it may be started again."""
+        process.stop(self._directory)
+        self._running = None
+
+    def kill(self) -> None:
+        """End the server at this instant (SIGKILL); it may be started again."""
+        os.kill(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._process.pid, 0)
+        while process.status(self._directory) is not None:
+            time.sleep(_POLL_S)
+        self._running = None
+
+    @property
+    def url(self) -> str:
+        """Where it answers, e.g. `http://127.0.0.1:40123`."""
+        return self._process.url
+
+    @property
+    def root_key(self) -> bytes:
+        """Its root key in DER."""
+        return self._process.root_key
+
+    @property
+    def pid(self) -> int:
+        """The process of the server."""
+        return self._process.pid
+
+    def ledger(self, *, after: int = 0) -> list[Entry]:
+        """Read what every message cost, in the order of commitment; works when it is stopped too.
+
+        Args:
+            after: Only entries behind this position.
+        """
+        return process.read_ledger(self._directory, after=after)
+
+    def canisters(self) -> list[Mapping[str, object]]:
+        """List the canisters: id, status, balance, memory, module hash, controllers."""
+        return cast("list[Mapping[str, object]]", self._ask("/_/canisters"))
+
+    def find(self, canister: Principal, needle: bytes) -> int | None:
+        """Find bytes in a canister's stable memory; returns their offset."""
+        wanted = {"canister": canister.text, "needle": needle.hex()}
+        answer = cast("Mapping[str, int | None]", self._ask("/_/find", wanted))
+        return answer["offset"]
+
+    def flip(self, canister: Principal, offset: int, xor: int) -> None:
+        """Change one byte of a canister's stable memory behind its back."""
+        self._ask("/_/flip", {"canister": canister.text, "offset": offset, "xor": xor})
+
+    @property
+    def _process(self) -> Running:
+        if self._running is None:
+            raise LocalNetworkError("the embedded network is not running")
+        return self._running
+
+    def _ask(self, path: str, body: Mapping[str, object] | None = None) -> object:
+        return ask(self.url, path, body)
+
+
+def ask(url: str, path: str, body: Mapping[str, object] | None = None) -> object:
+    """Ask a running network what is beside the Internet Computer's interface; see `admin`.
+
+    Args:
+        url: The network's address.
+        path: E.g. `/_/canisters`.
+        body: Sent as JSON; None makes a GET.
+
+    Raises:
+        LocalNetworkError: It does not answer, or refuses.
+    """
+    request = urllib.request.Request(  # noqa: S310 - the address of a network of ours
+        url + path,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"content-type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
+            return json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            said = error.read().decode("utf-8", "replace").strip()
+        raise LocalNetworkError(f"the embedded network refused: {said}") from error
+    except OSError as error:
+        raise LocalNetworkError(f"the embedded network does not answer: {error}") from error
