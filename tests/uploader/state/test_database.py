@@ -21,6 +21,7 @@ from datanode.errors import (
     StateNewerError,
     UsageError,
 )
+from datanode.model import ChunkRecord
 from tests.uploader.state.facts import FILES, NODE, STORED, digest, message, outgoing, record
 from uploader.state import foreign, tables
 from uploader.state.database import Database, open_database
@@ -51,6 +52,11 @@ def fill(path: Path, chunks_count: int = 300) -> int:
                 store.settle(out.request_id, [STORED] * 10, b"receipt")
         store.finish_file(upload, 0, digest("sha256"), 0, 1)
     return upload
+
+
+def learn_all(store: StateStore, batches: list[list[ChunkRecord]]) -> None:
+    for batch in batches:
+        store.learn(NODE, batch)
 
 
 def test_a_new_database_is_made_with_its_folders(tmp_path: Path) -> None:
@@ -284,13 +290,13 @@ class TestFullDisk:
         try:
             (tmp_path / "ballast").write_bytes(bytes(500_000))
             with opened(tmp_path / "state.db") as database:
-                store, batch = StateStore(database), 0
+                store = StateStore(database)
+                batches = [[record((batch, n)) for n in range(200)] for batch in range(20)]
                 with pytest.raises(DiskFullError, match="full"):
-                    for batch in range(100):  # noqa: B007, PT012
-                        store.learn(NODE, [record((batch, n)) for n in range(200)])
-                assert len(store.known(NODE, [record((0, n)).content for n in range(200)])) == 200
-                assert store.known(NODE, [record((batch, 0)).content]) == {}
+                    learn_all(store, batches)
+                known = [len(store.known(NODE, [r.content for r in batch])) for batch in batches]
+                assert set(known) == {0, 200}
                 (tmp_path / "ballast").unlink()
-                store.learn(NODE, [record((batch, n)) for n in range(200)])
+                store.learn(NODE, batches[known.index(0)])
         finally:
             subprocess.run(["umount", str(tmp_path)], check=True)
