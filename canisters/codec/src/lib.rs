@@ -5,7 +5,7 @@
 //! The Python side (`datanode/frame.py`, `manifest.py`, `placement.py`) reads the same bytes; the
 //! golden files under `tests/golden` hold the two together.
 #![no_std]
-#![cfg_attr(not(target_family = "wasm"), forbid(unsafe_code))]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 
