@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from datanode.localnet import prices
-from datanode.localnet.rejects import Reject
+from datanode.localnet import prices, rejects
+from datanode.localnet.rejects import Failure, Reject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,3 +101,27 @@ class Message:
     def answers(self) -> bool:
         """Whether a message of this kind must reply."""
         return self.kind in (Kind.UPDATE, Kind.REPLICATED_QUERY, Kind.QUERY)
+
+
+def outcome(message: Message, failure: Failure | None) -> Execution:
+    """Sum up a message that has ended, by a failure or by returning."""
+    canister = message.environment.canister
+    reject: Reject | None = None
+    if failure is not None:
+        reject = failure.reject(canister)
+        if message.instructions:
+            message.logs.append(f"[TRAP]: {failure.what}")
+    elif message.kind is Kind.INSPECT and not message.accepted:
+        reject = rejects.not_accepted(canister)
+    elif message.rejection is not None:
+        reject = rejects.rejected(message.rejection)
+    elif message.answers and not message.replied:
+        reject = rejects.did_not_reply(canister)
+    return Execution(
+        reply=b"".join(message.reply) if message.replied and reject is None else None,
+        reject=reject,
+        instructions=message.instructions,
+        certified_data=None if failure is not None else message.certified_data,
+        logs=tuple(message.logs),
+        accepted=message.accepted and failure is None,
+    )

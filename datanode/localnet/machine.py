@@ -15,17 +15,17 @@ its owner holds a lock. The engine runs without Python's global lock, so that ma
 canisters run in parallel.
 """
 
-import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from datanode.errors import DiskFullError, LocalNetworkError
-from datanode.localnet import instrument, prices, rejects, wasm_module
+from datanode.errors import LocalNetworkError
+from datanode.localnet import instrument, prices, wasm_module
 from datanode.localnet.engine import compiled
-from datanode.localnet.execution import Environment, Execution, Kind, Message
+from datanode.localnet.execution import Environment, Execution, Kind, Message, outcome
+from datanode.localnet.full_disk import refuse_when_full
 from datanode.localnet.head import Head, HeadFile
 from datanode.localnet.instance import Linked
 from datanode.localnet.rejects import Failure, Reject
@@ -39,8 +39,6 @@ __all__ = ["Environment", "Execution", "Machine", "Reject"]
 _UNDO_ALWAYS: Final = (1 << 64) - 1
 """Sequence of messages that are never kept."""
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 
 class Machine:
     """One canister's Wasm, heap and stable memory in a folder.
@@ -53,7 +51,7 @@ class Machine:
     def __init__(self, directory: Path, *, module_cache: Path) -> None:
         self._folder = directory
         self._cache = module_cache
-        with _disk_full():
+        with refuse_when_full():
             directory.mkdir(parents=True, exist_ok=True)
             self._undo = UndoLog(directory / "undo.log")
             self._file = HeadFile(directory)
@@ -108,7 +106,7 @@ class Machine:
         entry = "canister_inspect_message"
         if self.module_hash is not None and entry not in self._running.methods:
             message.accepted = True
-            return _outcome(message, None)
+            return outcome(message, None)
         return self._serve(message, entry, _UNDO_ALWAYS, words="inspect")
 
     def commit(self) -> None:
@@ -215,9 +213,9 @@ class Machine:
 
     def _serve(self, message: Message, entry: str, sequence: int, *, words: str) -> Execution:
         if self.module_hash is None:
-            return _outcome(message, Failure.no_module())
+            return outcome(message, Failure.no_module())
         if entry not in self._running.methods:
-            return _outcome(message, Failure.no_method(words, message.method))
+            return outcome(message, Failure.no_method(words, message.method))
         running = self._begin(sequence)
         failure = None
         with self._undone_on_error():
@@ -230,18 +228,18 @@ class Machine:
                 self._undo_all()
             else:
                 self._prepare(running, running.keep(self._undo))
-        return _outcome(message, failure)
+        return outcome(message, failure)
 
     def _change_code(
         self, wasm: bytes, arg: bytes, env: Environment, sequence: int, *, upgrade: bool
     ) -> Execution:
         message = Message(kind=Kind.INIT, environment=env, arg=arg)
         if upgrade and self.module_hash is None:
-            return _outcome(message, Failure.no_module())
+            return outcome(message, Failure.no_module())
         try:
             module = compiled(wasm, self._cache)
         except WasmError as error:
-            return _outcome(message, Failure.wasm(str(error)))
+            return outcome(message, Failure.wasm(str(error)))
         former = self._begin(sequence)
         failure = None
         self._code_changes = True
@@ -272,7 +270,7 @@ class Machine:
             except Failure as stop:
                 failure = stop
                 self._undo_all()
-        return _outcome(message, failure)
+        return outcome(message, failure)
 
     def _replace(self, running: Running, head: Head) -> None:
         """Prepare a change of generation."""
@@ -306,45 +304,9 @@ class Machine:
 
     @contextmanager
     def _undone_on_error(self) -> Iterator[None]:
-        with _disk_full():
+        with refuse_when_full():
             try:
                 yield
             except BaseException:
                 self._undo_all()
                 raise
-
-
-@contextmanager
-def _disk_full() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise DiskFullError(
-            "the disk that holds the embedded network's state is full",
-            safe="The message is undone; every acknowledged message is kept.",
-        ) from error
-
-
-def _outcome(message: Message, failure: Failure | None) -> Execution:
-    canister = message.environment.canister
-    reject: Reject | None = None
-    if failure is not None:
-        reject = failure.reject(canister)
-        if message.instructions:
-            message.logs.append(f"[TRAP]: {failure.what}")
-    elif message.kind is Kind.INSPECT and not message.accepted:
-        reject = rejects.not_accepted(canister)
-    elif message.rejection is not None:
-        reject = rejects.rejected(message.rejection)
-    elif message.answers and not message.replied:
-        reject = rejects.did_not_reply(canister)
-    return Execution(
-        reply=b"".join(message.reply) if message.replied and reject is None else None,
-        reject=reject,
-        instructions=message.instructions,
-        certified_data=None if failure is not None else message.certified_data,
-        logs=tuple(message.logs),
-        accepted=message.accepted and failure is None,
-    )
