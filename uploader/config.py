@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from datanode.errors import UsageError
+from datanode.folders import config_folder
 
 FILE_NAME: Final = "datanode.toml"
 _KEYS: Final = ("network", "identity", "node", "state", "root_key")
@@ -42,12 +43,6 @@ class Settings:
     root_key: str | None = None
 
 
-def config_dir(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the user's configuration folder; it need not exist."""
-    base = environment.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "datanode"
-
-
 def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.environ) -> Settings:
     """Merge flags, environment and file.
 
@@ -55,7 +50,7 @@ def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.en
         UsageError: The file is not TOML, has an unknown key or a value that is not text.
     """
     merged: dict[str, str] = {}
-    for folder in (config_dir(environment), Path.cwd()):
+    for folder in (config_folder(environment), Path.cwd()):
         merged |= _read(folder / FILE_NAME)
     for key in _KEYS:
         if value := environment.get(f"DATANODE_{key.upper()}"):

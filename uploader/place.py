@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from datanode.agent.client import Agent
-
 from datanode.agent import identity as identities
+from datanode.agent.client import Agent
 from datanode.agent.identity import Identity
 from datanode.agent.network import Network, connect
 from datanode.errors import UsageError
+from datanode.folders import config_folder, seen_folder
 from datanode.node import registry
 from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
@@ -48,7 +48,7 @@ class Place:
             UsageError: None is known, or several and none is named.
             NotFoundError: The one that is named is not known.
         """
-        folder, network = config.config_dir(), self.network.name
+        folder, network = config_folder(), self.network.name
         if self.settings.node is not None:
             return registry.resolve(folder, self.settings.node, network=network)
         known = registry.nodes(folder, network=network)
@@ -69,7 +69,7 @@ class Place:
 
     def reader(self, node: CanisterNode) -> Reader:
         """Read a node, believing only what is proven."""
-        seen = SeenFolder(self.state_location.folder / "seen")
+        seen = SeenFolder(seen_folder())
         return Reader(node, root_key=self.network.root_key, seen=seen)
 
     @property
@@ -116,7 +116,7 @@ def open_place(
         }
     )
     who = _identity(settings, say, signs=signs)
-    where = connect(settings.network, root_key=_key(settings.root_key), say=say)
+    where = connect(settings.network, root_key=parse_root_key(settings.root_key), say=say)
     agent = Agent(where, who)
     try:
         yield Place(settings=settings, network=where, identity=who, agent=agent)
@@ -129,7 +129,7 @@ def _identity(settings: Settings, say: Callable[[str], None], *, signs: bool) ->
         return identities.anonymous()
     if settings.identity is not None:
         return identities.load(Path(settings.identity).expanduser())
-    path = config.config_dir() / IDENTITY_FILE
+    path = config_folder() / IDENTITY_FILE
     if path.exists():
         return identities.load(path)
     if not signs:
@@ -139,7 +139,12 @@ def _identity(settings: Settings, say: Callable[[str], None], *, signs: bool) ->
     return made
 
 
-def _key(text: str | None) -> bytes | None:
+def parse_root_key(text: str | None) -> bytes | None:
+    """Read a root key given as hexadecimal DER.
+
+    Raises:
+        UsageError: It is not hexadecimal.
+    """
     if text is None:
         return None
     try:

@@ -8,10 +8,10 @@ from typing import Final
 import typer
 
 from datanode.errors import DataNodeError
+from datanode.folders import config_folder
 from datanode.node import registry
 from datanode.node.canister import CanisterNode
 from datanode.units import SECOND_NS, format_cycles
-from uploader import config
 from uploader.cli import options
 from uploader.cli.output import Output
 from uploader.place import Place, open_place
@@ -62,7 +62,7 @@ def _checks(place: Place) -> Iterator[Check]:
     yield Check(name="root key", ok=True, text=place.network.root_key.hex()[-32:])
     yield _try("clock", lambda: _clock(place))
     yield _try("state", lambda: _state(place))
-    known = registry.nodes(config.config_dir(), network=place.network.name)
+    known = registry.nodes(config_folder(), network=place.network.name)
     for name, principal in sorted(known.items()):
         node = CanisterNode(place.agent, principal)
         yield _try(f"node {name}", lambda node=node: _node(node))  # type: ignore[misc]

@@ -2,14 +2,14 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from datanode.localnet import process
 from datanode.units import format_bytes, format_cycles
 from uploader.cli import options
-from uploader.cli.output import Output
+from uploader.cli.output import Json, Output
 
 app = typer.Typer(no_args_is_help=True, help="The embedded network: real Wasm, on this machine.")
 
@@ -98,7 +98,7 @@ def ledger_command(
     entries = process.read_ledger(state_dir, after=after)
     items: Counter[str] = Counter()
     for entry in entries:
-        output.item(**entry.to_json())
+        output.item(**cast("dict[str, Json]", entry.to_json()))
         items.update(dict(entry.items))
     output.table(
         ["> no.", "canister", "method", "> envelope", "> instructions", "> cycles", "status"],

@@ -10,10 +10,10 @@ from typing import Annotated, Final
 
 import typer
 
-from datanode.errors import UsageError
 from datanode.fees import FeeSchedule, schedule_names
-from datanode.units import TC, format_bytes, format_cycles
+from datanode.units import format_bytes, format_cycles
 from uploader.cli import options
+from uploader.cli.amounts import parse_cycles
 from uploader.cli.output import Output
 from uploader.place import open_place
 from uploader.session.plan import Quote, plan
@@ -111,24 +111,6 @@ def upload_command(
         )
         summary = upload(opened, model, workplace, wishes)
     _report(output, summary)
-
-
-def parse_cycles(text: str) -> int:
-    """Read a count of cycles: an integer, or a decimal number of TC.
-
-    Raises:
-        UsageError: It is neither.
-    """
-    number = text.strip().upper().replace("_", "")
-    try:
-        cycles = (
-            int(float(number.removesuffix("TC")) * TC) if number.endswith("TC") else int(number)
-        )
-    except (ValueError, OverflowError):
-        raise UsageError(f"not a count of cycles: {text!r}") from None
-    if cycles < 0:
-        raise UsageError("a count of cycles cannot be negative")
-    return cycles
 
 
 @contextmanager

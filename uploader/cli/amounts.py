@@ -1,0 +1,22 @@
+"""Amounts as people type them."""
+
+from datanode.errors import UsageError
+from datanode.units import TC
+
+
+def parse_cycles(text: str) -> int:
+    """Read a count of cycles: an integer, or a decimal number of TC.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    number = text.strip().upper().replace("_", "")
+    try:
+        cycles = (
+            int(float(number.removesuffix("TC")) * TC) if number.endswith("TC") else int(number)
+        )
+    except (ValueError, OverflowError):
+        raise UsageError(f"not a count of cycles: {text!r}") from None
+    if cycles < 0:
+        raise UsageError("a count of cycles cannot be negative")
+    return cycles

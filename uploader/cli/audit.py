@@ -1,0 +1,224 @@
+"""`datanode audit`: prove what a node holds; repair what it lost; verify a report offline."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from datanode.agent.network import connect
+from datanode.auditing import (
+    AuditReport,
+    Full,
+    Mode,
+    Outcome,
+    Part,
+    Rolling,
+    Sample,
+    Scrub,
+    audit_model,
+    verify_report,
+)
+from datanode.auditing.outcomes import BROKEN
+from datanode.errors import UsageError, from_os_error
+from datanode.files import disk_errors, replace_file
+from datanode.surface import Connection
+from uploader import config
+from uploader.cli import options
+from uploader.cli.output import Output
+from uploader.place import Place, open_place, parse_root_key
+from uploader.progress import Progress, Tally
+from uploader.session.repair import repair
+from uploader.source import open_source
+
+
+def audit_command(
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="Name of a model.", show_default=False)
+    ] = None,
+    *,
+    sample: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only N chunks, drawn at random.")
+    ] = None,
+    rolling: Annotated[
+        str | None, typer.Option(metavar="N/T", help="Part N of T; T audits cover everything.")
+    ] = None,
+    scrub: Annotated[
+        bool, typer.Option("--scrub", help="The node re-hashes by consensus; costs cycles.")
+    ] = False,
+    version: options.Version = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the signed report here.")
+    ] = None,
+    verify: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Verify a report; no node is asked.")
+    ] = None,
+    mend: Annotated[
+        Path | None,
+        typer.Option("--repair", metavar="SOURCE", help="Send damaged frames again from SOURCE."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Queries in flight.")] = 4,
+    node: options.Node = None,
+    network: options.Network = None,
+    identity: options.Identity = None,
+    root_key: options.RootKey = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Audit MODEL: certificate, witness, manifest, frames, raw bytes."""
+    output = Output(as_json=as_json)
+    if verify is not None:
+        settings = config.load({"network": network, "root_key": root_key})
+        trusted = connect(
+            settings.network, root_key=parse_root_key(settings.root_key), say=output.say
+        )
+        _verify(output, verify, trusted.root_key)
+        return
+    if model is None:
+        raise UsageError("name a model to audit, or a report with --verify")
+    mode = _mode(sample, rolling, scrub=scrub)
+    with open_place(
+        output.say,
+        network=network,
+        identity=identity,
+        node=node,
+        root_key=root_key,
+        signs=mend is not None,
+    ) as place:
+        result = _audit(output, place, model, mode, version=version, jobs=jobs)
+        if report is not None:
+            with disk_errors(report):
+                replace_file(report, result.to_json(place.identity).encode(), mode=0o644)
+            output.say(f"the report is in {report}")
+        if mend is not None and result.error() is not None:
+            _repair(output, place, mend, result)
+            return
+    if (error := result.error()) is not None:
+        raise error
+
+
+def _audit(
+    output: Output, place: Place, model: str, mode: Mode, *, version: int | None, jobs: int
+) -> AuditReport:
+    target = place.node()
+    with output.progress() as progress:
+        progress.stage(f"auditing {model}")
+        result = audit_model(
+            place.reader(target),
+            model,
+            mode,
+            version=version,
+            prover=Connection(place.agent, target),
+            jobs=jobs,
+            on_checked=_Counter(progress),
+        )
+    _show(output, result)
+    return result
+
+
+class _Counter:
+    """Counts checked chunks for a progress bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._done = progress, 0
+
+    def __call__(self, _outcome: Outcome, total: int) -> None:
+        self._done += 1
+        self._progress.tally(Tally(total_bytes=total, done_bytes=self._done))
+
+
+def _repair(output: Output, place: Place, source: Path, result: AuditReport) -> None:
+    damaged = [
+        finding.index
+        for finding in result.findings
+        if finding.part is Part.CHUNK and finding.outcome in BROKEN
+    ]
+    target = place.node()
+    opened_version = place.reader(target).open_version(result.model, result.version)
+    records = [(index, opened_version.record(index)) for index in damaged]
+    with closing(open_source(source)) as opened:
+        done = repair(opened, target, result.model, records)
+    again = audit_model(place.reader(target), result.model, version=result.version)
+    output.summary(
+        f"{done.repaired_count} frames were sent again; the audit now says {again.verdict}",
+        repaired=done.repaired_count,
+        frame_bytes=done.frame_bytes,
+        verdict=again.verdict,
+    )
+    if (error := again.error()) is not None:
+        raise error
+
+
+def _verify(output: Output, path: Path, root_key: bytes) -> None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise from_os_error(error, "reading the report") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not a report") from error
+    verdict = verify_report(text, root_key=root_key)
+    _show(output, verdict.report)
+    auditor = verdict.auditor.text if verdict.auditor else "nobody"
+    output.say(f"the report proves what it says; its outcomes are vouched for by {auditor}")
+    if (finding := verdict.error()) is not None:
+        raise finding
+
+
+def _mode(sample: int | None, rolling: str | None, *, scrub: bool) -> Mode:
+    if sum((sample is not None, rolling is not None, scrub)) > 1:
+        raise UsageError("choose one of --sample, --rolling and --scrub")
+    if sample is not None:
+        return Sample(sample)
+    if scrub:
+        return Scrub()
+    if rolling is None:
+        return Full()
+    part, _, parts = rolling.partition("/")
+    if not (part.isascii() and part.isdigit() and parts.isascii() and parts.isdigit()):
+        raise UsageError(f"--rolling takes N/T such as 3/10, not {rolling!r}")
+    return Rolling(int(part), int(parts))
+
+
+def _show(output: Output, result: AuditReport) -> None:
+    for finding in result.findings:
+        output.item(
+            kind="finding",
+            part=finding.part.value,
+            index=finding.index,
+            outcome=finding.outcome.value,
+            detail=finding.detail,
+            file=finding.file,
+            tensor=finding.tensor,
+            offset_bytes=finding.offset_bytes,
+            content=finding.content,
+            frame=finding.frame,
+        )
+    if result.findings:
+        output.table(
+            ["part", "> index", "outcome", "file", "tensor", "> offset"],
+            [
+                [
+                    finding.part.value,
+                    str(finding.index),
+                    finding.outcome.value,
+                    finding.file or "-",
+                    finding.tensor or "-",
+                    "-" if finding.offset_bytes is None else f"{finding.offset_bytes:,}",
+                ]
+                for finding in result.findings
+            ],
+        )
+    counts = {outcome.value: count for outcome, count in result.counts.items() if count}
+    output.summary(
+        f"{result.model} version {result.version} on {result.node}: {result.verdict}. "
+        f"{result.sentence}",
+        model=result.model,
+        version=result.version,
+        node=result.node.text,
+        manifest=result.manifest.hex(),
+        verdict=result.verdict,
+        chunks=result.chunk_count,
+        counts=counts,
+        sentence=result.sentence,
+        freezing_days=result.freezing_days,
+        module_hash=result.canister.module_hash.hex() if result.canister else None,
+    )
