@@ -5,6 +5,7 @@ shared by all threads. Answers are read in pieces and refused when they grow too
 counts from the last byte, so that a slow line may take its time and a dead one may not.
 """
 
+import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +31,6 @@ MAX_CONNECTIONS: Final = 32
 """Sender threads and a few readers. Ours."""
 MAX_RETRY_AFTER_S: Final = 60.0
 
-_LOOPBACK: Final = ("127.", "localhost", "::1")
 _CONGESTED: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -71,7 +71,10 @@ class Answer:
 def is_loopback(url: str) -> bool:
     """Whether a URL leads to this machine."""
     host = urlsplit(url).hostname or ""
-    return host.startswith(_LOOPBACK[0]) or host in _LOOPBACK[1:] or host.endswith(".localhost")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Transport:

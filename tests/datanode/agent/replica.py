@@ -72,7 +72,7 @@ class Replica:
         return Principal.self_authenticating(self.node_key)
 
     def execute(self, request: Envelope) -> Plan:
-        """Echo; `reject` rejects with the codes in its argument."""
+        """Echo; `count` tells the size, `reject` rejects with the codes in its argument."""
         if request.method == "reject":
             code, error_code = request.arg.split()
             return {
@@ -81,7 +81,8 @@ class Replica:
                 b"reject_message": b"no \x1b[31mway",
                 b"error_code": error_code,
             }
-        return {b"status": b"replied", b"reply": request.arg}
+        reply = b"%d" % len(request.arg) if request.method == "count" else request.arg
+        return {b"status": b"replied", b"reply": reply}
 
     def certificate(self, paths: list[tuple[bytes, ...]]) -> bytes:
         subnet: Plan = {b"node": {self.node_id.raw: {b"public_key": self.node_key}}}
