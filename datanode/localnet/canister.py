@@ -41,8 +41,11 @@ class Settings:
         wasm_memory_limit_bytes: Largest heap; 0 is no limit.
         wasm_memory_threshold_bytes: Heap that is left when the low-memory hook runs.
         log_memory_limit_bytes: How much of the log is kept.
-        log_viewers: `controllers`, `public`, or text principals separated by spaces.
+        log_viewers: `controllers`, `public`, or `allowed_viewers` and their principals, separated
+            by spaces.
         snapshot_viewers: The same, for snapshots.
+        status_viewers: The same, for the status.
+        minimum_call_cycles: What calls of other canisters must bring.
         environment: Names and values that the canister can read.
     """
 
@@ -56,7 +59,14 @@ class Settings:
     log_memory_limit_bytes: int = DEFAULT_LOG_MEMORY_LIMIT_BYTES
     log_viewers: str = "controllers"
     snapshot_viewers: str = "controllers"
+    status_viewers: str = "controllers"
+    minimum_call_cycles: int = 0
     environment: tuple[tuple[str, str], ...] = ()
+
+    def lets_see(self, viewers: str, who: Principal) -> bool:
+        """Whether a principal may see what one of the lists of viewers protects."""
+        kind, *allowed = viewers.split()
+        return kind == "public" or who in self.controllers or who.text in allowed
 
     def to_json(self) -> str:
         """Write the settings as text."""

@@ -154,13 +154,14 @@ def query(network: Network, method: str, canister: Principal, caller: Principal)
     slot = network.canisters.find(canister)
     if slot is None:
         return Answer(reject=admission.not_found(canister))
+    settings = slot.canister.settings
     if method == _STATUS:
-        if not slot.canister.is_controlled_by(caller):
+        if not settings.lets_see(settings.status_viewers, caller):
             return Answer(reject=admission.not_controller(canister, method))
         bill = Bill(slot.canister, network.clock.now_ns(), network.fees)
         return Answer(reply=status.canister_status(network, bill.canister))
     if method == _LOGS:
-        if not status.may_read_logs(slot.canister.settings, caller):
+        if not settings.lets_see(settings.log_viewers, caller):
             return Answer(
                 reject=replace(
                     admission.only_canisters(method),
@@ -180,6 +181,8 @@ def _inadmissible(
         return admission.no_management_method(method)
     if slot is None or slot.deleted:
         return admission.not_found(canister)
-    if method != TOP_UP and not slot.canister.is_controlled_by(sender):
-        return admission.not_controller(canister, method)
-    return None
+    settings = slot.canister.settings
+    allowed = settings.lets_see(settings.status_viewers, sender) if method == _STATUS else False
+    if method == TOP_UP or allowed or sender in settings.controllers:
+        return None
+    return admission.not_controller(canister, method)

@@ -107,6 +107,8 @@ def stop(state_dir: Path = DEFAULT_STATE_DIR) -> bool:
             safe="Its state is consistent at any time.",
             hint=f"End it with: kill -9 {running.pid}",
         )
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(running.pid, 0)
     return True
 
 

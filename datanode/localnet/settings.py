@@ -24,9 +24,14 @@ _NUMBERS: Final = {
     "reserved_cycles_limit": ("reserved_cycles_limit", (1 << 128) - 1),
     "wasm_memory_limit": ("wasm_memory_limit_bytes", MAX_MEMORY_ALLOCATION_BYTES),
     "wasm_memory_threshold": ("wasm_memory_threshold_bytes", MAX_MEMORY_ALLOCATION_BYTES),
+    "minimum_incoming_canister_call_cycles": ("minimum_call_cycles", (1 << 128) - 1),
     "log_memory_limit": ("log_memory_limit_bytes", MAX_LOG_MEMORY_BYTES),
 }
-_VIEWERS: Final = {"log_visibility": "log_viewers", "snapshot_visibility": "snapshot_viewers"}
+_VIEWERS: Final = {
+    "log_visibility": "log_viewers",
+    "snapshot_visibility": "snapshot_viewers",
+    "status_visibility": "status_viewers",
+}
 
 
 def changed(settings: Settings, args: Arguments) -> Settings:

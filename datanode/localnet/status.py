@@ -27,6 +27,7 @@ def canister_status(network: Network, canister: Canister) -> bytes:
             "canister_history_size": 0,
             "wasm_chunk_store_size": canister.chunk_bytes,
             "snapshots_size": 0,
+            "log_memory_store_size": 0,
         },
         "cycles": canister.balance_cycles,
         "reserved_cycles": 0,
@@ -54,12 +55,6 @@ def canister_logs(slot: Slot) -> bytes:
     return candid.encode((CANISTER_LOGS,), ({"canister_log_records": records[::-1]},))
 
 
-def may_read_logs(settings: Settings, who: Principal) -> bool:
-    """Whether a principal may read the log."""
-    kind, *allowed = settings.log_viewers.split()
-    return kind == "public" or who in settings.controllers or who.text in allowed
-
-
 def _settings(settings: Settings) -> Value:
     return {
         "controllers": list(settings.controllers),
@@ -70,6 +65,8 @@ def _settings(settings: Settings) -> Value:
         "log_visibility": _viewers(settings.log_viewers),
         "log_memory_limit": settings.log_memory_limit_bytes,
         "snapshot_visibility": _viewers(settings.snapshot_viewers),
+        "status_visibility": _viewers(settings.status_viewers),
+        "minimum_incoming_canister_call_cycles": settings.minimum_call_cycles,
         "wasm_memory_limit": settings.wasm_memory_limit_bytes,
         "wasm_memory_threshold": settings.wasm_memory_threshold_bytes,
         "environment_variables": [
