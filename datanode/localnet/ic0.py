@@ -3,7 +3,8 @@
 Types are written as in the interface specification: `I` is an address or a size (i32, or i64 in a
 module with 64-bit memory), `i` i32, `l` i64. Messages are named by the letters of the
 specification's table: s start, I init and post_upgrade, G pre_upgrade, U update, R replicated
-query, Q query, F inspect_message; `*` is all but start.
+query, Q query, F inspect_message; `*` is all but start. The last column says which parameters,
+counted from 0, are sizes in bytes that the call is paid by.
 """
 
 from typing import Final, NamedTuple
@@ -27,87 +28,88 @@ _I32, _I64 = 0x7F, 0x7E
 
 
 class Call(NamedTuple):
-    """Parameter types, result types and messages of a system call."""
+    """Parameter types, result types, messages and paid sizes of a system call."""
 
     params: str
     results: str
     messages: str
+    sizes: tuple[int, ...]
 
 
 _TABLE: Final = """
-accept_message                   -        -  F
-call_cycles_add                  l        -  U
-call_cycles_add128               ll       -  U
-call_data_append                 II       -  U
-call_new                         IIIIIIII -  U
-call_on_cleanup                  II       -  U
-call_perform                     -        i  U
-call_with_best_effort_response   i        -  U
-canister_cycle_balance           -        l  *
-canister_cycle_balance128        I        -  *
-canister_liquid_cycle_balance128 I        -  *
-canister_self_copy               III      -  *
-canister_self_size               -        I  *
-canister_status                  -        i  *
-canister_version                 -        l  *
-certified_data_set               II       -  IGU
-cost_call                        llI      -  *s
-cost_create_canister             I        -  *s
-cost_http_request                llI      -  *s
-cost_http_request_v2             III      -  *s
-cost_sign_with_ecdsa             IIiI     i  *s
-cost_sign_with_schnorr           IIiI     i  *s
-cost_vetkd_derive_key            IIiI     i  *s
-cycles_burn128                   llI      -  IGU
-data_certificate_copy            III      -  Q
-data_certificate_present         -        i  *
-data_certificate_size            -        I  Q
-debug_print                      II       -  *s
-env_var_count                    -        I  *
-env_var_name_copy                IIII     -  *
-env_var_name_exists              II       i  *
-env_var_name_size                I        I  *
-env_var_value_copy               IIIII    -  *
-env_var_value_size               II       I  *
-global_timer_set                 l        l  IGU
-in_replicated_execution          -        i  *s
-is_controller                    II       i  *s
-mint_cycles                      l        l  U
-mint_cycles128                   llI      -  U
-msg_arg_data_copy                III      -  IURQF
-msg_arg_data_size                -        I  IURQF
-msg_caller_copy                  III      -  *
-msg_caller_size                  -        I  *
-msg_cycles_accept                l        l  U
-msg_cycles_accept128             llI      -  U
-msg_cycles_available             -        l  UR
-msg_cycles_available128          I        -  UR
-msg_cycles_refunded              -        l  -
-msg_cycles_refunded128           I        -  -
-msg_deadline                     -        l  URQ
-msg_method_name_copy             III      -  F
-msg_method_name_size             -        I  F
-msg_reject                       II       -  URQ
-msg_reject_code                  -        i  -
-msg_reject_msg_copy              III      -  -
-msg_reject_msg_size              -        I  -
-msg_reply                        -        -  URQ
-msg_reply_data_append            II       -  URQ
-performance_counter              i        l  *s
-root_key_copy                    III      -  IGUR
-root_key_size                    -        I  IGUR
-stable64_grow                    l        l  *s
-stable64_read                    lll      -  *s
-stable64_size                    -        l  *s
-stable64_write                   lll      -  *s
-stable_grow                      i        i  *s
-stable_read                      iii      -  *s
-stable_size                      -        i  *s
-stable_write                     iii      -  *s
-subnet_self_copy                 III      -  *
-subnet_self_size                 -        I  *
-time                             -        l  *
-trap                             II       -  *s
+accept_message                   -        -  F     -
+call_cycles_add                  l        -  U     -
+call_cycles_add128               ll       -  U     -
+call_data_append                 II       -  U     1
+call_new                         IIIIIIII -  U     13
+call_on_cleanup                  II       -  U     -
+call_perform                     -        i  U     -
+call_with_best_effort_response   i        -  U     -
+canister_cycle_balance           -        l  *     -
+canister_cycle_balance128        I        -  *     -
+canister_liquid_cycle_balance128 I        -  *     -
+canister_self_copy               III      -  *     2
+canister_self_size               -        I  *     -
+canister_status                  -        i  *     -
+canister_version                 -        l  *     -
+certified_data_set               II       -  IGU   1
+cost_call                        llI      -  *s    -
+cost_create_canister             I        -  *s    -
+cost_http_request                llI      -  *s    -
+cost_http_request_v2             III      -  *s    -
+cost_sign_with_ecdsa             IIiI     i  *s    1
+cost_sign_with_schnorr           IIiI     i  *s    1
+cost_vetkd_derive_key            IIiI     i  *s    1
+cycles_burn128                   llI      -  IGU   -
+data_certificate_copy            III      -  Q     2
+data_certificate_present         -        i  *     -
+data_certificate_size            -        I  Q     -
+debug_print                      II       -  *s    1
+env_var_count                    -        I  *     -
+env_var_name_copy                IIII     -  *     3
+env_var_name_exists              II       i  *     -
+env_var_name_size                I        I  *     -
+env_var_value_copy               IIIII    -  *     4
+env_var_value_size               II       I  *     -
+global_timer_set                 l        l  IGU   -
+in_replicated_execution          -        i  *s    -
+is_controller                    II       i  *s    1
+mint_cycles                      l        l  U     -
+mint_cycles128                   llI      -  U     -
+msg_arg_data_copy                III      -  IURQF 2
+msg_arg_data_size                -        I  IURQF -
+msg_caller_copy                  III      -  *     2
+msg_caller_size                  -        I  *     -
+msg_cycles_accept                l        l  U     -
+msg_cycles_accept128             llI      -  U     -
+msg_cycles_available             -        l  UR    -
+msg_cycles_available128          I        -  UR    -
+msg_cycles_refunded              -        l  -     -
+msg_cycles_refunded128           I        -  -     -
+msg_deadline                     -        l  URQ   -
+msg_method_name_copy             III      -  F     2
+msg_method_name_size             -        I  F     -
+msg_reject                       II       -  URQ   1
+msg_reject_code                  -        i  -     -
+msg_reject_msg_copy              III      -  -     2
+msg_reject_msg_size              -        I  -     -
+msg_reply                        -        -  URQ   -
+msg_reply_data_append            II       -  URQ   1
+performance_counter              i        l  *s    -
+root_key_copy                    III      -  IGUR  2
+root_key_size                    -        I  IGUR  -
+stable64_grow                    l        l  *s    -
+stable64_read                    lll      -  *s    2
+stable64_size                    -        l  *s    -
+stable64_write                   lll      -  *s    2
+stable_grow                      i        i  *s    -
+stable_read                      iii      -  *s    2
+stable_size                      -        i  *s    -
+stable_write                     iii      -  *s    2
+subnet_self_copy                 III      -  *     2
+subnet_self_size                 -        I  *     -
+time                             -        l  *     -
+trap                             II       -  *s    1
 """
 
 
@@ -115,9 +117,12 @@ def _parse(table: str) -> dict[str, Call]:
     out = {}
     for line in table.split("\n"):
         if line:
-            called, params, results, messages = line.split()
+            called, params, results, messages, sizes = line.split()
             out[called] = Call(
-                params.strip("-"), results.strip("-"), messages.strip("-").replace("*", _ALL)
+                params.strip("-"),
+                results.strip("-"),
+                messages.strip("-").replace("*", _ALL),
+                tuple(int(each) for each in sizes.strip("-")),
             )
     return out
 
@@ -136,15 +141,17 @@ _ENTRY_POINTS: Final = (
 _METHOD_KINDS: Final = ("canister_update ", "canister_query ", "canister_composite_query ")
 
 
-def allowed(call: str, kind: Kind) -> bool:
-    """Tell whether a message of this kind may make a call."""
-    return _LETTER[kind] in CALLS[call].messages
+ALLOWED: Final = {
+    kind: frozenset(each for each, call in CALLS.items() if letter in call.messages)
+    for kind, letter in _LETTER.items()
+}
+"""The calls that a message of each kind may make."""
 
 
 def signature(call: str, *, wide: bool) -> Signature:
     """Return the type with which a module must import a call."""
     letters = {"I": _I64 if wide else _I32, "i": _I32, "l": _I64}
-    params, results, _ = CALLS[call]
+    params, results = CALLS[call][:2]
     return Signature(
         bytes(letters[each] for each in params), bytes(letters[each] for each in results)
     )

@@ -12,7 +12,7 @@ from typing import Final
 import wasmtime
 from wasmtime import _ffi as ffi
 
-from datanode.localnet import ic0, instrument, prices
+from datanode.localnet import ic0, instrument
 from datanode.localnet.engine import Compiled, engine
 from datanode.localnet.rejects import Failure
 from datanode.localnet.stable import WASM_PAGE_BYTES
@@ -90,15 +90,14 @@ class Linked:
         narrow = "i" if wide else "iI"
         masks = [_MASK32 if each in narrow else _MASK64 for each in params]
         slots = [(index * _WORDS_A_VALUE, mask) for index, mask in enumerate(masks)]
-        price = prices.fixed(name)
         calls = self.calls
         act: Callable[..., int | None] = getattr(calls, name, None) or calls.absent(name)
 
         def run(_data: int, _caller: int, raw: "ctypes.Array[ctypes.c_uint64]", _n: int) -> int:
             try:
-                calls.instance.charge(price)
-                calls.check(name)
-                result = act(*[int(raw[slot]) & mask for slot, mask in slots])
+                if name not in calls.allowed:
+                    calls.refuse(name)
+                result = act(*[raw[slot] & mask for slot, mask in slots])
                 if result is not None:
                     raw[0] = result
             except BaseException as error:  # noqa: BLE001 - it cannot cross the engine
@@ -211,11 +210,10 @@ class Instance:
         Raises:
             Failure: There are not so many left.
         """
-        if instructions:
-            left = self.left() - instructions
-            self._set_left(left)
-            if left < 0:
-                raise Failure.out_of_instructions(self.limit)
+        left = self.left() - instructions
+        self._set_left(left)
+        if left < 0:
+            raise Failure.out_of_instructions(self.limit)
 
     def save_globals(self) -> bytes:
         """Return the values of all mutable globals."""

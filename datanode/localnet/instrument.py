@@ -7,6 +7,7 @@ The result differs from the module in this, and behaves like it otherwise:
   below zero and stop with `unreachable`. That is where the IC looks, so both stop at the same
   operator.
 * before a bulk operation a helper takes its size operand from the counter.
+* in front of each imported system call stands a function that takes the call's price.
 * every mutable global is exported, so that it can be saved and restored, and so is the memory.
 * the start section becomes an export: it runs once, at installation, and is paid for.
 * custom sections are gone.
@@ -14,13 +15,15 @@ The result differs from the module in this, and behaves like it otherwise:
 Input is a module that the engine has validated: the code is walked without checking it again.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from datanode.localnet import prices, wasm_module
+from datanode.localnet import ic0, prices, wasm_module
+from datanode.localnet.redirect import redirect
 from datanode.localnet.wasm_module import WasmError, name, read_unsigned, signed, unsigned
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Part of the cache key: raise it when the output changes."""
 
 COUNTER: Final = "canister counter_instructions"
@@ -50,6 +53,7 @@ _TWO_LEB_BULK: Final = frozenset((8, 10, 12, 14))
 _LAST_TRUNC: Final = 7
 _PER_INSTANCE: Final = frozenset((8, 9, 12, 13, 14, 15, 17))  # they change tables or segments
 _TABLE_SET: Final = 0x26
+_NAME_A_FUNCTION: Final = frozenset((0x10, 0x12, 0xD2))  # call return_call ref.func
 _OPERATORS_A_POINT: Final = 4
 _OPERATORS_A_CHECK: Final = 6
 
@@ -77,7 +81,6 @@ def instrument(module: bytes) -> Instrumented:
     """
     parts = {section: body for section, body in wasm_module.sections(module) if section}
     imported = wasm_module.imports(parts.get(wasm_module.IMPORT, b"\0"))
-    functions = sum(each.kind == wasm_module.KIND_FUNCTION for each in imported)
     exported = wasm_module.exports(parts.get(wasm_module.EXPORT, b"\0"))
     for reserved in exported:
         if reserved in RESERVED or reserved.startswith(GLOBAL_PREFIX):
@@ -91,11 +94,21 @@ def instrument(module: bytes) -> Instrumented:
         unsigned(types + 1) + parts.get(wasm_module.TYPE, b"\0")[at:] + b"\x60\x01\x7e\x01\x7e"
     )
     defined, at = read_unsigned(parts.get(wasm_module.FUNCTION, b"\0"), 0)
-    parts[wasm_module.FUNCTION] = (
-        unsigned(defined + 1) + parts.get(wasm_module.FUNCTION, b"\0")[at:] + unsigned(types)
+    charge = len(imported) + defined
+    stand_ins = {index: charge + 1 + index for index in range(len(imported))}
+    parts[wasm_module.FUNCTION] = b"".join(
+        [
+            unsigned(defined + 1 + len(imported)),
+            parts.get(wasm_module.FUNCTION, b"\0")[at:],
+            unsigned(types),
+            *(unsigned(each.type_index) for each in imported),
+        ]
     )
-    meter = _Meter(counter, functions + defined, wide=wide)
-    parts[wasm_module.CODE] = meter.code(parts.get(wasm_module.CODE, b"\0"))
+    redirect(parts, stand_ins)
+    meter = _Meter(counter, charge, stand_ins, wide=wide)
+    parts[wasm_module.CODE] = meter.code(
+        parts.get(wasm_module.CODE, b"\0"), [each.name for each in imported]
+    )
 
     additions.append(name(COUNTER) + bytes([wasm_module.KIND_GLOBAL]) + unsigned(counter))
     additions += [
@@ -106,7 +119,9 @@ def instrument(module: bytes) -> Instrumented:
         additions.append(name(MEMORY) + bytes([wasm_module.KIND_MEMORY]) + b"\0")
     start = parts.pop(wasm_module.START, None)
     if start is not None:
-        additions.append(name(START) + bytes([wasm_module.KIND_FUNCTION]) + start)
+        index = read_unsigned(start, 0)[0]
+        index = stand_ins.get(index, index)
+        additions.append(name(START) + bytes([wasm_module.KIND_FUNCTION]) + unsigned(index))
     count, at = read_unsigned(parts.get(wasm_module.EXPORT, b"\0"), 0)
     parts[wasm_module.EXPORT] = b"".join(
         [
@@ -199,8 +214,11 @@ def _after_simd(data: bytes, at: int) -> tuple[int, int, int]:
 class _Meter:
     """Rewrites function bodies."""
 
-    def __init__(self, counter: int, charge: int, *, wide: bool) -> None:
+    def __init__(
+        self, counter: int, charge: int, stand_ins: Mapping[int, int], *, wide: bool
+    ) -> None:
         index = unsigned(counter)
+        self._stand_ins = stand_ins
         self.operators = 0
         self.per_instance = False
         self._wide = wide
@@ -211,20 +229,45 @@ class _Meter:
         self._charge32 = b"\xad" + call + b"\xa7"  # i64.extend_i32_u call i32.wrap_i64
         self._charge64 = call
 
-    def code(self, body: bytes) -> bytes:
-        """Rewrite a code section and append the helper that charges for bulk operations."""
+    def code(self, body: bytes, imported: Sequence[str]) -> bytes:
+        """Rewrite a code section; append the helper that charges, and the stand-ins."""
         count, at = read_unsigned(body, 0)
-        out = [unsigned(count + 1)]
+        out = [unsigned(count + 1 + len(imported))]
         for _ in range(count):
             length, start = read_unsigned(body, at)
             at = start + length
             function = self._function(body[start:at])
             out += [unsigned(len(function)), function]
-        helper = (
-            b"\0" + self._load + b"\x20\0" + self._take + self._check + b"\x20\0" + bytes([_END])
-        )
+        helper = self._helper()
+        out += [unsigned(len(helper)), helper]
         self.operators += 12
-        return b"".join([*out, unsigned(len(helper)), helper])
+        for index, call in enumerate(imported):
+            function = self._stand_in(index, call)
+            out += [unsigned(len(function)), function]
+        return b"".join(out)
+
+    def _helper(self) -> bytes:
+        """Take an amount from the counter, which stops at its least value; return the amount."""
+        amount, left = b"\x20\0", b"\x20\x01"
+        lower = self._load + amount + b"\x7d\x22\x01" + self._load  # sub, local.tee 1
+        store = b"\x55\x04\x7e" + b"\x42" + signed(-(1 << 63)) + b"\x05" + left + b"\x0b"
+        store += self._take[1:]  # gt_s if (result i64) least else left end, global.set
+        return b"\x01\x01\x7e" + lower + store + self._check + amount + bytes([_END])
+
+    def _stand_in(self, index: int, call: str) -> bytes:
+        """Pay for a system call, and make it."""
+        params, _, _, sizes = ic0.CALLS[call]
+        code = [b"\0\x42", signed(prices.fixed(call))]
+        for size in sizes:
+            code += [b"\x20", unsigned(size)]
+            if params[size] == "i" or (params[size] == "I" and not self._wide):
+                code.append(b"\xad")  # i64.extend_i32_u
+            if prices.per_byte(call) > 1:
+                code += [b"\x42", signed(prices.per_byte(call)), b"\x7e"]  # i64.mul
+            code.append(b"\x7c")  # i64.add
+        code += [self._charge64, b"\x1a"]  # drop
+        code += [b"\x20" + unsigned(each) for each in range(len(params))]
+        return b"".join([*code, b"\x10", unsigned(index), bytes([_END])])
 
     def _point(self, price: int, *, reentrant: bool) -> bytes:
         out = b""
@@ -246,7 +289,7 @@ class _Meter:
         price = prices.INSTRUCTIONS_A_FUNCTION_ENTRY
         reentrant = True
         end = len(body)
-        edges, wide, after = _BLOCK_EDGES, self._wide, _after
+        edges, wide, after, stand_ins = _BLOCK_EDGES, self._wide, _after, self._stand_ins
         operators = 0
         while at < end:
             opcode = body[at]
@@ -262,6 +305,11 @@ class _Meter:
                     segment = at
             elif opcode == _TABLE_SET:
                 self.per_instance = True
+            elif opcode in _NAME_A_FUNCTION:
+                target = stand_ins.get(read_unsigned(body, at + 1)[0])
+                if target is not None:
+                    pending += [body[segment:at], bytes([opcode]), unsigned(target)]
+                    segment = following
             at = following
             if opcode in edges:
                 out.append(self._point(price, reentrant=reentrant))

@@ -84,8 +84,7 @@ class Running:
             OSError: A file could not be written.
         """
         instance = self._instance or self.instance()
-        calls = self.linked.calls
-        calls.instance, calls.message, calls.stable = instance, message, self.stable
+        self.linked.calls.serve(instance, message, self.stable)
         try:
             instance.run(export, message.kind.limit, used)
         finally:

@@ -25,18 +25,17 @@ class StableCalls(SystemCalls):
         return _REFUSED64 if before < 0 else before
 
     def stable64_write(self, offset: int, at: int, size: int) -> None:
-        self.instance.charge(size)
         if not size:
             return
         if not self.stable.holds(offset, size):
             raise Failure.trap("stable memory out of bounds")
         data = self.instance.view(at, size)
         fresh = self.stable.claim(offset, size)
-        self.instance.charge(fresh * prices.INSTRUCTIONS_A_NEW_DIRTY_PAGE)
+        if fresh:
+            self.instance.charge(fresh * prices.INSTRUCTIONS_A_NEW_DIRTY_PAGE)
         self.stable.write(offset, data)
 
     def stable64_read(self, to: int, offset: int, size: int) -> None:
-        self.instance.charge(size)
         if not size:
             return
         if not self.stable.holds(offset, size):

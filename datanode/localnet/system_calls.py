@@ -1,7 +1,8 @@
 """What the system calls do, except for stable memory.
 
 Each method is named like its call. It gets the raw arguments, already made unsigned and already
-paid for by `charge`, and returns the result or None. A call that fails raises `Failure`.
+paid for by the instrumented module, and returns the result or None. A call that fails raises
+`Failure`.
 """
 
 # The interface specification documents each call under the method's name.
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from datanode.limits import MAX_QUERY_REPLY_BYTES, MAX_UPDATE_REPLY_BYTES
-from datanode.localnet import ic0, prices
+from datanode.localnet import ic0
 from datanode.localnet.execution import Kind, Message
 from datanode.localnet.rejects import Failure
 from datanode.localnet.stable import StableMemory
@@ -42,17 +43,23 @@ class SystemCalls:
         instance: The instance that makes the calls.
         message: The message under way.
         stable: The stable memory in use.
+        allowed: The calls that the message may make.
     """
 
     instance: LinearMemory
     message: Message
     stable: StableMemory
+    allowed: frozenset[str]
 
-    def check(self, call: str) -> None:
+    def serve(self, instance: LinearMemory, message: Message, stable: StableMemory) -> None:
+        """Act for a message from here on."""
+        self.instance, self.message, self.stable = instance, message, stable
+        self.allowed = ic0.ALLOWED[message.kind]
+
+    def refuse(self, call: str) -> None:
         """Refuse a call that the message under way may not make."""
-        kind = self.message.kind
-        if not ic0.allowed(call, kind):
-            raise Failure.contract(f'"ic0_{call}" cannot be executed in {kind.words} mode')
+        words = self.message.kind.words
+        raise Failure.contract(f'"ic0_{call}" cannot be executed in {words} mode')
 
     def absent(self, call: str) -> Callable[..., int | None]:
         """Return what a call does that may be imported, and not made."""
@@ -63,7 +70,6 @@ class SystemCalls:
         return refuse
 
     def _copy(self, source: bytes, to: int, offset: int, size: int) -> None:
-        self.instance.charge(size)
         if offset + size > len(source):
             raise Failure.contract(
                 f"ic0 copy: src={offset} + length={size} exceeds the slice size={len(source)}"
@@ -103,7 +109,6 @@ class SystemCalls:
         self.message.accepted = True
 
     def msg_reply_data_append(self, at: int, size: int) -> None:
-        self.instance.charge(size * prices.A_TRANSMITTED_BYTE)
         message = self.message
         if message.replied:
             raise Failure.contract("ic0.msg_reply_data_append: the call is already replied")
@@ -124,7 +129,6 @@ class SystemCalls:
         self.message.replied = True
 
     def msg_reject(self, at: int, size: int) -> None:
-        self.instance.charge(size * prices.A_TRANSMITTED_BYTE)
         if self.message.replied:
             raise Failure.contract("ic0.msg_reject: the call is already replied")
         if size > MAX_UPDATE_REPLY_BYTES:
@@ -182,7 +186,6 @@ class SystemCalls:
         self._copy(self.message.environment.root_key, to, offset, size)
 
     def certified_data_set(self, at: int, size: int) -> None:
-        self.instance.charge(size)
         if size > MAX_CERTIFIED_DATA_BYTES:
             raise Failure.contract(
                 f"ic0.certified_data_set failed because the passed data must be no larger than "
@@ -217,7 +220,6 @@ class SystemCalls:
         return self.instance.used()
 
     def is_controller(self, at: int, size: int) -> int:
-        self.instance.charge(size)
         return int(self._take(at, size) in self.message.environment.controllers)
 
     def in_replicated_execution(self) -> int:
@@ -247,9 +249,7 @@ class SystemCalls:
         self.env_var_value_size(at, size)
 
     def debug_print(self, at: int, size: int) -> None:
-        self.instance.charge(size)
         self.message.logs.append(self._take(at, size).decode("utf-8", "replace"))
 
     def trap(self, at: int, size: int) -> None:
-        self.instance.charge(size)
         raise Failure.called_trap(self._take(at, size).decode("utf-8", "replace"))

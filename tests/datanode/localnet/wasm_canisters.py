@@ -26,7 +26,7 @@ def imports(*names: str) -> str:
     """Declare system calls, each as a function of its own name."""
     lines = []
     for name in names:
-        params, results, _ = CALLS[name]
+        params, results = CALLS[name][:2]
         types = "".join(f" (param {_TYPES[each]})" for each in params)
         types += "".join(f" (result {_TYPES[each]})" for each in results)
         lines.append(f'(import "ic0" "{name}" (func ${name}{types}))')
