@@ -71,7 +71,9 @@ def _mutate(data: bytearray, chance: random.Random) -> None:
 
 def try_file(path: Path, data: bytes) -> tuple[str, str]:
     """Open one file as the uploader does; anything but a `SourceError` escapes."""
-    path.write_bytes(data)
+    with path.open("r+b") as file:  # emptying it first would make ext4 flush each version
+        file.write(data)
+        file.truncate()
     try:
         source = open_source(path)
     except SourceError as error:
@@ -103,6 +105,7 @@ def main() -> None:
     slowest_s, slowest, slowest_accepted_s = 0.0, "", 0.0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
+        path.touch()
         for name, data in named:
             before = time.process_time()
             error, message = try_file(path, data)

@@ -28,7 +28,6 @@ from uploader.state.database import Database, open_database
 from uploader.state.store import StateStore
 
 ROOT = Path(__file__).parents[3]
-FLIPS_COUNT = 250
 
 
 @pytest.fixture
@@ -203,7 +202,7 @@ class TestDamage:
         assert not path.with_name("state.db-wal").exists()
         chance = random.Random(1)
         refused_count = 0
-        for _ in range(FLIPS_COUNT):
+        for _ in range(250):
             flipped = bytearray(image)
             flipped[chance.randrange(len(image))] ^= 1 << chance.randrange(8)
             path.write_bytes(flipped)
@@ -211,13 +210,12 @@ class TestDamage:
                 assert self.everything(path, upload) <= whole
             except DataNodeError:
                 refused_count += 1
-        assert refused_count > FLIPS_COUNT // 4
+        assert refused_count > 60
 
     @pytest.mark.parametrize("kept", [0.001, 0.1, 0.5, 0.9, 0.999])
     def test_a_truncated_database_is_refused(self, path: Path, kept: float) -> None:
         fill(path)
-        image = path.read_bytes()
-        path.write_bytes(image[: int(len(image) * kept)])
+        os.truncate(path, int(path.stat().st_size * kept))
         with pytest.raises(StateDamagedError):
             opened(path)
 

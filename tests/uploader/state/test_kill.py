@@ -19,7 +19,7 @@ from uploader.state.store import StateStore
 
 ROOT = Path(__file__).parents[3]
 CHUNKS_COUNT = 120
-KILLS_COUNT = 25
+KILLS_COUNT = 16
 
 CHILD = """
 import os, sys, pathlib
