@@ -106,9 +106,10 @@ def status_command(
     output.table(
         ["canister", principal.text],
         [
-            ["state", status.state],
+            ["state", status.status],
             ["cycles", format_cycles(status.cycles)],
-            ["burn a day, idle", format_cycles(status.idle_burn_per_day_cycles)],
+            ["burn a day, idle", format_cycles(status.burn_per_day_cycles)],
+            ["days until frozen", f"{status.days:,}"],
             ["memory", format_bytes(status.memory_bytes)],
             ["module", module or "none"],
             ["interface, store", f"{versions.interface_version}, {versions.store_version}"],
@@ -118,9 +119,9 @@ def status_command(
     output.summary(
         "",
         canister=principal.text,
-        state=status.state,
+        state=status.status,
         cycles=status.cycles,
-        idle_burn_per_day_cycles=status.idle_burn_per_day_cycles,
+        idle_burn_per_day_cycles=status.burn_per_day_cycles,
         memory_bytes=status.memory_bytes,
         module_hash=module,
         interface_version=versions.interface_version,

@@ -1,0 +1,55 @@
+"""The judge of "paid twice": reads the embedded network's own ledger, and nobody else's word."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from datanode.localnet.ledger import Entry
+from datanode.node import answers
+from datanode.node.interface import METHODS
+from datanode.node.port import PutResult, PutStatus
+from datanode.node.refusals import open_reply
+from datanode.node.values import items
+
+PUT = "put_frames"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paid:
+    """What the executed `put_frames` messages of a ledger came to.
+
+    Attributes:
+        messages_count: Messages executed.
+        frames_count: Frames that they carried.
+        stored_count: Of those, frames that were new to the caller.
+        twice_count: Of those, frames that the caller had paid for before.
+        argument_bytes: Bytes of their arguments.
+        envelope_bytes: Bytes of their envelopes.
+        cycles: Cycles they cost.
+    """
+
+    messages_count: int
+    frames_count: int
+    stored_count: int
+    twice_count: int
+    argument_bytes: int
+    envelope_bytes: int
+    cycles: int
+
+
+def _results(reply: bytes) -> list[PutResult]:
+    return [answers.put_result(value) for value in items(open_reply(METHODS[PUT], reply))]
+
+
+def paid(entries: Sequence[Entry]) -> Paid:
+    """Judge a ledger."""
+    puts = [entry for entry in entries if entry.method == PUT and entry.status == "replied"]
+    results = [result for entry in puts for result in _results(entry.reply)]
+    return Paid(
+        messages_count=len(puts),
+        frames_count=len(results),
+        stored_count=sum(result.status is PutStatus.STORED for result in results),
+        twice_count=sum(result.status is PutStatus.ALREADY_STORED for result in results),
+        argument_bytes=sum(entry.argument_bytes for entry in puts),
+        envelope_bytes=sum(entry.envelope_bytes for entry in puts),
+        cycles=sum(entry.total_cycles for entry in puts),
+    )
