@@ -1,5 +1,6 @@
 """The two nodes that the contract is tested on: one in memory, one that runs the real canister."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -7,6 +8,7 @@ import pytest
 
 from datanode.node.port import StorageNode
 from datanode.principal import Principal
+from tests.fakes.canister_world import CanisterWorld
 from tests.fakes.memory_node import MemoryNode
 
 
@@ -63,6 +65,12 @@ class MemoryWorld:
         self.memory.world.clock.advance(seconds)
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "canister"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    yield MemoryWorld()  # noqa: PT022 - the canister has a teardown
+    if request.param == "memory":
+        yield MemoryWorld()
+        return
+    network = request.getfixturevalue("network")
+    folder = request.getfixturevalue("tmp_path")
+    with contextlib.closing(CanisterWorld(network, folder)) as world:
+        yield world

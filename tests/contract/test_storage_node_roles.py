@@ -4,8 +4,23 @@ from collections.abc import Callable
 
 import pytest
 
-from datanode.errors import DataNodeError, NotFoundError, QuotaError, UnauthorizedError
-from datanode.node.port import Grant, ManifestPart, PutStatus, Role, StorageNode, Visibility
+from datanode.errors import (
+    DataNodeError,
+    NodeRejectedError,
+    NotFoundError,
+    QuotaError,
+    UnauthorizedError,
+)
+from datanode.node.port import (
+    Grant,
+    ManifestPart,
+    PutStatus,
+    Refused,
+    Role,
+    Settled,
+    StorageNode,
+    Visibility,
+)
 from tests.contract.conftest import World
 from tests.fakes.checkpoints import Checkpoint, checkpoint, put, sealed, some_bytes
 
@@ -115,18 +130,19 @@ def test_a_reader_of_all_reads_all(world: World) -> None:
 
 def test_a_grant_ends_with_its_time(world: World) -> None:
     sealed(world.node, "llama", FILES)
-    reader = give(world, "ann", Role.READER, "llama", expires_ns=world.clock_ns() + 10**12)
+    reader = give(world, "ann", Role.READER, "llama", expires_ns=world.clock_ns() + 2 * 10**9)
     reader.model("llama")
-    world.advance(1_001)
+    world.advance(2.1)
     with pytest.raises(NotFoundError):
         reader.model("llama")
 
 
-def test_a_grant_that_has_ended_gives_nothing(world: World) -> None:
+def test_a_grant_that_would_have_ended_is_refused(world: World) -> None:
     sealed(world.node, "llama", FILES)
-    reader = give(world, "ann", Role.READER, "llama", expires_ns=1)
+    with pytest.raises(NodeRejectedError):
+        give(world, "ann", Role.READER, "llama", expires_ns=1)
     with pytest.raises(NotFoundError):
-        reader.model("llama")
+        world.caller("ann").model("llama")
 
 
 def test_a_public_model_is_read_by_everybody_and_written_by_nobody_else(world: World) -> None:
@@ -242,4 +258,11 @@ def test_no_room_is_said_alike_of_frames_that_others_hold(world: World) -> None:
     bob = give(world, "bob", Role.UPLOADER, "gpt", quota_bytes=100)
     lease = bob.begin_upload("gpt", frames_count=3, frame_bytes=1).id
     unknown = fresh.frames[fresh.records[0].frame]
-    assert put(bob, lease, [held, unknown]) == [PutStatus.NO_ROOM] * 2
+    outcomes = [bob.send(bob.prepare(lease, [data])) for data in (held, unknown)]
+    assert [type(outcome) for outcome in outcomes] == [type(outcomes[0])] * 2
+    for outcome in outcomes:
+        if isinstance(outcome, Settled):
+            assert outcome.results[0].status is PutStatus.NO_ROOM
+        else:
+            assert isinstance(outcome, Refused)
+            assert isinstance(outcome.error, QuotaError)

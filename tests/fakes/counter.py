@@ -1,10 +1,10 @@
 """A canister written by hand in WebAssembly text: a counter in stable memory that others can judge.
 
-    get : () -> (nat64) query;
-    add : (nat64) -> (nat64);          // adds, certifies the new value's 8 bytes
-    certified : () -> (blob) query;    // the data certificate
-    crash : () -> ();                  // adds 1000, then traps
-    whoami : () -> (blob) query;       // the caller's bytes, raw
+get : () -> (nat64) query;
+add : (nat64) -> (nat64);          // adds, certifies the new value's 8 bytes
+certified : () -> (blob) query;    // the data certificate
+crash : () -> ();                  // adds 1000, then traps
+whoami : () -> (blob) query;       // the caller's bytes, raw
 """
 
 from functools import cache

@@ -16,7 +16,7 @@ from typing import Final
 
 from datanode.agent import cbor
 from datanode.digest import FrameDigest
-from datanode.errors import NetworkError, NotFoundError, UnauthorizedError
+from datanode.errors import NetworkError, NodeRejectedError, NotFoundError, UnauthorizedError
 from datanode.limits import MESSAGE_EXPIRY_NS
 from datanode.node.port import (
     GarbageStep,
@@ -170,6 +170,8 @@ class MemoryNode(Queries):
     def grant(self, grant: Grant) -> None:
         self._update()
         self._require_administrator(grant.model)
+        if grant.expires_ns is not None and grant.expires_ns <= self._now:
+            raise NodeRejectedError("the grant would have expired already")
         self.store.grants[grant.to, grant.role, grant.model] = grant
 
     def revoke(self, to: Principal, role: Role, model: str | None) -> None:

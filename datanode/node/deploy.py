@@ -1,0 +1,150 @@
+"""A storage canister from nothing: created, installed, upgraded, fed."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from datanode.agent.candid import encode
+from datanode.agent.client import Agent
+from datanode.agent.network import MAINNET
+from datanode.errors import (
+    CertificateError,
+    NodeRejectedError,
+    UnsupportedVersionError,
+    UsageError,
+)
+from datanode.node import management
+from datanode.node.canister import CanisterNode
+from datanode.node.interface import SETTINGS
+from datanode.node.management import CanisterStatus
+from datanode.principal import Principal
+from datanode.units import TC
+
+STORE_VERSION: Final = 1
+"""The newest layout of stable memory that the module of this release reads."""
+
+DEFAULT_CYCLES: Final = 100 * TC
+"""What a node on a local network starts with: enough for a large model and years of rent."""
+
+BLINDING_SEED_BYTES: Final = 32
+_WASM: Final = "storage.wasm.gz"
+_CHECKOUT: Final = Path(__file__).parents[2] / "canisters" / "wasm"
+
+
+def storage_wasm() -> bytes:
+    """Return the storage canister's module, compressed: of the package, or of the checkout.
+
+    Raises:
+        UsageError: This installation has none.
+    """
+    packaged = resources.files("datanode") / "_wasm" / _WASM
+    for place in (packaged, _CHECKOUT / _WASM):
+        if place.is_file():
+            return place.read_bytes()
+    raise UsageError(
+        "this installation carries no storage canister",
+        hint="Install the released package, or build it with `make wasm`.",
+    )
+
+
+def create_node(
+    agent: Agent,
+    *,
+    cycles: int = DEFAULT_CYCLES,
+    wasm: bytes | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> Principal:
+    """Create a canister on a local network and install the storage canister in it.
+
+    Args:
+        agent: Who will control it, and where.
+        cycles: What it starts with.
+        wasm: The module; None: this release's.
+        random_bytes: Source of the seed that blinds the node's certified tree.
+
+    Raises:
+        UsageError: The network is mainnet, where cycles are not made out of nothing.
+    """
+    _local_only(agent, "icp canister create", "datanode node add NAME CANISTER --install")
+    module = storage_wasm() if wasm is None else wasm
+    canister = _created(agent, cycles)
+    install_node(agent, canister, wasm=module, random_bytes=random_bytes)
+    return canister
+
+
+def install_node(
+    agent: Agent,
+    canister: Principal,
+    *,
+    wasm: bytes | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> None:
+    """Install the storage canister in an empty canister that this identity controls."""
+    module = storage_wasm() if wasm is None else wasm
+    seed = random_bytes(BLINDING_SEED_BYTES)
+    settings = encode((SETTINGS,), ({"blinding_seed": seed},))
+    management.install(agent, canister, module, settings, upgrade=False)
+    _check_module(agent, canister, module)
+
+
+def upgrade_node(agent: Agent, canister: Principal, *, wasm: bytes | None = None) -> None:
+    """Install this release's module in a node; everything it stores stays.
+
+    Raises:
+        UnsupportedVersionError: The node's memory has a newer layout than the module reads.
+        NotStorageNodeError: The canister is something else.
+    """
+    module = storage_wasm() if wasm is None else wasm
+    store_version = CanisterNode(agent, canister).status().store_version
+    if store_version > STORE_VERSION:
+        raise UnsupportedVersionError(
+            f"{canister} stores in layout {store_version}, this release reads {STORE_VERSION}",
+            safe="Nothing was changed.",
+        )
+    management.install(agent, canister, module, encode((), ()), upgrade=True)
+    _check_module(agent, canister, module)
+
+
+def top_up(agent: Agent, canister: Principal, cycles: int) -> None:
+    """Give cycles to a node on a local network.
+
+    Raises:
+        UsageError: The network is mainnet.
+    """
+    _local_only(agent, f"icp canister top-up {canister}", "the command that failed")
+    management.top_up_from_nothing(agent, canister, cycles)
+
+
+def canister_status(agent: Agent, canister: Principal) -> CanisterStatus:
+    """See `management.canister_status`."""
+    return management.canister_status(agent, canister)
+
+
+def _created(agent: Agent, cycles: int) -> Principal:
+    """A message about no canister is sent to where some canister could be."""
+    first, *others = management.FIRST_CANISTERS
+    try:
+        return management.create_from_nothing(agent, cycles, near=first)
+    except (CertificateError, NodeRejectedError):
+        # Another local network, whose ranges begin elsewhere.
+        return management.create_from_nothing(agent, cycles, near=others[0])
+
+
+def _check_module(agent: Agent, canister: Principal, wasm: bytes) -> None:
+    """The subnet certifies what runs now."""
+    path = [b"canister", canister.raw, b"module_hash"]
+    installed = agent.read_state(canister, [path]).lookup(path)
+    if installed != hashlib.sha256(wasm).digest():
+        raise CertificateError(f"the module that {canister} runs is not the one that was sent")
+
+
+def _local_only(agent: Agent, command: str, then: str) -> None:
+    if agent.network.name == MAINNET:
+        raise UsageError(
+            "cycles are not made out of nothing on the Internet Computer",
+            safe="Nothing was changed.",
+            hint=f"Use `{command}` with the network ic, then {then}.",
+        )

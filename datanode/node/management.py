@@ -1,0 +1,188 @@
+"""The management canister, as far as a storage node needs it (interface specification, `ic.did`).
+
+The provisional methods make cycles out of nothing: local networks have them, mainnet has not.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from datanode.agent.candid import (
+    Blob,
+    Nat,
+    Null,
+    Opt,
+    Record,
+    Type,
+    Value,
+    Variant,
+    Vec,
+    decode,
+    encode,
+)
+from datanode.agent.candid import Principal as PrincipalType
+from datanode.agent.client import Agent
+from datanode.node.values import Row, narrow
+from datanode.principal import MANAGEMENT_CANISTER, Principal
+from datanode.units import MIB
+
+MAX_INSTALL_BYTES: Final = 3 * MIB // 2
+"""Largest module sent in one message. Ours: well below the ingress limit with its argument."""
+
+WASM_CHUNK_BYTES: Final = 1 * MIB
+"""Chunk of a larger module. Source: IC resource limits, 2026-05."""
+
+CANISTER: Final = Record({"canister_id": PrincipalType})
+_CREATE: Final = Record(
+    {
+        "amount": Opt(Nat),
+        "settings": Opt(Record({"controllers": Opt(Vec(PrincipalType))})),
+        "specified_id": Opt(PrincipalType),
+    }
+)
+_TOP_UP: Final = Record({"canister_id": PrincipalType, "amount": Nat})
+_UPGRADE: Final = Record({"skip_pre_upgrade": Opt(Null)})
+_MODE: Final = Variant({"install": Null, "reinstall": Null, "upgrade": Opt(_UPGRADE)})
+_INSTALL: Final = Record(
+    {"mode": _MODE, "canister_id": PrincipalType, "wasm_module": Blob, "arg": Blob}
+)
+_CHUNK: Final = Record({"hash": Blob})
+_UPLOAD_CHUNK: Final = Record({"canister_id": PrincipalType, "chunk": Blob})
+_INSTALL_CHUNKED: Final = Record(
+    {
+        "mode": _MODE,
+        "target_canister": PrincipalType,
+        "store_canister": Opt(PrincipalType),
+        "chunk_hashes_list": Vec(_CHUNK),
+        "wasm_module_hash": Blob,
+        "arg": Blob,
+    }
+)
+_STATUS: Final = Record(
+    {
+        "status": Variant({"running": Null, "stopping": Null, "stopped": Null}),
+        "settings": Record({"controllers": Vec(PrincipalType), "freezing_threshold": Nat}),
+        "module_hash": Opt(Blob),
+        "memory_size": Nat,
+        "cycles": Nat,
+        "idle_cycles_burned_per_day": Nat,
+    }
+)
+
+FIRST_CANISTERS: Final = (
+    Principal(bytes.fromhex("00000000000000000101")),
+    Principal(bytes.fromhex("80000000001000000101")),
+)
+"""Ids in the ranges of local networks: where a message about no canister yet is sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanisterStatus:
+    """What the subnet tells a controller.
+
+    Attributes:
+        status: `running`, `stopping` or `stopped`.
+        controllers: Who may change it.
+        module_hash: SHA-256 of the installed module; None: empty.
+        memory_bytes: All its memory.
+        cycles: Balance.
+        burn_per_day_cycles: What it costs a day to exist.
+        freezing_threshold_s: For how long its balance must last, or it is frozen.
+    """
+
+    status: str
+    controllers: tuple[Principal, ...]
+    module_hash: bytes | None
+    memory_bytes: int
+    cycles: int
+    burn_per_day_cycles: int
+    freezing_threshold_s: int
+
+    @property
+    def days(self) -> int:
+        """Days until the canister is frozen, if nothing but its existence costs."""
+        if not self.burn_per_day_cycles:
+            return 0
+        days_ns = self.cycles * 86_400 // self.burn_per_day_cycles - self.freezing_threshold_s
+        return max(days_ns, 0) // 86_400
+
+
+def call(agent: Agent, method: str, kind: Type, argument: Value, *, effective: Principal) -> bytes:
+    """Call a method; `effective` is the canister that it is about."""
+    data = encode((kind,), (argument,))
+    return agent.call(MANAGEMENT_CANISTER, method, data, effective=effective)
+
+
+def create_from_nothing(agent: Agent, cycles: int, *, near: Principal) -> Principal:
+    """Create a canister on a local network, in the ranges of the one that hosts `near`."""
+    method = "provisional_create_canister_with_cycles"
+    reply = call(agent, method, _CREATE, {"amount": cycles}, effective=near)
+    return Row.of(decode((CANISTER,), reply)[0]).principal("canister_id")
+
+
+def top_up_from_nothing(agent: Agent, canister: Principal, cycles: int) -> None:
+    """Give cycles to a canister on a local network."""
+    argument: Value = {"canister_id": canister, "amount": cycles}
+    call(agent, "provisional_top_up_canister", _TOP_UP, argument, effective=canister)
+
+
+def install(agent: Agent, canister: Principal, wasm: bytes, arg: bytes, *, upgrade: bool) -> None:
+    """Install a module, in chunks where it does not fit a message."""
+    mode: Value = ("upgrade", None) if upgrade else ("install", None)
+    if len(wasm) + len(arg) <= MAX_INSTALL_BYTES:
+        argument: Value = {
+            "mode": mode,
+            "canister_id": canister,
+            "wasm_module": wasm,
+            "arg": arg,
+        }
+        call(agent, "install_code", _INSTALL, argument, effective=canister)
+        return
+    hashes = [
+        _upload_chunk(agent, canister, wasm[at : at + WASM_CHUNK_BYTES])
+        for at in range(0, len(wasm), WASM_CHUNK_BYTES)
+    ]
+    chunked: Value = {
+        "mode": mode,
+        "target_canister": canister,
+        "store_canister": None,
+        "chunk_hashes_list": [{"hash": digest} for digest in hashes],
+        "wasm_module_hash": hashlib.sha256(wasm).digest(),
+        "arg": arg,
+    }
+    call(agent, "install_chunked_code", _INSTALL_CHUNKED, chunked, effective=canister)
+    call(agent, "clear_chunk_store", CANISTER, {"canister_id": canister}, effective=canister)
+
+
+def _upload_chunk(agent: Agent, canister: Principal, chunk: bytes) -> bytes:
+    argument: Value = {"canister_id": canister, "chunk": chunk}
+    reply = call(agent, "upload_chunk", _UPLOAD_CHUNK, argument, effective=canister)
+    return Row.of(decode((_CHUNK,), reply)[0]).data("hash")
+
+
+def canister_status(agent: Agent, canister: Principal) -> CanisterStatus:
+    """Ask the subnet about a canister, as a controller of it.
+
+    Raises:
+        UnauthorizedError: The identity does not control the canister.
+        NotFoundError: There is no such canister.
+    """
+    argument: Value = {"canister_id": canister}
+    reply = call(agent, "canister_status", CANISTER, argument, effective=canister)
+    row = Row.of(decode((_STATUS,), reply)[0])
+    settings = Row.of(row.fields["settings"])
+    return CanisterStatus(
+        status=row.case("status"),
+        controllers=tuple(_principals(settings)),
+        module_hash=row.optional("module_hash", bytes),
+        memory_bytes=row.number("memory_size"),
+        cycles=row.number("cycles"),
+        burn_per_day_cycles=row.number("idle_cycles_burned_per_day"),
+        freezing_threshold_s=settings.number("freezing_threshold"),
+    )
+
+
+def _principals(settings: Row) -> Iterator[Principal]:
+    for value in settings.items("controllers"):
+        yield narrow(value, Principal)
