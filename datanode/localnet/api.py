@@ -79,6 +79,11 @@ class LocalNetwork:
         self._running = None
 
     @property
+    def directory(self) -> Path:
+        """The state folder."""
+        return self._directory
+
+    @property
     def url(self) -> str:
         """Where it answers, e.g. `http://127.0.0.1:40123`."""
         return self._process.url

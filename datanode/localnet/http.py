@@ -43,7 +43,7 @@ class Response:
 
 def text(status: int, line: str) -> Response:
     """Make a response of one line."""
-    return Response(status, f"{line}\n".encode())
+    return Response(status, line.encode())
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes:

@@ -2,7 +2,7 @@
 // usage: node js_agent.mjs URL SUBNET COUNTER_WASM ; prints one JSON object of what it saw.
 import { readFileSync } from "node:fs";
 import { createHash } from "node:crypto";
-import { Actor, CanisterStatus, HttpAgent, Certificate, lookupResultToBuffer } from "@icp-sdk/core/agent";
+import { Actor, CanisterStatus, HttpAgent } from "@icp-sdk/core/agent";
 import { IDL } from "@icp-sdk/core/candid";
 import { Ed25519KeyIdentity } from "@icp-sdk/core/identity";
 import { Secp256k1KeyIdentity } from "@icp-sdk/core/identity/secp256k1";
@@ -11,6 +11,7 @@ import { Principal } from "@icp-sdk/core/principal";
 const [url, subnet, wasmPath] = process.argv.slice(2);
 const wasm = readFileSync(wasmPath);
 const saw = {};
+const refusal = (error) => `${error.code.isCertified ? "certified" : "uncertified"} ${error.code.rejectErrorCode}: ${error.code.rejectMessage}`;
 const MANAGEMENT = Principal.fromText("aaaaa-aa");
 
 const settings = IDL.Record({ controllers: IDL.Opt(IDL.Vec(IDL.Principal)), freezing_threshold: IDL.Opt(IDL.Nat) });
@@ -48,22 +49,22 @@ async function drive(name, identity, creationTarget) {
   const actor = Actor.createActor(counter, { agent, canisterId: canister_id });
   const added = await actor.add(7n);
   const got = await actor.get();
-  const trap = await actor.crash().then(() => "no trap", (error) => String(error));
+  const trap = await actor.crash().then(() => "no trap", refusal);
   const after = await actor.get();
   const status = await ic.canister_status({ canister_id });
   const paths = ["time", "module_hash", "controllers", "subnet", "candid"];
   const read = await CanisterStatus.request({ agent, canisterId: canister_id, paths });
   await ic.stop_canister({ canister_id });
-  const stopped = await actor.add(1n).then(() => "ran", (error) => String(error));
+  const stopped = await actor.add(1n).then(() => "ran", refusal);
   await ic.start_canister({ canister_id });
   await ic.install_code({ mode: { upgrade: null }, canister_id, wasm_module: wasm, arg: new Uint8Array() });
   const upgraded = await actor.get();
   await ic.update_settings({ canister_id, settings: { controllers: [], freezing_threshold: [86_400n] } });
   const changed = (await ic.canister_status({ canister_id })).settings.freezing_threshold;
-  const creation = await ic.create_canister({ settings: [] }).then(() => "created", (error) => String(error));
+  const creation = await ic.create_canister({ settings: [] }).then(() => "created", refusal);
   await ic.stop_canister({ canister_id });
   await ic.delete_canister({ canister_id });
-  const gone = await actor.get().then(() => "there", (error) => String(error));
+  const gone = await actor.get().then(() => "there", refusal);
   saw[name] = {
     canister: canister_id.toText(), added: String(added), got: String(got), trap, after: String(after),
     status: Object.keys(status.status)[0], module_hash: Buffer.from(status.module_hash[0]).toString("hex"),

@@ -1,0 +1,116 @@
+"""The `icp` command line (npm @icp-sdk/icp-cli-linux-x64), with the network's root key given.
+
+The commands, as a person types them (KEY is in `network.json`):
+
+    icp identity new tester --storage plaintext
+    icp canister create --detached -q -n URL -k KEY --identity tester
+    icp canister install ID --wasm counter.wasm --mode install -y -n URL -k KEY --identity tester
+    icp canister call ID add '(41 : nat64)' ...        icp canister call ID get '()' --query ...
+    icp canister status ID [--public] ...              icp canister metadata ID candid:service ...
+    icp canister settings update ID --freezing-threshold 7d -f ...
+    icp canister top-up ID --amount 3t ...             icp canister logs ID ...
+    icp canister stop|start ID ...                     icp canister delete ID --no-recover-cycles
+"""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from datanode.localnet.api import LocalNetwork
+from tests.fakes.counter import CANDID, counter_wasm
+
+pytestmark = pytest.mark.conformance
+Icp = Callable[..., str]
+
+
+class RefusedError(Exception):
+    """The command line ended with an error; carries what it said."""
+
+
+@pytest.fixture(scope="module")
+def icp(net: LocalNetwork, npm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Icp:
+    """Run `icp` in a home of its own; returns what it prints."""
+    home = tmp_path_factory.mktemp("home")
+    program = npm_folder / "node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp"
+    program.chmod(0o755)
+    where = ("-n", net.url, "-k", net.root_key.hex(), "--identity", "tester")
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "DO_NOT_TRACK": "1"}
+
+    def run(*words: str, network: bool = True) -> str:
+        command = [str(program), *words, *(where if network else ())]
+        done = subprocess.run(
+            command, cwd=home, env=env, capture_output=True, text=True, timeout=120, check=False
+        )
+        if done.returncode:
+            raise RefusedError(done.stderr)
+        return done.stdout
+
+    run("settings", "telemetry", "false", network=False)
+    run("settings", "update-check", "disabled", network=False)
+    run("identity", "new", "tester", "--storage", "plaintext", network=False)
+    return run
+
+
+@pytest.fixture(scope="module")
+def canister(icp: Icp, wasm_path: Path) -> str:
+    """A canister that `icp` created and installed."""
+    made = icp("canister", "create", "--detached", "-q").strip()
+    icp("canister", "install", made, "--wasm", str(wasm_path), "--mode", "install", "-y")
+    return made
+
+
+def test_icp_calls_and_queries(icp: Icp, canister: str) -> None:
+    assert icp("canister", "call", canister, "add", "(41 : nat64)").strip() == "(41 : nat64)"
+    assert icp("canister", "call", canister, "get", "()", "--query").strip() == "(41 : nat64)"
+    assert icp("canister", "call", canister, "get", "()").strip() == "(41 : nat64)"
+
+
+def test_icp_shows_a_trap_with_its_code(icp: Icp, canister: str) -> None:
+    with pytest.raises(RefusedError, match="IC0503") as refused:
+        icp("canister", "call", canister, "crash", "()")
+    assert "boom" in str(refused.value)
+
+
+def test_icp_reads_status_settings_and_metadata(icp: Icp, canister: str) -> None:
+    digest = hashlib.sha256(counter_wasm()).hexdigest()
+    assert f"Module hash: 0x{digest}" in icp("canister", "status", canister)
+    assert f"Module hash: 0x{digest}" in icp("canister", "status", canister, "--public")
+    icp("canister", "settings", "update", canister, "--freezing-threshold", "7d", "-f")
+    assert "Freezing threshold: 604_800" in icp("canister", "settings", "show", canister)
+    assert icp("canister", "metadata", canister, "candid:service").strip() == CANDID
+
+
+def test_icp_tops_up_from_the_cycles_ledger(icp: Icp, canister: str) -> None:
+    icp("canister", "top-up", canister, "--amount", "3t")
+    assert "Cycles: 4_49" in icp("canister", "status", canister)
+    assert icp("cycles", "balance").startswith("Balance: 99")
+
+
+def test_icp_upgrades_and_keeps_stable_memory(icp: Icp, canister: str, wasm_path: Path) -> None:
+    before = icp("canister", "call", canister, "get", "()", "--query")
+    icp("canister", "install", canister, "--wasm", str(wasm_path), "--mode", "upgrade", "-y")
+    assert icp("canister", "call", canister, "get", "()", "--query") == before
+    icp("canister", "install", canister, "--wasm", str(wasm_path), "--mode", "reinstall", "-y")
+    assert icp("canister", "call", canister, "get", "()", "--query").strip() == "(0 : nat64)"
+
+
+def test_icp_reads_the_log(icp: Icp, canister: str) -> None:
+    icp("canister", "call", canister, "add", "(1 : nat64)")
+    assert icp("canister", "logs", canister).strip().endswith("added")
+
+
+def test_icp_stops_starts_and_deletes(icp: Icp, wasm_path: Path) -> None:
+    made = icp("canister", "create", "--detached", "-q").strip()
+    icp("canister", "install", made, "--wasm", str(wasm_path), "--mode", "install", "-y")
+    icp("canister", "stop", made)
+    with pytest.raises(RefusedError, match="IC0508"):
+        icp("canister", "call", made, "add", "(1 : nat64)")
+    icp("canister", "start", made)
+    icp("canister", "stop", made)
+    icp("canister", "delete", made, "--no-recover-cycles")
+    with pytest.raises(RefusedError, match="was not found"):
+        icp("canister", "status", made)
