@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Final
 
 from datanode.errors import LocalNetworkError
-from datanode.localnet import instrument, prices, wasm_module
+from datanode.localnet import instrument, prices
 from datanode.localnet.engine import compiled
 from datanode.localnet.execution import Environment, Execution, Kind, Message, outcome
 from datanode.localnet.full_disk import refuse_when_full
 from datanode.localnet.head import Head, HeadFile
-from datanode.localnet.instance import Linked
 from datanode.localnet.rejects import Failure, Reject
-from datanode.localnet.running import Running, module_path, stable_path, sweep
+from datanode.localnet.running import Running, module_path, sweep
 from datanode.localnet.stable import WASM_PAGE_BYTES, StableMemory
 from datanode.localnet.undo import Target, UndoLog
 from datanode.localnet.wasm_module import WasmError
@@ -64,9 +63,18 @@ class Machine:
         """Install a module on an empty heap and an empty stable memory (install, reinstall)."""
         return self._change_code(wasm, arg, env, sequence, upgrade=False)
 
-    def upgrade(self, wasm: bytes, arg: bytes, env: Environment, *, sequence: int) -> Execution:
+    def upgrade(
+        self,
+        wasm: bytes,
+        arg: bytes,
+        env: Environment,
+        *,
+        sequence: int,
+        skip_pre_upgrade: bool = False,
+    ) -> Execution:
         """Replace the module; the heap starts anew and stable memory stays."""
-        return self._change_code(wasm, arg, env, sequence, upgrade=True)
+        hook = None if skip_pre_upgrade else "canister_pre_upgrade"
+        return self._change_code(wasm, arg, env, sequence, upgrade=True, before=hook)
 
     def uninstall(self, *, sequence: int) -> None:
         """Remove the module, the heap and the stable memory."""
@@ -77,7 +85,7 @@ class Machine:
                 heap_generation=former.head.heap_generation + 1,
                 stable_generation=former.head.stable_generation + 1,
             )
-            self._replace(self._open(head, None), head)
+            self._replace(self._open(head), head)
 
     def update(self, method: str, arg: bytes, env: Environment, *, sequence: int) -> Execution:
         """Run an update method, or a query method in replicated execution, which keeps nothing.
@@ -134,7 +142,7 @@ class Machine:
         sequence = self._undo.sequence
         if sequence is not None and sequence > committed_sequence:
             self._undo.replay({Target.HEAD: self._file.descriptor})
-            running = self._open(self._file.read(), None)
+            running = self._open(self._file.read())
             running.undo_files(self._undo)
             running.close()
         self._undo.end()
@@ -168,11 +176,11 @@ class Machine:
 
     def metadata(self, name: str) -> tuple[str, bytes] | None:
         """Return the visibility ("public", "private") and content of a metadata section."""
-        given = self.module_hash
-        if given is None:
-            return None
-        module = wasm_module.unpack(module_path(self._folder, given).read_bytes())
-        return wasm_module.metadata(module).get(name)
+        return self._running.metadata.get(name)
+
+    def metadata_names(self) -> tuple[str, ...]:
+        """Return the names of all metadata sections."""
+        return tuple(self._running.metadata)
 
     def find_stable(self, needle: bytes) -> int | None:
         """Return the offset of some bytes in stable memory."""
@@ -190,18 +198,11 @@ class Machine:
             if self._undo.sequence is not None:
                 raise LocalNetworkError("a message of an earlier process is not settled yet")
             head = self._file.read()
-            self._current = self._open(head, head.module_hash)
+            self._current = self._open(head)
         return self._current
 
-    def _open(
-        self, head: Head, module_hash: bytes | None, stable: StableMemory | None = None
-    ) -> Running:
-        def link() -> Linked:
-            given = module_path(self._folder, module_hash or b"").read_bytes()
-            return Linked(compiled(given, self._cache))
-
-        memory = stable or StableMemory(stable_path(self._folder, head.stable_generation))
-        return Running(self._folder, head, link if module_hash else None, memory)
+    def _open(self, head: Head, stable: StableMemory | None = None) -> Running:
+        return Running(self._folder, self._cache, head, stable)
 
     def _begin(self, sequence: int) -> Running:
         if self._prepared:
@@ -219,7 +220,6 @@ class Machine:
         running = self._begin(sequence)
         failure = None
         with self._undone_on_error():
-            running.instance()
             try:
                 running.run(message, entry)
             except Failure as stop:
@@ -231,7 +231,14 @@ class Machine:
         return outcome(message, failure)
 
     def _change_code(
-        self, wasm: bytes, arg: bytes, env: Environment, sequence: int, *, upgrade: bool
+        self,
+        wasm: bytes,
+        arg: bytes,
+        env: Environment,
+        sequence: int,
+        *,
+        upgrade: bool,
+        before: str | None = None,
     ) -> Execution:
         message = Message(kind=Kind.INIT, environment=env, arg=arg)
         if upgrade and self.module_hash is None:
@@ -254,11 +261,10 @@ class Machine:
             used = module.facts.operators * prices.INSTRUCTIONS_TO_COMPILE_AN_OPERATOR
             message.instructions = used
             try:
-                if upgrade and "canister_pre_upgrade" in former.methods:
+                if before and before in former.methods:
                     message.kind = Kind.PRE_UPGRADE
-                    former.instance()
-                    used = former.run(message, "canister_pre_upgrade", used)
-                running = self._open(head, module_hash, former.stable if upgrade else None)
+                    used = former.run(message, before, used)
+                running = self._open(head, former.stable if upgrade else None)
                 self._current, self._former = running, former
                 running.new_instance()
                 hook = "canister_post_upgrade" if upgrade else "canister_init"

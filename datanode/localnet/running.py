@@ -1,9 +1,10 @@
 """A canister's state while it runs: its files, and the instance that mirrors them."""
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
+from datanode.localnet import wasm_module
+from datanode.localnet.engine import compiled
 from datanode.localnet.execution import Message
 from datanode.localnet.head import Head
 from datanode.localnet.heap import HeapMirror
@@ -30,30 +31,51 @@ def module_path(folder: Path, module_hash: bytes) -> Path:
 class Running:
     """One generation of a canister's state.
 
+    Args:
+        folder: The canister's folder.
+        cache: Folder of compiled modules.
+        head: Which files hold the state.
+        stable: The stable memory of the generation before, if an upgrade hands it on.
+
     Attributes:
         head: What the files hold.
-        stable: The stable memory; an upgrade hands it on.
+        stable: The stable memory.
         heap: The heap mirror.
     """
 
     def __init__(
-        self, folder: Path, head: Head, link: Callable[[], Linked] | None, stable: StableMemory
+        self, folder: Path, cache: Path, head: Head, stable: StableMemory | None = None
     ) -> None:
         self.head = head
-        self.stable = stable
+        self.stable = stable or StableMemory(stable_path(folder, head.stable_generation))
         self.heap = HeapMirror(heap_path(folder, head.heap_generation))
-        self._link = link
+        self._folder = folder
+        self._cache = cache
+        self._metadata: dict[str, tuple[str, bytes]] | None = None
         self._linked: Linked | None = None
         self._instance: Instance | None = None
+        self._new: Instance | None = None
 
     @property
     def linked(self) -> Linked:
         """The module; it is loaded when it is first needed."""
         if self._linked is None:
-            if self._link is None:
-                raise LookupError("the canister has no module")
-            self._linked = self._link()
+            self._linked = Linked(compiled(self._module(), self._cache))
         return self._linked
+
+    def _module(self) -> bytes:
+        if self.head.module_hash is None:
+            raise LookupError("the canister has no module")
+        return module_path(self._folder, self.head.module_hash).read_bytes()
+
+    @property
+    def metadata(self) -> dict[str, tuple[str, bytes]]:
+        """The module's metadata sections: name to (visibility, content)."""
+        if self._metadata is None:
+            self._metadata = {}
+            if self.head.module_hash is not None:
+                self._metadata = wasm_module.metadata(wasm_module.unpack(self._module()))
+        return self._metadata
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -73,7 +95,7 @@ class Running:
 
     def new_instance(self) -> Instance:
         """Return the instance of a module that is being installed."""
-        self._instance = Instance(self.linked)
+        self._new = self._instance = Instance(self.linked)
         return self._instance
 
     def run(self, message: Message, export: str, used: int = 0) -> int:
@@ -83,7 +105,7 @@ class Running:
             Failure: It failed, in the IC's words; its changes are still there.
             OSError: A file could not be written.
         """
-        instance = self._instance or self.instance()
+        instance = self._new or self.instance()
         self.linked.calls.serve(instance, message, self.stable)
         try:
             instance.run(export, message.kind.limit, used)
@@ -93,6 +115,7 @@ class Running:
 
     def keep(self, undo: UndoLog | None) -> Head:
         """Write the instance's state to the files; return the head that describes them."""
+        self._new = None
         head = self.head
         if self._instance is not None:
             self.heap.store(self._instance.memory, undo)
@@ -126,7 +149,7 @@ class Running:
         """Release the files."""
         if self._linked is not None:
             self._linked.release()
-        self._instance = self._linked = None
+        self._instance = self._new = self._linked = None
         self.heap.close()
         if not keep_stable:
             self.stable.close()

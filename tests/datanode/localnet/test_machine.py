@@ -215,6 +215,41 @@ def test_an_upgrade_keeps_stable_memory_and_starts_a_new_heap(tmp_path: Path) ->
         assert len(state(tmp_path)) == 4
 
 
+def test_pre_upgrade_runs_in_the_old_module_unless_it_is_skipped(tmp_path: Path) -> None:
+    old = build(
+        """(memory 1) (func (export "canister_init") (drop (call $stable64_grow (i64.const 1))))
+        (func (export "canister_update add")
+          (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 5)))
+          (call $msg_reply))
+        (func (export "canister_pre_upgrade")
+          (call $stable64_write (i64.const 0) (i64.const 0) (i64.const 8)))""",
+        *("stable64_grow", "stable64_write", "msg_reply"),
+    )
+    for skip, expected in ((True, 100), (False, 105)):
+        with machine(tmp_path / str(skip), old) as made:
+            made.update("add", b"", ENVIRONMENT, sequence=2)
+            made.commit()
+            made.upgrade(UPGRADED, b"\0", ENVIRONMENT, sequence=3, skip_pre_upgrade=skip)
+            made.commit()
+            assert max(counts(made.query("read", b"", ENVIRONMENT))) == expected
+
+
+def test_a_pre_upgrade_that_traps_leaves_the_old_canister(tmp_path: Path) -> None:
+    old = build(
+        """(memory 1) (func (export "canister_init") (drop (call $stable64_grow (i64.const 1))))
+        (func (export "canister_pre_upgrade")
+          (i64.store (i32.const 0) (i64.const 5))
+          (call $stable64_write (i64.const 0) (i64.const 0) (i64.const 8)) unreachable)""",
+        *("stable64_grow", "stable64_write"),
+    )
+    with machine(tmp_path, old) as made:
+        before = state(tmp_path)
+        refused = made.upgrade(UPGRADED, b"\0", ENVIRONMENT, sequence=3).reject
+        assert refused is not None
+        assert refused.error_code == "IC0502"
+        assert state(tmp_path) == before
+
+
 def test_an_upgrade_that_fails_or_is_rolled_back_leaves_the_old_canister(tmp_path: Path) -> None:
     with machine(tmp_path, COUNTER) as made:
         made.update("increment", b"", ENVIRONMENT, sequence=2)
@@ -350,6 +385,7 @@ def test_metadata_sections_are_read_with_their_visibility(tmp_path: Path) -> Non
     with machine(tmp_path, gzip.compress(COUNTER + sections)) as made:
         assert made.metadata("candid:service") == ("public", b"service : {}")
         assert made.metadata("secret") == ("private", b"plan")
+        assert made.metadata_names() == ("candid:service", "secret")
         assert made.metadata("name") is None
 
 
