@@ -22,7 +22,7 @@ from datanode.agent.candid.types import (
 from datanode.errors import FormatError
 from datanode.principal import Principal as PrincipalValue
 
-MAX_STEPS: Final = 1_000_000
+MAX_STEPS: Final = 500_000
 """Most values in one message. Ours: a lease's largest page holds 180,000."""
 MAX_DEPTH: Final = 64
 MAX_TYPES: Final = 1_000

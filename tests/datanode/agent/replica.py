@@ -23,7 +23,7 @@ from datanode.agent.request_id import leb128, request_id
 from datanode.errors import DataNodeError
 from datanode.limits import INGRESS_TTL_NS
 from datanode.principal import Principal
-from tests.datanode.agent.subnet import APP, ROOT, delegation
+from tests.datanode.agent.subnet import APP, ROOT, Subnet, delegation
 
 CANISTER = Principal(bytes(7) + b"\x05\x01\x01")
 Handler = Callable[["Replica", Envelope, bytes], tuple[int, bytes]]
@@ -54,6 +54,7 @@ class Replica:
     executed: list[bytes] = field(default_factory=list)
     posts: list[tuple[str, bytes]] = field(default_factory=list)
     newest: bool = True
+    app: Subnet = APP
     node: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     extra: Plan = field(default_factory=dict)
     url: str = ""
@@ -88,12 +89,12 @@ class Replica:
         subnet: Plan = {b"node": {self.node_id.raw: {b"public_key": self.node_key}}}
         plan: Plan = {
             b"request_status": self.known,
-            b"subnet": {APP.principal.raw: subnet},
+            b"subnet": {self.app.principal.raw: subnet},
             b"time": leb128(self.clock()),
             **self.extra,
         }
         tree = HashTree.from_dict(plan).prune([*paths, (b"time",)])
-        return APP.certify(tree, delegation=delegation())
+        return self.app.certify(tree, delegation=delegation(to=self.app))
 
     def status(self, request: bytes) -> bytes:
         return self.certificate([(b"request_status", request)])

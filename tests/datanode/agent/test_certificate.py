@@ -63,6 +63,15 @@ def test_no_flipped_bit_of_a_mainnet_certificate_is_accepted() -> None:
     assert accepted == []
 
 
+def test_no_flipped_bit_of_a_certificate_with_sharded_ranges_is_accepted() -> None:
+    data = APP.certify(PLAN, delegation=delegation(sharded=True))
+    for bit in range(0, len(data) * 8, 5):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CertificateError):
+            opened(bytes(flipped))
+
+
 @pytest.mark.parametrize("sharded", [True, False])
 def test_a_delegated_subnet_speaks_for_the_canisters_of_its_ranges(sharded: object) -> None:
     for canister in (LOW, CANISTER, HIGH, None):
@@ -79,6 +88,17 @@ def test_a_canister_outside_the_ranges_is_refused(sharded: object) -> None:
     for canister in (CANISTER, Principal(b"")):
         with pytest.raises(CertificateError, match="does not host"):
             opened(data, canister=canister)
+
+
+def test_verify_returns_the_tree_alone() -> None:
+    data = ROOT.certify(PLAN)
+    key = ROOT.public_key_der
+    tree = certificate.verify(data, root_key=key, canister=CANISTER, now_ns=TIME_NS)
+    assert tree == HashTree.from_dict(PLAN)
+    with pytest.raises(CertificateError, match="old"):
+        certificate.verify(
+            data, root_key=key, canister=None, now_ns=TIME_NS + MINUTE_NS, max_age_ns=MINUTE_NS - 1
+        )
 
 
 def test_the_root_subnet_needs_no_delegation() -> None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from datanode.agent import cbor, identity
 from datanode.agent.client import Agent
 from datanode.agent.envelope import Envelope
+from datanode.agent.hash_tree import ABSENT, Plan
 from datanode.agent.outcome import Pending, Reply
 from datanode.agent.reject import RejectError, is_certified, reject_of
 from datanode.agent.transport import RefusedError
@@ -37,7 +38,7 @@ from tests.datanode.agent.replica import (
     rejected,
     serving,
 )
-from tests.datanode.agent.subnet import ROOT
+from tests.datanode.agent.subnet import ROOT, Subnet
 
 MINUTE_NS = 60 * 10**9
 
@@ -352,6 +353,7 @@ def test_reads_are_retried_while_the_network_is_not_ready(
 
 def test_state_is_read_verified_and_can_be_kept_as_evidence(agent: Agent, replica: Replica) -> None:
     replica.extra = {b"canister": {CANISTER.raw: {b"module_hash": b"h" * 32}}}
+    assert agent.read_state(CANISTER, [[b"nothing"]]).lookup([b"nothing"]) is ABSENT
     path = [b"canister", CANISTER.raw, b"module_hash"]
     assert agent.read_state(CANISTER, [path]).lookup(path) == b"h" * 32
     assert b"h" * 32 in agent.certificate(CANISTER, [path])
@@ -450,3 +452,48 @@ def test_many_threads_share_an_agent(agent: Agent, replica: Replica) -> None:
         thread.join()
     assert failures == []
     assert len(replica.executed) == 40
+
+
+def test_certificates_that_contradict_themselves_are_refused(
+    agent: Agent, replica: Replica
+) -> None:
+    message = agent.prepare(CANISTER, "echo", b"x")
+    known = (message.request_id, CANISTER, message.expiry_ns)
+    statements: list[Plan] = [
+        {b"status": b"replied"},
+        {b"status": b"replied", b"reply": {b"deep": b""}},
+        {b"status": b"rejected", b"reject_code": b"\x80", b"reject_message": b""},
+        {b"status": b"rejected", b"reject_code": b"\x05"},
+    ]
+    for statement in statements:
+        replica.known[message.request_id] = statement
+        with pytest.raises(CertificateError):
+            agent.recover(*known)
+    replica.script["read_state"].append(http(200, b"garbage"))
+    with pytest.raises(CertificateError, match="malformed"):
+        agent.recover(*known)
+    replica.known[message.request_id] = {b"status": b"processing"}
+    replica.script["call"].append(rejected(4, "IC0406"))
+    assert agent.send(message) is Pending.UNKNOWN
+
+
+def test_a_network_that_cannot_be_asked_leaves_the_outcome_unknown(
+    agent: Agent, replica: Replica
+) -> None:
+    message = agent.prepare(CANISTER, "echo", b"x")
+    replica.script["read_state"].append(http(503))
+    assert agent.recover(message.request_id, CANISTER, message.expiry_ns) is Pending.UNKNOWN
+    replica.script["call"].append(http(400, b"no such canister"))
+    replica.script["read_state"].append(http(400, b"no such canister"))
+    with pytest.raises(RefusedError, match="no such canister"):
+        agent.send(message)
+
+
+def test_a_canister_may_move_to_another_subnet(agent: Agent, replica: Replica) -> None:
+    assert agent.query(CANISTER, "echo", b"x") == b"x"
+    replica.node = Ed25519PrivateKey.generate()
+    replica.app = Subnet("the new home")
+    with pytest.raises(CertificateError, match="no node of its subnet"):
+        agent.query(CANISTER, "echo", b"x")
+    assert agent.query(CANISTER, "echo", b"x") == b"x"
+    assert agent.call(CANISTER, "echo", b"y") == b"y"

@@ -1,6 +1,7 @@
 """datanode.agent.identity: keys are loaded, used, and never shown."""
 
 import base64
+import os
 import pickle
 import stat
 from pathlib import Path
@@ -147,3 +148,15 @@ def test_a_missing_file_and_a_folder_are_explained(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.pem", tmp_path):
         with pytest.raises(IdentityError, match="cannot read"):
             identity.load(path)
+
+
+def test_a_disk_that_fills_up_leaves_no_half_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(IdentityError, match="No space"):
+        identity.generate(tmp_path / "identity.pem")
+    assert list(tmp_path.iterdir()) == []

@@ -275,29 +275,38 @@ def test_malformed_messages_have_their_reason(words: str) -> None:
 
 
 def timed(types: list[Type], data: bytes) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.suppress(FormatError):
         decode(types, data)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
-def test_bombs_of_values_without_size_are_refused_in_bounded_time_and_memory() -> None:
+def bombs() -> list[bytes]:
     wide = b"\x6c\xe8\x07" + b"".join(
         (bytes([n & 0x7F | 0x80, n >> 7]) if n > 127 else bytes([n])) + b"\x70" for n in range(1000)
     )
-    bombs = {
-        "vec null": b"DIDL\x01\x6d\x7f\x01\x00" + b"\xff\xff\xff\xff\x0f",
-        "wide records": b"DIDL\x02\x6d\x01" + wide + b"\x01\x00\x80\x80\x40" + bytes(1 << 20),
-        "deep": b"DIDL\x01\x6e\x00\x01\x00" + b"\x01" * 1_000_000,
-        "endless record": b"DIDL\x01\x6c\x01\x00\x00\x01\x00" + bytes(100),
-        "many": b"DIDL\x01\x6d\x7d\x01\x00\x80\x89\x7a" + bytes(2_000_000),
-    }
+    return [
+        b"DIDL\x01\x6d\x7f\x01\x00" + b"\xff\xff\xff\xff\x0f",  # vec null
+        b"DIDL\x02\x6d\x01" + wide + b"\x01\x00\x80\x80\x40" + bytes(1 << 20),
+        b"DIDL\x01\x6e\x00\x01\x00" + b"\x01" * 1_000_000,  # opt opt opt ...
+        b"DIDL\x01\x6c\x01\x00\x00\x01\x00" + bytes(100),  # a record that contains itself
+        b"DIDL\x01\x6d\x7d\x01\x00\x80\x89\x7a" + bytes(2_000_000),  # vec nat
+        b"DIDL\x01\x6d\x7d\x01\x00" + b"\xff" * 41 + bytes(2_000_000),
+    ]
+
+
+@pytest.mark.parametrize("wanted", [Vec(Record({})), Vec(Nat), Vec(Null), Reserved], ids=str)
+def test_bombs_are_refused_in_bounded_time(wanted: Type) -> None:
+    for bomb in bombs():
+        assert timed([wanted], bomb) < 2
+
+
+def test_bombs_are_refused_in_bounded_memory() -> None:
     tracemalloc.start()
     try:
-        for bomb in bombs.values():
-            for wanted in (Vec(Record({})), Reserved):
-                assert timed([wanted], bomb) < 4  # tracemalloc slows it down twice
-        assert tracemalloc.get_traced_memory()[1] < 256 << 20
+        for bomb in bombs():
+            timed([Vec(Record({}))], bomb)
+        assert tracemalloc.get_traced_memory()[1] < 128 << 20
     finally:
         tracemalloc.stop()
 
