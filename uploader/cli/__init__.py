@@ -10,20 +10,18 @@ import typer
 from typer.exceptions import TyperException
 
 from datanode.errors import DataNodeError, from_os_error
-from uploader.cli import (
-    access,
-    audit,
-    cost,
-    delete,
-    doctor,
-    fetch,
-    localnet,
-    models,
-    node,
-    status,
-    upload,
-)
+from uploader.cli.access import grant_command, revoke_command
+from uploader.cli.audit import audit_command
+from uploader.cli.cost import cost_command
+from uploader.cli.delete import delete_command, gc_command
+from uploader.cli.doctor import doctor_command
+from uploader.cli.fetch import fetch_command
+from uploader.cli.localnet import app as localnet_app
+from uploader.cli.models import models_command, show_command
+from uploader.cli.node import app as node_app
 from uploader.cli.output import Output
+from uploader.cli.status import status_command
+from uploader.cli.upload import plan_command, upload_command
 
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
@@ -35,21 +33,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("plan")(upload.plan_command)
-app.command("upload")(upload.upload_command)
-app.command("status")(status.status_command)
-app.command("models")(models.models_command)
-app.command("show")(models.show_command)
-app.command("fetch")(fetch.fetch_command)
-app.command("audit")(audit.audit_command)
-app.command("grant")(access.grant_command)
-app.command("revoke")(access.revoke_command)
-app.command("delete")(delete.delete_command)
-app.command("gc")(delete.gc_command)
-app.command("cost")(cost.cost_command)
-app.command("doctor")(doctor.doctor_command)
-app.add_typer(node.app, name="node")
-app.add_typer(localnet.app, name="localnet")
+app.command("plan")(plan_command)
+app.command("upload")(upload_command)
+app.command("status")(status_command)
+app.command("models")(models_command)
+app.command("show")(show_command)
+app.command("fetch")(fetch_command)
+app.command("audit")(audit_command)
+app.command("grant")(grant_command)
+app.command("revoke")(revoke_command)
+app.command("delete")(delete_command)
+app.command("gc")(gc_command)
+app.command("cost")(cost_command)
+app.command("doctor")(doctor_command)
+app.add_typer(node_app, name="node")
+app.add_typer(localnet_app, name="localnet")
 
 
 class _Terminated(BaseException):

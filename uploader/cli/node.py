@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from datanode.errors import NotStorageNodeError
+from datanode.errors import NotStorageNodeError, UsageError
 from datanode.folders import config_folder
 from datanode.node import deploy, registry
 from datanode.node.canister import CanisterNode
@@ -40,7 +40,7 @@ def create_command(
     with open_place(
         output.say, network=network, identity=identity, root_key=root_key, signs=True
     ) as place:
-        registry.check_free(config_folder(), name, network=place.network.name)
+        _check_free(place, name)
         principal = deploy.create_node(place.agent, cycles=parse_cycles(cycles))
         registry.add(config_folder(), name, principal, network=place.network.name)
         _check(place, principal)
@@ -57,15 +57,23 @@ def add_command(
     name: Name,
     canister: Annotated[str, typer.Argument(metavar="ID", help="Its canister id.")],
     *,
+    install: Annotated[
+        bool, typer.Option("--install", help="Install the storage module first; it is empty.")
+    ] = False,
     network: options.Network = None,
     identity: options.Identity = None,
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Remember a storage canister that exists."""
+    """Remember a storage canister, or make one of an empty canister."""
     output = Output(as_json=as_json)
     principal = Principal.parse(canister)
-    with open_place(output.say, network=network, identity=identity, root_key=root_key) as place:
+    with open_place(
+        output.say, network=network, identity=identity, root_key=root_key, signs=install
+    ) as place:
+        _check_free(place, name)
+        if install:
+            deploy.install_node(place.agent, principal)
         _check(place, principal)
         registry.add(config_folder(), name, principal, network=place.network.name)
     output.summary(f"{name} is {principal}", name=name, canister=principal.text)
@@ -170,6 +178,15 @@ def top_up_command(
         principal = place.node_principal()
         deploy.top_up(place.agent, principal, amount)
     output.summary(f"{principal} got {amount / TC:g} TC", canister=principal.text, cycles=amount)
+
+
+def _check_free(place: Place, name: str) -> None:
+    if name in registry.nodes(config_folder(), network=place.network.name):
+        raise UsageError(
+            f"a node is called {name} already",
+            safe="Nothing was created.",
+            hint="Choose another name; `datanode node list` shows the known nodes.",
+        )
 
 
 def _check(place: Place, principal: Principal) -> None:

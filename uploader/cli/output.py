@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Final, TextIO, TypeAlias
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -27,6 +27,8 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 _PIPE_PERIOD_S: Final = 60.0
 _STATUS_PERIOD_S: Final = 1.0
 _TEXT_LIMIT: Final = 4_000
+_PIPE_COLUMNS: Final = 240
+"""Width of a table that no terminal bounds, so that nothing in it is folded."""
 
 
 class Output:
@@ -39,6 +41,8 @@ class Output:
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
         self._out = Console(highlight=False, soft_wrap=True)
+        if not self._out.is_terminal:
+            self._out.width = _PIPE_COLUMNS
         self._err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def item(self, **fields: Json) -> None:
@@ -66,7 +70,8 @@ class Output:
             return
         table = Table(box=None, header_style="bold", pad_edge=False)
         for column in columns:
-            table.add_column(column.strip("> "), justify="right" if column[0] == ">" else "left")
+            side: JustifyMethod = "right" if column[0] == ">" else "left"
+            table.add_column(column.strip("> "), justify=side, overflow="fold")
         for row in rows:
             table.add_row(*(printable(cell, _TEXT_LIMIT) for cell in row))
         self._out.print(table)

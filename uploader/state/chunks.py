@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from datanode.model import ChunkRecord
 from uploader.state import tables
@@ -57,6 +57,24 @@ def record_known(
                 }
                 for index, record in latest.items()
             ],
+        )
+
+
+def plan_again(connection: Connection, upload_id: int, indices: Sequence[int]) -> None:
+    """Make way for a message that carries these chunks.
+
+    One that was held is sent again when the node said that it is not: the node wins.
+
+    Raises:
+        StateDamagedError: A message in doubt carries one of them already.
+    """
+    found = statuses(connection, upload_id, indices)
+    for status in found:
+        require(status, ChunkStatus.PLANNED if status in HELD else ChunkStatus.ENCODED)
+    if found:
+        table = tables.chunk.c
+        connection.execute(
+            delete(tables.chunk).where(table.upload_id == upload_id, table.chunk_index.in_(indices))
         )
 
 

@@ -35,10 +35,13 @@ def open_message(
     estimated_cycles: int,
     now_ns: int,
 ) -> None:
-    """Commit that a message is about to be sent, and that its chunks are in doubt."""
+    """Commit that a message is about to be sent, and that its chunks are in doubt.
+
+    Raises:
+        StateDamagedError: A message in doubt carries one of them already.
+    """
     indices = [frame.chunk_index for frame in frames if frame.chunk_index is not None]
-    for status in chunks.statuses(connection, upload_id, indices):
-        require(status, ChunkStatus.ENCODED)
+    chunks.plan_again(connection, upload_id, indices)
     node, sender, body_digest = message.canister.text, message.sender.text, body_digest_of(message)
     connection.execute(
         tables.message.insert(),
