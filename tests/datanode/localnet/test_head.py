@@ -6,11 +6,10 @@ from datanode.errors import FormatError, UnsupportedVersionError
 from datanode.localnet.head import Head
 
 GOLDEN = bytes.fromhex(
-    "444e4844" "01" "01" "0000"
-    "0200000000000000" "0300000000000000" "0400000000000000" "0500000000000000"
+    "444e4844 01 01 0000 0200000000000000 0300000000000000 0400000000000000 0500000000000000"
     + "ab" * 32
-    + "01000000" "01" "2a000000000000000000000000000000"
-)  # fmt: skip
+    + "01000000 01 2a000000000000000000000000000000"
+)
 HEAD = Head(
     heap_generation=2,
     stable_generation=3,
