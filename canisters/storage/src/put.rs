@@ -18,8 +18,7 @@ extern "C" fn export() {
     let argument = message_argument();
     let reply = put_frames(&argument)
         .unwrap_or_else(|error| ic_cdk::api::trap(format!("put_frames: {error}")));
-    let reply = candid::encode_one(reply).expect("a reply can be encoded");
-    ic_cdk::api::msg_reply(reply);
+    ic_cdk::api::msg_reply(crate::reply::put_results(&reply));
 }
 
 /// Copy the argument of the message into memory that is not zeroed before.

@@ -68,6 +68,7 @@ pub fn context() -> Context {
         balance_cycles: api::canister_cycle_balance(),
         liquid_cycles: api::canister_liquid_cycle_balance(),
         heap_bytes: heap_bytes(),
+        replicated: api::in_replicated_execution(),
     }
 }
 

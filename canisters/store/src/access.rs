@@ -22,7 +22,8 @@ use crate::{Context, Digest, Error, Outcome};
 pub enum Need {
     /// Control the canister.
     Controller,
-    /// Own a model, or control the canister.
+    /// Own a model, have deleted one whose references are still being removed, or control the
+    /// canister.
     Owner,
     /// Be granted the upload of a model, own one, or control the canister.
     Uploader,
@@ -38,6 +39,7 @@ impl<M: Memory + Clone> Store<M> {
             let prefix = Writer::tagged(b'o').principal(context.caller).finish();
             self.catalog.keys(&prefix).next().is_some()
         };
+        let deletes = || self.doomed().any(|(_, doomed)| doomed.owner == context.caller);
         let uploads = || {
             self.catalog
                 .walk(&role_prefix(context.caller, Role::Uploader), None)
@@ -46,7 +48,7 @@ impl<M: Memory + Clone> Store<M> {
         context.controller
             || match need {
                 Need::Controller => false,
-                Need::Owner => owns(),
+                Need::Owner => owns() || deletes(),
                 Need::Uploader => owns() || uploads(),
             }
     }

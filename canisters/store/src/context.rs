@@ -19,6 +19,8 @@ pub struct Context {
     pub liquid_cycles: u128,
     /// Size of the Wasm heap, bytes; it is rented like stable memory.
     pub heap_bytes: u64,
+    /// Whether all nodes of the subnet run the message; such a reply is at most 2 MiB long.
+    pub replicated: bool,
 }
 
 impl Context {

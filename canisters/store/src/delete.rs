@@ -57,14 +57,15 @@ impl<M: Memory + Clone> Store<M> {
             None => self.version_rows(model.id).collect(),
         };
         self.reserve_tables()?;
-        for row in rows {
+        for row in &rows {
             self.catalog.remove(&version_key(model.id, row.version));
             self.count_sealed(row.sealed_by, 0, row.frame_bytes);
             self.doom(row.seal, &Doomed::new(model.id, name.into(), model.owner));
-            let latest = self.version_rows(model.id).last().map_or(0, |row| row.version);
-            self.tree.remove(name, row.version, latest);
         }
         let latest = self.version_rows(model.id).last().map_or(0, |row| row.version);
+        for row in &rows {
+            self.tree.remove(name, row.version, latest);
+        }
         if latest > 0 {
             self.put_model(name, &ModelRow { latest, ..model });
             return Ok(());

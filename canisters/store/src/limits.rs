@@ -21,8 +21,11 @@ pub const MAX_CORRUPT_NAMED: usize = 1_024;
 /// Most chunks that one `get_frames` asks for.
 pub const MAX_CHUNKS_A_READ: usize = 4_096;
 
-/// Frame bytes that one reply of `get_frames` carries: 3 MiB less room for the Candid around them.
-pub const MAX_READ_BYTES: usize = 3 * 1024 * 1024 - 64 * 1024;
+/// Frame bytes that one reply of a query carries: 3 MiB less room for the Candid around them.
+pub const MAX_QUERY_READ_BYTES: usize = 3 * 1024 * 1024 - 64 * 1024;
+
+/// Frame bytes that one replicated reply carries: 2 MiB less the same; one frame fits in any case.
+pub const MAX_REPLICATED_READ_BYTES: usize = 2 * 1024 * 1024 - 64 * 1024;
 
 /// Longest model name, bytes.
 pub const MAX_MODEL_NAME_BYTES: usize = 128;

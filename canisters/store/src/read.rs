@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 
 use crate::api::{FrameAnswer, FrameRef, ManifestPart, PartRef, Tensor, TensorPage};
 use crate::cursor;
-use crate::limits::{MAX_CHUNKS_A_READ, MAX_READ_BYTES};
+use crate::limits::{MAX_CHUNKS_A_READ, MAX_QUERY_READ_BYTES, MAX_REPLICATED_READ_BYTES};
 use crate::models::VersionRow;
 use crate::name::check_name;
 use crate::store::Store;
@@ -32,6 +32,8 @@ impl<M: Memory + Clone> Store<M> {
         let Some(head) = self.stored_head(&version.manifest) else {
             return Ok(vec![FrameAnswer::Missing; wanted.chunks.len()]);
         };
+        let most =
+            if context.replicated { MAX_REPLICATED_READ_BYTES } else { MAX_QUERY_READ_BYTES };
         let mut left = None;
         let answers = wanted.chunks.iter().map(|&chunk| {
             let digest = self.chunk_frame(&head, chunk);
@@ -42,7 +44,7 @@ impl<M: Memory + Clone> Store<M> {
             if length > left.unwrap_or(length) {
                 return FrameAnswer::DidNotFit;
             }
-            left = Some(left.unwrap_or(MAX_READ_BYTES).saturating_sub(length));
+            left = Some(left.unwrap_or(most).saturating_sub(length));
             FrameAnswer::Frame(ByteBuf::from(self.frames.read(entry)))
         });
         Ok(answers.collect())
