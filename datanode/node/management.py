@@ -25,7 +25,7 @@ from datanode.agent.candid import Principal as PrincipalType
 from datanode.agent.client import Agent
 from datanode.node.values import Row, narrow
 from datanode.principal import MANAGEMENT_CANISTER, Principal
-from datanode.units import MIB
+from datanode.units import DAY_S, MIB
 
 MAX_INSTALL_BYTES: Final = 3 * MIB // 2
 """Largest module sent in one message. Ours: well below the ingress limit with its argument."""
@@ -104,8 +104,8 @@ class CanisterStatus:
         """Days until the canister is frozen, if nothing but its existence costs."""
         if not self.burn_per_day_cycles:
             return 0
-        days_ns = self.cycles * 86_400 // self.burn_per_day_cycles - self.freezing_threshold_s
-        return max(days_ns, 0) // 86_400
+        lasts_s = self.cycles * DAY_S // self.burn_per_day_cycles
+        return max(lasts_s - self.freezing_threshold_s, 0) // DAY_S
 
 
 def call(agent: Agent, method: str, kind: Type, argument: Value, *, effective: Principal) -> bytes:

@@ -1,0 +1,231 @@
+"""What the agent brings from the canister becomes what the port promises."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from datanode.agent.candid import Value, encode
+from datanode.agent.outcome import Pending, Reply, SignedCall
+from datanode.agent.reject import RejectError, error_of
+from datanode.digest import FrameDigest
+from datanode.errors import (
+    CertificateError,
+    CyclesError,
+    FormatError,
+    LeaseLostError,
+    NodeRejectedError,
+    NotStorageNodeError,
+    UnauthorizedError,
+    UnsupportedVersionError,
+)
+from datanode.node.canister import CanisterNode
+from datanode.node.interface import METHODS
+from datanode.node.port import PutStatus, Refused, Settled, SignedMessage, Unsettled
+from datanode.principal import Principal
+
+if TYPE_CHECKING:
+    from datanode.agent.client import Agent
+
+CANISTER = Principal(b"\1")
+MESSAGE = SignedMessage(
+    request_id=bytes(32), canister=CANISTER, sender=CANISTER, expiry_ns=1, body=b"signed"
+)
+STATUS = {"interface_version": 1, "store_version": 1, "details": None}
+
+
+class ScriptedAgent:
+    """Answers as a test says."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Value] = {"status": STATUS}
+        self.junk: bytes | None = None
+        self.asked: list[str] = []
+        self.outcome: Callable[[], Reply | Pending] = lambda: Pending.UNKNOWN
+        self.sent: list[SignedCall] = []
+
+    def query(self, canister: Principal, method: str, arg: bytes) -> bytes:
+        self.asked.append(method)
+        answer = self.answers[method]
+        if self.junk is not None:
+            return self.junk
+        kind = METHODS[method]
+        return encode((kind.reply,), (("Ok", answer) if kind.fallible else answer,))
+
+    call = query
+
+    def send(self, call: SignedCall) -> Reply | Pending:
+        self.sent.append(call)
+        return self.outcome()
+
+    def recover(self, request_id: bytes, canister: Principal, expiry_ns: int) -> Reply | Pending:
+        return self.outcome()
+
+
+@pytest.fixture
+def agent() -> ScriptedAgent:
+    return ScriptedAgent()
+
+
+@pytest.fixture
+def node(agent: ScriptedAgent) -> CanisterNode:
+    return CanisterNode(cast("Agent", agent), CANISTER)
+
+
+def test_the_canister_is_asked_once_what_it_is(agent: ScriptedAgent, node: CanisterNode) -> None:
+    agent.answers["models"] = {"models": [], "next": None}
+    assert node.models() == node.models() == []
+    assert agent.asked == ["status", "models", "models"]
+
+
+def test_a_newer_interface_is_refused_before_anything_is_asked(
+    agent: ScriptedAgent, node: CanisterNode
+) -> None:
+    agent.answers["status"] = STATUS | {"interface_version": 2}
+    with pytest.raises(UnsupportedVersionError, match="version 2"):
+        node.models()
+    assert agent.asked == ["status"]
+
+
+@pytest.mark.parametrize("reply", [b"", b"DIDL\0\0", b"DIDL\0\1\x71\1a"])
+def test_an_answer_of_another_kind_is_that_of_another_canister(
+    agent: ScriptedAgent, node: CanisterNode, reply: bytes
+) -> None:
+    agent.junk = reply
+    with pytest.raises(NotStorageNodeError):
+        node.model("llama")
+
+
+def test_a_witness_without_certificate_proves_nothing(
+    agent: ScriptedAgent, node: CanisterNode
+) -> None:
+    agent.answers["witness"] = {
+        "certificate": None,
+        "witness": b"",
+        "version": 1,
+        "manifest": b"",
+        "placement": b"",
+    }
+    with pytest.raises(CertificateError):
+        node.witness("llama")
+
+
+def test_a_bitmap_of_another_size_is_refused(agent: ScriptedAgent, node: CanisterNode) -> None:
+    agent.answers["missing_frames"] = b"\0\0"
+    with pytest.raises(FormatError, match="2 bytes for 1 digests"):
+        node.missing_frames(1, [FrameDigest(bytes(32))])
+
+
+def test_many_digests_travel_in_several_calls(agent: ScriptedAgent, node: CanisterNode) -> None:
+    agent.answers["pin_frames"] = b"\xff" * 2048
+    with pytest.raises(FormatError, match="2048 bytes for 1 digests"):
+        node.pin_frames(1, [FrameDigest(bytes(32))] * 16_385)
+    assert agent.asked == ["status", "pin_frames", "pin_frames"]
+
+
+def test_pages_are_read_to_the_end(agent: ScriptedAgent, node: CanisterNode) -> None:
+    held: Value = {
+        "content": bytes(32),
+        "frame": bytes(32),
+        "bytes": 70,
+        "raw_bytes": 6,
+        "codec": 0,
+        "element": 0,
+    }
+    agent.answers["lease_frames"] = {"frames": [held], "next": b"more"}
+    frames = node.lease_frames(1)
+    assert next(frames).frame_bytes == 70
+    agent.answers["lease_frames"] = {"frames": [held], "next": None}
+    assert len(list(frames)) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [("element", 99, UnsupportedVersionError), ("raw_bytes", 0, FormatError)],
+)
+def test_a_frame_that_cannot_be_is_refused(
+    agent: ScriptedAgent, node: CanisterNode, field: str, value: int, error: type[Exception]
+) -> None:
+    held: dict[str, Value] = {
+        "content": bytes(32),
+        "frame": bytes(32),
+        "bytes": 70,
+        "raw_bytes": 6,
+        "codec": 0,
+        "element": 0,
+    }
+    agent.answers["lease_frames"] = {"frames": [held | {field: value}], "next": None}
+    with pytest.raises(error):
+        list(node.lease_frames(1))
+
+
+def reply_of(value: Value) -> Reply:
+    return Reply(encode((METHODS["put_frames"].reply,), (value,)), b"certificate")
+
+
+def test_a_certified_reply_settles_with_a_result_a_frame(
+    agent: ScriptedAgent, node: CanisterNode
+) -> None:
+    results: Value = [("stored", None), ("bad", "no magic"), ("no_room", None)]
+    agent.outcome = lambda: reply_of(("Ok", results))
+    for outcome in (node.send(MESSAGE), node.recover(MESSAGE.request_id, 1)):
+        assert isinstance(outcome, Settled)
+        assert [result.status for result in outcome.results] == [
+            PutStatus.STORED,
+            PutStatus.BAD,
+            PutStatus.NO_ROOM,
+        ]
+        assert outcome.results[1].detail == "no magic"
+        assert outcome.receipt == b"certificate"
+    assert agent.sent[0].body == b"signed"
+
+
+def test_a_certified_refusal_is_final(agent: ScriptedAgent, node: CanisterNode) -> None:
+    agent.outcome = lambda: reply_of(("Err", ("lease_lost", None)))
+    outcome = node.send(MESSAGE)
+    assert isinstance(outcome, Refused)
+    assert isinstance(outcome.error, LeaseLostError)
+
+
+@pytest.mark.parametrize("pending", list(Pending))
+def test_what_is_open_stays_open(
+    agent: ScriptedAgent, node: CanisterNode, pending: Pending
+) -> None:
+    agent.outcome = lambda: pending
+    outcome = node.send(MESSAGE)
+    assert isinstance(outcome, Unsettled)
+    assert outcome.value == pending.value
+
+
+def rejected(error_code: str, *, certified: bool) -> Callable[[], Reply]:
+    def outcome() -> Reply:
+        raise error_of(RejectError(5, error_code, "because", certified=certified))
+
+    return outcome
+
+
+@pytest.mark.parametrize(("code", "kind"), [("IC0503", NodeRejectedError), ("IC0207", CyclesError)])
+def test_a_rejection_is_final_only_when_it_is_certified(
+    agent: ScriptedAgent, node: CanisterNode, code: str, kind: type[Exception]
+) -> None:
+    agent.outcome = rejected(code, certified=True)
+    outcome = node.send(MESSAGE)
+    assert isinstance(outcome, Refused)
+    assert isinstance(outcome.error, kind)
+    agent.outcome = rejected(code, certified=False)
+    with pytest.raises(kind):
+        node.send(MESSAGE)
+
+
+def test_a_stranger_is_told_without_a_certificate(agent: ScriptedAgent, node: CanisterNode) -> None:
+    agent.outcome = rejected("IC0406", certified=False)
+    with pytest.raises(UnauthorizedError):
+        node.send(MESSAGE)
+
+
+def test_a_malformed_certified_reply_is_no_refusal(
+    agent: ScriptedAgent, node: CanisterNode
+) -> None:
+    agent.outcome = lambda: Reply(b"junk", b"certificate")
+    with pytest.raises(FormatError):
+        node.send(MESSAGE)
