@@ -21,9 +21,9 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
-from tests.demo.judge import Judge
 
 from datanode.units import format_bytes, format_cycles
+from tests.demo.judge import Judge
 from tests.demo.minilm import make_checkpoint, make_variant
 
 DATANODE: Final = Path(sys.executable).parent / "datanode"
@@ -123,18 +123,19 @@ def play(demo: Demo, model: Path | None) -> None:
         SAY.print("MiniLM, real weights, rounded to BF16 and then to F16: a hub folder of 46 MB")
     demo.run("localnet", "start", "--detach", "--port", "0")
     demo.run("node", "create", "main")
+    planned = demo.summary("plan", str(source))
     demo.run("plan", str(source))
 
     judge = Judge(demo.folder)
-    killed_at = kill_half_way(demo, judge, source, name)
+    killed_at = kill_half_way(demo, judge, source, name, planned["frame_bytes"])
     demo.row("killed with SIGKILL after", f"{killed_at} messages")
     first = demo.summary("upload", str(source), "--as", name)
     demo.row("raw bytes", format_bytes(first["raw_bytes"]))
     demo.row("sent bytes, both runs", format_bytes(judge.sent_bytes()))
     weights, bits = judge.bits_per_weight(name)
     demo.row("bits per weight, frames and manifest", f"{bits:.3f} ({weights:,} weights)")
-    demo.row("cycles, by the network's ledger", format_cycles(judge.cycles()))
-    demo.row("frames paid twice", str(judge.paid_twice()))
+    demo.row("cycles, by the network's ledger", format_cycles(judge.upload_cycles()))
+    demo.row("frames paid twice", str(judge.paid().twice_count))
 
     demo.run("fetch", name, "back")
     demo.row("fetched files equal by SHA-256", compare(source, demo.folder / "back"))
@@ -157,23 +158,22 @@ def play(demo: Demo, model: Path | None) -> None:
     chunk = judge.flip_a_stored_byte(name)
     SAY.print(f"\none bit of chunk {chunk} is flipped in the canister's stable memory")
     found = demo.run("audit", name, "--repair", str(source), "--json")
-    damaged = [item["chunk"] for item in found if item.get("kind") == "finding"]
+    damaged = [item["index"] for item in found if item.get("kind") == "finding"]
     if damaged != [chunk]:
         raise SystemExit(f"the audit found {damaged}, not chunk {chunk}")
     demo.run("audit", name)
     demo.row("flipped byte", f"found in chunk {chunk} alone, repaired, audit OK again")
 
 
-def kill_half_way(demo: Demo, judge: Judge, source: Path, name: str) -> int:
+def kill_half_way(demo: Demo, judge: Judge, source: Path, name: str, total_bytes: int) -> int:
     """Start the upload and kill it when about half of it is on the node."""
     SAY.print(f"\n[bold]$ datanode upload {source} --as {name}[/bold]   and kill -9 half way")
-    total = judge.plan_bytes(demo, source)
     process = demo.start("upload", str(source), "--as", name)
-    while process.poll() is None and judge.sent_bytes() < total // 2:
+    while process.poll() is None and judge.sent_bytes() < total_bytes // 2:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    count = judge.messages_count()
+    count = judge.paid().messages_count
     SAY.print(f"killed: {count} messages, {format_bytes(judge.sent_bytes())} are on the node")
     return count
 

@@ -1,7 +1,6 @@
 """The judge of the demo: believes the embedded network's ledger and the canister, nobody else."""
 
 import random
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,16 +10,16 @@ from datanode.agent.client import Agent
 from datanode.agent.network import Network
 from datanode.limits import FRAME_HEADER_BYTES
 from datanode.localnet import process
-from datanode.localnet.api import LocalNetwork
+from datanode.localnet.api import ask
 from datanode.localnet.ledger import Entry
 from datanode.model import ElementType
 from datanode.node.canister import CanisterNode
+from datanode.node.port import ManifestPart
 from datanode.principal import Principal
 from datanode.reader import Reader, VerifiedVersion
 from tests.fakes.ledger_judge import PUT, Paid, paid
 
 _STATE: Final = Path(".datanode/localnet")
-_DIGITS: Final = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +85,21 @@ class Judge:
         try:
             node = CanisterNode(agent, self._canister())
             version = Reader(node, root_key=agent.network.root_key).open_version(model)
-            chunk = random.Random(seed).randrange(version.head.chunk_count)
+            frames = [record.frame for record in version.records()]
+            alone = [index for index, digest in enumerate(frames) if frames.count(digest) == 1]
+            chunk = random.Random(seed).choice(alone)
             (frame,) = node.get_frames(model, version.manifest, [chunk])
         finally:
             agent.close()
         if not isinstance(frame, bytes):
             raise SystemExit(f"the node does not give chunk {chunk}")
-        net = LocalNetwork.attach(self._state_dir)
-        offset = net.find(node.principal, frame[:FRAME_HEADER_BYTES])
-        if offset is None:
+        where = {"canister": node.principal.text, "needle": frame[:FRAME_HEADER_BYTES].hex()}
+        answer = ask(agent.network.url, "/_/find", where)
+        if not isinstance(answer, dict) or answer["offset"] is None:
             raise SystemExit(f"chunk {chunk} is not in stable memory")
-        net.flip(node.principal, offset + FRAME_HEADER_BYTES, 1)
+        offset = answer["offset"] + FRAME_HEADER_BYTES
+        flip = {"canister": node.principal.text, "offset": offset, "xor": 1}
+        ask(agent.network.url, "/_/flip", flip)
         return chunk
 
 
@@ -110,8 +113,6 @@ def _floats(version: VerifiedVersion) -> tuple[int, int]:
 
 
 def _manifest_bytes(version: VerifiedVersion) -> int:
-    from datanode.node.port import ManifestPart
-
     head = version.head
     parts = [(ManifestPart.HEAD, 0)]
     parts += [(ManifestPart.CHUNK_PAGE, index) for index in range(len(head.chunk_pages))]
