@@ -1,13 +1,16 @@
 """The three functions of the package, on a real canister."""
 
+import json
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import datanode
+from datanode import surface
 from datanode.auditing import Outcome
 from datanode.errors import CorruptionError, NotFoundError, RollbackError, UsageError
 from datanode.folders import config_folder, seen_folder, state_folder
@@ -130,6 +133,23 @@ def test_an_unknown_node_is_not_found(world: CanisterWorld) -> None:
 def test_a_scrub_is_no_sample() -> None:
     with pytest.raises(UsageError):
         datanode.audit("minilm", node="main", sample=5, scrub=True)
+
+
+def test_the_example_of_the_docstring_runs(
+    world: CanisterWorld, model: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert surface.__doc__ is not None
+    example = textwrap.dedent(surface.__doc__.split("::\n", 1)[1].split("\nNothing is", 1)[0])
+    monkeypatch.chdir(tmp_path)
+    state = {"url": world.network.url, "root_key": world.root_key.hex()}
+    (tmp_path / ".datanode/localnet").mkdir(parents=True)
+    (tmp_path / ".datanode/localnet/network.json").write_text(json.dumps(state))
+    registry.add(config_folder(), "main", world.canister, network="local")
+    (tmp_path / "me.pem").write_bytes((tmp_path / "controller.pem").read_bytes())
+    names: dict[str, object] = {}
+    exec(example, names)  # noqa: S102 - our own documentation
+    assert names["first"] == FILES["config.json"]
+    assert (tmp_path / "weights/model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
 def test_the_surface_is_what_it_says() -> None:
