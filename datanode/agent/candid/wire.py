@@ -76,14 +76,14 @@ class Bytes:
     def leb128(self) -> int:
         """Read a natural number."""
         number, shift = 0, 0
-        while True:
-            byte = self._byte()
+        for at in range(self.at, min(self.at + MAX_LEB128_BYTES, len(self.data))):
+            byte = self.data[at]
             number |= (byte & 0x7F) << shift
-            shift += 7
             if byte < 0x80:  # noqa: PLR2004 - the bit that says whether more follows
+                self.at = at + 1
                 return number
-            if shift >= 7 * MAX_LEB128_BYTES:
-                raise FormatError("Candid: a number is too long")
+            shift += 7
+        raise FormatError("Candid: a number is too long or runs past the end")
 
     def sleb128(self) -> int:
         """Read an integer."""

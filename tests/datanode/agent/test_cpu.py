@@ -87,4 +87,4 @@ def test_a_message_of_two_megabytes_costs_at_most_ten_milliseconds(tmp_path: Pat
 if __name__ == "__main__":
     folder = Path("/tmp") / f"agent-cpu-{time.time_ns()}"
     for name, (best, median) in measure(folder).items():
-        print(f"{name:16} best {best:5.2f} ms, median {median:5.2f} ms")  # noqa: T201
+        print(f"{name:16} best {best:5.2f} ms, median {median:5.2f} ms")
