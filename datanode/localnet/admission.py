@@ -54,6 +54,16 @@ def stopped(canister: Canister) -> Reject | None:
     )
 
 
+def engine_failed(canister: Canister, error: Exception) -> Reject:
+    """Word that the embedded network itself failed while it executed a message."""
+    return Reject(
+        code=RejectCode.CANISTER_ERROR,
+        error_code="IC0521",
+        message=f"Error from Canister {canister.id}: the embedded network failed: "
+        f"{type(error).__name__}: {error}. Its log says more.",
+    )
+
+
 def not_controller(canister: Principal, method: str) -> Reject:
     """Word that only controllers may call a method of the management canister."""
     return Reject(

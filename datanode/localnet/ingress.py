@@ -4,9 +4,11 @@ A message that was executed is known by its request id; the same bytes again get
 Messages of one canister run one after another, those of different canisters in parallel.
 """
 
+import logging
 from contextlib import nullcontext
+from typing import Final
 
-from datanode.errors import DiskFullError
+from datanode.errors import DataNodeError, DiskFullError
 from datanode.localnet import admission, management, update
 from datanode.localnet.built_in import BuiltIns
 from datanode.localnet.canisters import Slot
@@ -15,7 +17,8 @@ from datanode.localnet.message import Answer, Message, RefusedError
 from datanode.localnet.network import Network
 from datanode.principal import MANAGEMENT_CANISTER
 
-_UNAVAILABLE = 503
+_UNAVAILABLE: Final = 503
+_log: Final = logging.getLogger("datanode.localnet")
 
 
 class Ingress:
@@ -88,7 +91,12 @@ class Ingress:
                     effect = management.run(network, slot, message)
                 else:
                     effect = update.run(network, slot, message)
-            except BaseException:
+            except DataNodeError:
                 slot.machine.rollback()
                 raise
+            except Exception as error:  # noqa: BLE001 - see below
+                # A fault of ours: the sender is told for good, or it would ask until it expires.
+                _log.exception("%s of %s failed", message.method, message.canister)
+                slot.machine.rollback()
+                effect = Effect(answer=Answer(reject=admission.engine_failed(slot.canister, error)))
             commit(network, message, effect, slot)

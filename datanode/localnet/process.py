@@ -80,6 +80,7 @@ def status(state_dir: Path = DEFAULT_STATE_DIR) -> Running | None:
         return None
     try:
         fields = json.loads((state_dir / serving.DESCRIPTION).read_text())
+        os.kill(fields["pid"], 0)
         return Running(
             url=fields["url"],
             root_key=bytes.fromhex(fields["root_key"]),
@@ -87,6 +88,7 @@ def status(state_dir: Path = DEFAULT_STATE_DIR) -> Running | None:
             state_dir=state_dir,
         )
     except (OSError, ValueError, KeyError, TypeError):
+        # Just starting: the lock is taken, and what is written may be of the process before.
         return None
 
 
@@ -151,9 +153,16 @@ def _spawn(state_dir: Path, port: int) -> Running:
             stderr=log,
             start_new_session=True,
         )
-    _wait(lambda: server.poll() is not None or status(state_dir) is not None, _START_TIMEOUT_S)
-    running = status(state_dir)
-    if running is not None and running.pid == server.pid:
+    running: Running | None = None
+
+    def is_settled() -> bool:
+        nonlocal running
+        found = status(state_dir)
+        running = found if found is not None and found.pid == server.pid else None
+        return running is not None or server.poll() is not None
+
+    _wait(is_settled, _START_TIMEOUT_S)
+    if running is not None:
         # It runs on after this process; nobody is there to be told how it ended.
         server.returncode = 0
         return running

@@ -39,6 +39,7 @@ def serve(state_dir: Path, *, port: int) -> None:
     state_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     with _locked(state_dir), _listening(port) as listener:
+        (state_dir / DESCRIPTION).unlink(missing_ok=True)
         network = Network(state_dir, module_cache=_cache(state_dir))
         application = Application(Interface(network))
         server = uvicorn.Server(
@@ -88,7 +89,7 @@ def _describe(state_dir: Path, network: Network, port: int) -> None:
 @contextlib.contextmanager
 def _locked(state_dir: Path) -> Iterator[None]:
     """Hold the folder; the system lets go of it when the process ends, however it ends."""
-    with (state_dir / LOCK).open("w") as file:
+    with (state_dir / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
