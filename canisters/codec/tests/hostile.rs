@@ -1,4 +1,5 @@
 //! Golden frames gone wrong: no panic, and no more memory than a chunk may cost.
+//! `PROPTEST_CASES=100000 cargo test --release` looks longer.
 #![cfg(feature = "decode")]
 
 #[path = "support/memory.rs"]
@@ -24,8 +25,6 @@ fn frames() -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
-
     #[test]
     fn a_mutated_golden_frame_costs_at_most_sixteen_mebibytes(
         which in 0usize..4,
