@@ -105,8 +105,11 @@ fn split_words(mask: u16) -> impl Strategy<Value = Vec<u16>> {
     )
 }
 
+/// Masks that leave at most seven raw bits.
 fn masks() -> impl Strategy<Value = u16> {
-    any::<u16>().prop_filter("at most seven raw bits", |mask| mask.count_zeros() <= 7)
+    let bits: Vec<u32> = (0..16).collect();
+    prop::sample::subsequence(bits, 0..=7)
+        .prop_map(|bits| bits.iter().fold(u16::MAX, |mask, bit| mask & !(1 << bit)))
 }
 
 /// Three frequent values inside the mask 0xff0f, and three rare ones that are larger.
@@ -225,9 +228,12 @@ proptest! {
         tail in prop::collection::vec(any::<u8>(), 0..2),
     ) {
         let raw = [bytes_of(&words), tail.clone()].concat();
-        let payload = payload(&[plane(&words, mask, most)], &tail);
-        prop_assume!(payload.len() <= raw.len());
-        prop_assert_eq!(decoded(1, &raw, &payload).unwrap(), raw);
+        // Many patches can make a payload longer than the raw bytes, which is no frame.
+        let payload = [most, 6]
+            .map(|most| payload(&[plane(&words, mask, most)], &tail))
+            .into_iter()
+            .find(|payload| payload.len() <= raw.len());
+        prop_assert_eq!(decoded(1, &raw, &payload.unwrap()).unwrap(), raw);
     }
 
     #[test]
@@ -242,7 +248,6 @@ proptest! {
         let pairs: Vec<u16> = lower.iter().zip(upper).flat_map(|(&l, &u)| [l, u]).collect();
         let raw = [bytes_of(&pairs), tail.clone()].concat();
         let payload = payload(&[plane(upper, masks.0, 6), plane(lower, masks.1, 6)], &tail);
-        prop_assume!(payload.len() <= raw.len());
         prop_assert_eq!(decoded(3, &raw, &payload).unwrap(), raw);
     }
 
