@@ -13,8 +13,12 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path, *, safe: str = "Nothing was replaced.") -> Iterator[None]:
     """Turn the operating system's refusals into ours.
+
+    Args:
+        path: What is written or read.
+        safe: What a full disk leaves unharmed.
 
     Raises:
         DiskFullError: No space, or no quota, is left.
@@ -24,10 +28,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise DiskFullError(
-                f"no space left to write {path}",
-                safe="Finished files are whole; an unfinished one is continued.",
-            ) from error
+            raise DiskFullError(f"no space left to write {path}", safe=safe) from error
         raise UsageError(f"{path}: {error.strerror or error}") from error
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _ASIDE: Final = "~datanode"
+_SAFE: Final = "Finished files are whole; an unfinished one is continued."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def fetch_model(
     skipped = fetched = 0
     for entry in version.head.files:
         place = _place(destination, entry.path)
-        with disk_errors(place):
+        with disk_errors(place, safe=_SAFE):
             if _is_there(place, entry):
                 skipped += 1
                 on_bytes(entry.length_bytes)

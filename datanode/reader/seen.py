@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from datanode.errors import RollbackError, StateDamagedError, UnsupportedVersionError
-from datanode.files import replace_file
+from datanode.files import disk_errors, replace_file
 from datanode.principal import Principal
 from datanode.reader.proof import TrustedVersion
 
@@ -62,8 +62,8 @@ class SeenFolder:
         Raises:
             RollbackError: As there.
             StateDamagedError: The file cannot be read.
+            DiskFullError: What was proven cannot be remembered, so it is not believed either.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(root_key, trusted.node, trusted.model)
         with self._locked():
             before = _load(path)
@@ -90,7 +90,9 @@ class SeenFolder:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Without it two readers at once could write the lower version last."""
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        with disk_errors(self._folder):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
