@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+MANIFEST := --manifest-path canisters/Cargo.toml
 
 .PHONY: help setup demo test check fix lock wasm wasm-check conformance bench nightly wheel-check
 
@@ -27,12 +28,16 @@ check: setup  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
+	@if command -v cargo >/dev/null && cargo clippy --version >/dev/null 2>&1; then \
+	  cargo fmt --check --all $(MANIFEST) && \
+	  cargo clippy --quiet --locked --workspace --all-targets --all-features $(MANIFEST) -- -D warnings; \
+	else echo "cargo clippy is not installed: canisters/ was not linted"; fi
 
 test: check  ## everything that must hold
 	$(BIN)/pytest -n 2 -q -m "not conformance and not nightly"
 	@if command -v cargo >/dev/null; then \
-	  cargo test --quiet --locked --manifest-path canisters/Cargo.toml; \
+	  cargo test --quiet --locked --workspace --all-features $(MANIFEST); \
 	else echo "cargo is not installed: the native tests of canisters/ did not run"; fi
 
 fix: setup  ## format and mend what ruff can
@@ -56,4 +61,5 @@ bench: setup  ## measure; writes JSON to build/bench.json
 	$(BIN)/python -m tests.bench
 
 nightly: setup  ## the long forms: more kills, more mutations
-	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n 2 -q -m "not conformance"
+	HYPOTHESIS_PROFILE=nightly DATANODE_MUTATIONS=60000 DATANODE_KILLS=2000 \
+	  $(BIN)/pytest -n 2 -q -m "not conformance"

@@ -6,12 +6,14 @@ are first used, so that `import datanode.units` does not bring a cryptographic l
 
 from typing import TYPE_CHECKING
 
+from datanode import release
+
 if TYPE_CHECKING:
     from datanode.surface import Connection, audit, connect, fetch
 
-__all__ = ["Connection", "__version__", "audit", "connect", "fetch"]
+__version__ = release.VERSION
 
-__version__ = "0.1.0"
+__all__ = ["Connection", "__version__", "audit", "connect", "fetch"]
 
 
 def __getattr__(name: str) -> object:

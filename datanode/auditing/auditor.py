@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, Protocol
 
-from datanode import __version__
 from datanode.auditing import modes
 from datanode.auditing.outcomes import Finding, Outcome, Part, runs
 from datanode.auditing.report import AuditReport, CanisterFacts, Proof
@@ -18,6 +17,7 @@ from datanode.manifest import TensorEntry
 from datanode.node.port import NodeStatus
 from datanode.reader import Reader, VerifiedVersion
 from datanode.reader.version import JOBS
+from datanode.release import VERSION
 
 _RANDOM: Final = random.SystemRandom()
 _UNTOLD: Final = NodeStatus(interface_version=0, store_version=0, details=None)
@@ -76,7 +76,7 @@ def audit_model(
             bad.append(check)
     status = _status(opened)
     return AuditReport(
-        datanode=__version__,
+        datanode=VERSION,
         made_ns=made_ns,
         root_key=reader.root_key,
         node=opened.trusted.node,

@@ -30,7 +30,7 @@ from uploader.state.database import open_database
 from uploader.state.outbox import Outbox
 from uploader.state.store import StateStore
 
-KILLS = 100
+KILLS = int(os.environ.get("DATANODE_KILLS", "100"))
 LONGEST_S = 0.9
 
 

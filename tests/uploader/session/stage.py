@@ -15,7 +15,7 @@ from tests.fakes.certifier import Certifier
 from tests.fakes.clock import Clock
 from tests.fakes.memory_node import MemoryNode
 from tests.fakes.memory_store import MemoryStore
-from tests.fakes.memory_world import CONTROLLER, NODE, World
+from tests.fakes.memory_world import CONTROLLER, World
 from uploader.progress import Silent
 from uploader.session.upload import UploadOptions, UploadSummary, Workplace, upload
 from uploader.source import open_source

@@ -1,7 +1,6 @@
 """Promises of an upload: every byte arrives, nothing is paid twice, whatever happens on the way."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +68,8 @@ def on_disk(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    yield Stage(tmp_path)
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
 
 
 def test_every_file_comes_back_byte_for_byte(stage: Stage) -> None:
