@@ -8,7 +8,7 @@ import shutil
 import threading
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
@@ -47,6 +47,20 @@ class Slot:
     deleted: bool = False
     logs: deque[tuple[int, int, str]] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
     logged: int = 0
+    _sections: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    _sections_of: bytes | None = None
+
+    def sections(self) -> Mapping[str, tuple[str, bytes]]:
+        """Return the metadata sections of the module: visibility and content by name."""
+        module_hash = self.canister.module_hash
+        if self._sections_of != module_hash:
+            with self.lock:
+                machine = self.machine
+                names = () if self.deleted else machine.metadata_names()
+                found = {name: machine.metadata(name) for name in names}
+                self._sections = {n: section for n, section in found.items() if section}
+                self._sections_of = self.canister.module_hash
+        return self._sections
 
     def log(self, lines: tuple[str, ...], time_ns: int) -> None:
         """Keep what the canister printed."""

@@ -112,4 +112,5 @@ def _execute(call: Call, mode: str, options: Value, wasm: bytes, sequence: int) 
     if isinstance(options, Mapping) and options["wasm_memory_persistence"] == keep:
         # Only modules that ask for it by a custom section may keep their heap, and few do.
         raise reject("IC0408", "Keeping the heap over an upgrade is not supported here")
-    return machine.upgrade(wasm, arg, env, sequence=sequence)
+    skip = isinstance(options, Mapping) and options["skip_pre_upgrade"] is True
+    return machine.upgrade(wasm, arg, env, sequence=sequence, skip_pre_upgrade=skip)

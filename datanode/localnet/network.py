@@ -11,9 +11,8 @@ from datanode.agent import cbor
 from datanode.agent.hash_tree import Plan
 from datanode.errors import DiskFullError
 from datanode.fees import FeeSchedule
-from datanode.localnet import state_tree
 from datanode.localnet.canister import Canister
-from datanode.localnet.canisters import Canisters, Slot
+from datanode.localnet.canisters import Canisters
 from datanode.localnet.certificates import Certifier
 from datanode.localnet.clock import Clock
 from datanode.localnet.database import Database
@@ -41,6 +40,7 @@ class Network:
         module_cache: Folder of compiled modules; inside the state folder by default.
         clock_ns: Where time comes from.
         fees: Prices.
+        free_bytes: How much room the disk of a folder has.
 
     Attributes:
         topology: Keys and ids.
@@ -59,10 +59,12 @@ class Network:
         module_cache: Path | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
         fees: FeeSchedule | None = None,
+        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         cache = module_cache or folder / "modules"
         self.folder = folder
+        self._free_bytes = free_bytes
         self.fees = fees or FeeSchedule.load()
         self.topology = Topology.open(folder)
         self.database = Database(folder / "network.db")
@@ -83,9 +85,7 @@ class Network:
                 self._canister_plan, self.canisters.before, self.canisters.after
             ),
             b"canister_ranges": self.certifier.canister_ranges(),
-            b"request_status": Collection(
-                lambda label, _: self._request_plan(label), requests.before, requests.after
-            ),
+            b"request_status": Collection(self._request_plan, requests.before, requests.after),
             b"subnet": self.certifier.subnets(),
         }
 
@@ -126,7 +126,7 @@ class Network:
         Raises:
             DiskFullError: There is too little room.
         """
-        free_bytes = shutil.disk_usage(self.folder).free
+        free_bytes = self._free_bytes(self.folder)
         if free_bytes < DISK_RESERVE_BYTES + wanted_bytes:
             raise DiskFullError(
                 f"the disk that holds the embedded network has {free_bytes // MIB} MiB left;"
@@ -139,7 +139,7 @@ class Network:
         self.canisters.close()
         self.database.close()
 
-    def _canister_plan(self, label: bytes, below: object) -> Plan | None:
+    def _canister_plan(self, label: bytes) -> Plan | None:
         slot = self.canisters.find(Principal(label))
         if slot is None:
             return None
@@ -152,17 +152,9 @@ class Network:
         }
         if canister.module_hash is not None:
             plan[b"module_hash"] = canister.module_hash
-            plan[b"metadata"] = self._metadata_plan(slot, cast("list[state_tree.Path]", below))
-        return plan
-
-    def _metadata_plan(self, slot: Slot, below: list[state_tree.Path]) -> Plan:
-        names = {path[1] for path in below if path[:1] == (b"metadata",) and path[1:]}
-        plan: dict[bytes, Plan | bytes] = {}
-        for name in names:
-            with slot.lock:
-                found = slot.machine.metadata(name.decode("utf-8", "replace"))
-            if found is not None:
-                plan[name] = found[1]
+            plan[b"metadata"] = {
+                name.encode(): content for name, (_, content) in slot.sections().items()
+            }
         return plan
 
     def _request_plan(self, label: bytes) -> Plan | None:

@@ -117,8 +117,7 @@ def _check_metadata(network: Network, canister: Principal, name: bytes, who: Pri
     slot = network.canisters.find(canister)
     if slot is None or slot.canister.is_controlled_by(who):
         return
-    with slot.lock:
-        section = None if slot.deleted else slot.machine.metadata(text)
+    section = slot.sections().get(text)
     if section is not None and section[0] != "public":
         raise RefusedError(
             _FORBIDDEN,

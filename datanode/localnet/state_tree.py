@@ -26,12 +26,12 @@ class Collection:
     """A part of the state with many labels.
 
     Attributes:
-        find: The subtree under a label, if there is one, with the paths below it that are asked.
+        find: The subtree under a label, if there is one.
         before: The nearest smaller label.
         after: The nearest larger one.
     """
 
-    find: Callable[[bytes, Sequence[Path]], Plan | None]
+    find: Callable[[bytes], Plan | None]
     before: Callable[[bytes], bytes | None]
     after: Callable[[bytes], bytes | None]
 
@@ -64,7 +64,7 @@ def _sparse(collection: Collection, paths: Sequence[Path]) -> Cbor:
     shown: dict[bytes, Cbor] = {}
     side_by_side: set[tuple[bytes | None, bytes | None]] = set()
     for label in sorted({path[0] for path in paths if path}):
-        found = collection.find(label, [path[1:] for path in paths if path and path[0] == label])
+        found = collection.find(label)
         if found is not None:
             shown[label] = _dense(found)
             continue
