@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from datanode.agent import identity
+from datanode.agent.network import MAINNET_ROOT_KEY
 from datanode.auditing import (
     AuditReport,
     Full,
@@ -238,6 +239,15 @@ def test_a_scrub_moves_no_frames_and_finds_damage(node: MemoryNode, model: Check
     assert verify_report(report.to_json(), root_key=node.root_key).report == report
 
 
+def test_a_scrub_judges_no_chunk_whose_page_is_bad(node: MemoryNode, model: Checkpoint) -> None:
+    reader = Reader(node, root_key=node.root_key, clock_ns=node.world.clock)
+    (page,) = reader.open_version("llama").head.chunk_pages
+    node.world.lose(page)
+    report = audit(node, Scrub())
+    assert report.counts[Outcome.UNKNOWN] == 24
+    assert verify_report(report.to_json(), root_key=node.root_key).error() is not None
+
+
 def test_a_scrub_needs_a_controller(node: MemoryNode, model: Checkpoint) -> None:
     reader = Principal(b"\1")
     node.grant(Grant(to=reader, role=Role.READER, model="llama"))
@@ -252,15 +262,9 @@ def test_progress_is_told_chunk_by_chunk(node: MemoryNode, model: Checkpoint) ->
 
 
 def test_nothing_is_audited_without_proof(node: MemoryNode, model: Checkpoint) -> None:
-    reader = Reader(node, root_key=identity_key(), clock_ns=node.world.clock)
+    reader = Reader(node, root_key=MAINNET_ROOT_KEY, clock_ns=node.world.clock)
     with pytest.raises(CertificateError):
         audit_model(reader, "llama")
-
-
-def identity_key() -> bytes:
-    from datanode.agent.network import MAINNET_ROOT_KEY
-
-    return MAINNET_ROOT_KEY
 
 
 def test_a_model_without_chunks_passes(node: MemoryNode) -> None:

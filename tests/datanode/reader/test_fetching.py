@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,17 @@ def test_a_bad_chunk_leaves_an_existing_file_alone(node: Counting, tmp_path: Pat
     with pytest.raises(CorruptionError, match=r"chunk 0 of config\.json"):
         fetch_model(version, tmp_path)
     assert (tmp_path / "config.json").read_bytes() == b"mine"
+
+
+def test_a_file_that_was_sealed_with_another_digest_is_not_delivered(
+    node: Counting, tmp_path: Path
+) -> None:
+    version = opened(node)
+    files = tuple(replace(entry, sha256=bytes(32)) for entry in version.head.files)
+    version.head = replace(version.head, files=files)
+    with pytest.raises(CorruptionError, match="sealed wrong"):
+        fetch_model(version, tmp_path)
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [0]
 
 
 def test_a_full_disk_is_said_so_and_finished_files_are_whole(
