@@ -75,7 +75,7 @@ class Place:
     @property
     def state_location(self) -> StateLocation:
         """Where the database, the outbox and the locks lie."""
-        return locate(self.settings.state)
+        return locate(self.settings.state, root_key=self.network.root_key)
 
     @contextmanager
     def state(self) -> Iterator[StateStore]:

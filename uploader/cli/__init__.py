@@ -4,11 +4,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 from typer.exceptions import TyperException
 
+from datanode import __version__
 from datanode.errors import DataNodeError, from_os_error
 from uploader.cli.access import grant_command, revoke_command
 from uploader.cli.audit import audit_command
@@ -28,7 +29,6 @@ TERMINATED: Final = 143
 
 app = typer.Typer(
     name="datanode",
-    help="Put the weights of language models on the Internet Computer, and prove they are there.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -48,6 +48,23 @@ app.command("cost")(cost_command)
 app.command("doctor")(doctor_command)
 app.add_typer(node_app, name="node")
 app.add_typer(localnet_app, name="localnet")
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    if wanted:
+        print(f"datanode {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Tell the version."),
+    ] = False,
+) -> None:
+    """Put the weights of language models on the Internet Computer, and prove they are there."""
 
 
 class _Terminated(BaseException):

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from datanode.node.port import Grant, Role, Visibility
-from datanode.principal import Principal
 from datanode.units import DAY_S, SECOND_NS
 from uploader.cli import options
+from uploader.cli.amounts import parse_principal
 from uploader.cli.output import Output
 from uploader.place import open_place
 
@@ -48,7 +48,7 @@ def grant_command(
             )
             target.grant(
                 Grant(
-                    to=Principal.parse(to),
+                    to=parse_principal(to),
                     role=role,
                     model=model,
                     expires_ns=expires_ns,
@@ -80,7 +80,7 @@ def revoke_command(
         if to == PUBLIC and model is not None:
             target.set_visibility(model, Visibility.PRIVATE)
         else:
-            target.revoke(Principal.parse(to), role, model)
+            target.revoke(parse_principal(to), role, model)
     output.summary(
         f"{to} is no longer {role.value} of {model or 'all models'}",
         to=to,

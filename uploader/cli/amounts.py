@@ -1,6 +1,7 @@
-"""Amounts as people type them."""
+"""Amounts and names as people type them."""
 
-from datanode.errors import UsageError
+from datanode.errors import FormatError, UsageError
+from datanode.principal import Principal
 from datanode.units import TC
 
 
@@ -20,3 +21,15 @@ def parse_cycles(text: str) -> int:
     if cycles < 0:
         raise UsageError("a count of cycles cannot be negative")
     return cycles
+
+
+def parse_principal(text: str) -> Principal:
+    """Read a principal.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return Principal.parse(text)
+    except FormatError as error:
+        raise UsageError(error.what, hint="It looks like `aaaaa-aa` or `w7x7r-cok77-xa`.") from None

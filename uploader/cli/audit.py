@@ -20,7 +20,7 @@ from datanode.auditing import (
     verify_report,
 )
 from datanode.auditing.outcomes import BROKEN
-from datanode.errors import UsageError, from_os_error
+from datanode.errors import UsageError
 from datanode.files import disk_errors, replace_file
 from datanode.surface import Connection
 from uploader import config
@@ -150,9 +150,8 @@ def _repair(output: Output, place: Place, source: Path, result: AuditReport) -> 
 
 def _verify(output: Output, path: Path, root_key: bytes) -> None:
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise from_os_error(error, "reading the report") from error
+        with disk_errors(path):
+            text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not a report") from error
     verdict = verify_report(text, root_key=root_key)

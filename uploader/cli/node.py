@@ -11,7 +11,7 @@ from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
 from datanode.units import TC, format_bytes, format_cycles
 from uploader.cli import options
-from uploader.cli.amounts import parse_cycles
+from uploader.cli.amounts import parse_cycles, parse_principal
 from uploader.cli.output import Output
 from uploader.place import Place, open_place
 
@@ -67,7 +67,7 @@ def add_command(
 ) -> None:
     """Remember a storage canister, or make one of an empty canister."""
     output = Output(as_json=as_json)
-    principal = Principal.parse(canister)
+    principal = parse_principal(canister)
     with open_place(
         output.say, network=network, identity=identity, root_key=root_key, signs=install
     ) as place:

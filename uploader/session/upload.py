@@ -7,6 +7,7 @@ node can confirm, and an intent log that keeps anything from being paid twice.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,9 @@ from typing import Final
 
 from datanode.agent.window import Window
 from datanode.digest import FrameDigest
-from datanode.errors import IncompleteSealError, NotFoundError
+from datanode.errors import IncompleteSealError, NotFoundError, UsageError
 from datanode.fees import FeeSchedule
+from datanode.limits import MAX_MODEL_NAME_BYTES
 from datanode.node.port import Lease, StorageNode
 from datanode.principal import Principal
 from datanode.reader import Reader
@@ -35,6 +37,7 @@ from uploader.state.store import StateStore, Upload
 _SEAL_ROUNDS: Final = 3
 """How often the node may name missing frames before the run gives up."""
 
+_MODEL_NAME: Final = re.compile(r"[A-Za-z0-9._/-]+")
 WINDOW_MESSAGES: Final = 8
 WINDOW_BYTES: Final = 16 * MIB
 
@@ -123,6 +126,7 @@ def upload(
         DataNodeError: See `datanode.errors`; what is stored by then is paid and kept.
     """
     options = options or UploadOptions()
+    _check_name(model)
     layout = Layout(source.files(), source.tensors())
     task = place.state.begin_upload(
         place.node.principal,
@@ -158,6 +162,21 @@ def upload(
             ahead=2 * jobs,
         )
         return _run(run, task, lease, place, options)
+
+
+def _check_name(model: str) -> None:
+    """Refuse what the node would refuse, before anything is kept or paid."""
+    if (
+        len(model) > MAX_MODEL_NAME_BYTES
+        or not _MODEL_NAME.fullmatch(model)
+        or ".." in model
+    ):
+        raise UsageError(
+            f"{model!r} is not the name of a model: 1 to {MAX_MODEL_NAME_BYTES} of "
+            "A-Z a-z 0-9 . _ / - without two dots in a row",
+            safe="Nothing was sent.",
+            hint="Choose another name with --as.",
+        )
 
 
 def _run(
