@@ -12,7 +12,7 @@ from datanode.auditing.outcomes import Finding, Outcome, Part, runs
 from datanode.auditing.report import AuditReport, CanisterFacts, Proof
 from datanode.auditing.verifying import canister_facts
 from datanode.auditing.walk import Check, Walk
-from datanode.errors import DataNodeError
+from datanode.errors import CertificateError, DataNodeError
 from datanode.manifest import TensorEntry
 from datanode.node.port import NodeStatus
 from datanode.reader import Reader, VerifiedVersion
@@ -65,6 +65,8 @@ def audit_model(
     mode = modes.Full() if mode is None else mode
     opened = reader.open_version(model, version)
     made_ns = clock_ns()
+    # Before the walk, which may outlast the certificate's freshness.
+    facts = None if prover is None else _facts(opened, prover, made_ns)
     drawn = modes.draw(mode, opened.head.chunk_count, choose)
     walk = Walk(version=opened, jobs=jobs)
     chunks = walk.scrub() if isinstance(mode, modes.Scrub) else walk.chunks(drawn)
@@ -91,7 +93,7 @@ def audit_model(
         checks=tuple((part, run) for part in Part for run in runs(checks[part])),
         findings=tuple(_located(opened, bad)),
         sentence=modes.sentence(mode, opened.head.chunk_count, len(drawn)),
-        canister=None if prover is None else _facts(opened, prover, made_ns),
+        canister=facts,
         interface_version=status.interface_version,
         store_version=status.store_version,
         freezing_days=None if status.details is None else status.details.freezing_days,
@@ -126,9 +128,11 @@ def _facts(version: VerifiedVersion, prover: Prover, now_ns: int) -> CanisterFac
     paths = [[b"canister", node.raw, name] for name in (b"module_hash", b"controllers")]
     try:
         certificate = prover.canister_certificate(paths)
-        return canister_facts(certificate, root_key=version.root_key, node=node, now_ns=now_ns)
+    except CertificateError:
+        raise
     except DataNodeError:
-        return None
+        return None  # not told, which the report shows; lied about would be another matter
+    return canister_facts(certificate, root_key=version.root_key, node=node, now_ns=now_ns)
 
 
 def _located(version: VerifiedVersion, bad: Sequence[Check]) -> Iterator[Finding]:

@@ -199,6 +199,40 @@ def test_a_model_that_vanishes_meanwhile_is_missing(node: MemoryNode, model: Che
     assert set(bad(audit(Vanishing(node.world))).values()) == {Outcome.MISSING}
 
 
+def test_an_audit_may_take_longer_than_a_certificate_is_fresh(
+    node: MemoryNode, model: Checkpoint
+) -> None:
+    class Slow(MemoryNode):
+        def get_frames(
+            self, model: str, manifest: FrameDigest, chunks: Sequence[int]
+        ) -> list[bytes | FrameAbsence]:
+            self.world.clock.advance(3_600)
+            return super().get_frames(model, manifest, chunks)
+
+    report = audit(Slow(node.world))
+    assert report.verdict == "ok"
+    assert report.canister is not None
+    assert verify_report(report.to_json(), root_key=node.root_key).report == report
+
+
+def test_a_forged_statement_about_the_canister_ends_the_audit(
+    node: MemoryNode, model: Checkpoint
+) -> None:
+    class Forger:
+        def canister_certificate(self, paths: Sequence[Sequence[bytes]]) -> bytes:
+            return b"forged"
+
+    class Silent:
+        def canister_certificate(self, paths: Sequence[Sequence[bytes]]) -> bytes:
+            raise NetworkError("gone")
+
+    reader = Reader(node, root_key=node.root_key, clock_ns=node.world.clock)
+    with pytest.raises(CertificateError):
+        audit_model(reader, "llama", prover=Forger(), clock_ns=node.world.clock)
+    report = audit_model(reader, "llama", prover=Silent(), clock_ns=node.world.clock)
+    assert (report.canister, report.verdict) == (None, "ok")
+
+
 def test_a_sample_is_drawn_after_the_certificate_and_finds_what_it_meets(
     node: MemoryNode, model: Checkpoint
 ) -> None:
