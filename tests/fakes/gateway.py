@@ -1,0 +1,246 @@
+"""The embedded network without its HTTP server, and a client that believes certificates alone."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datanode.agent import candid, cbor, certificate, envelope
+from datanode.agent.candid import Record, Value
+from datanode.agent.envelope import Signer
+from datanode.agent.fields import Fields
+from datanode.agent.hash_tree import HashTree
+from datanode.agent.request_id import parse_leb128
+from datanode.fees import FeeSchedule
+from datanode.localnet import management_types as types
+from datanode.localnet.certificates import RangesForm
+from datanode.localnet.interface import Interface
+from datanode.localnet.network import Network
+from datanode.localnet.topology import REGISTRY
+from datanode.principal import MANAGEMENT_CANISTER, Principal
+from datanode.units import SECOND_NS, TC
+from tests.fakes.counter import counter_wasm
+
+NOW_NS = 1_790_000_000 * SECOND_NS
+EMPTY = b"DIDL\0\0"
+MODULES = Path("/tmp/datanode-test-modules")
+
+
+class RejectedError(Exception):
+    """A call or query was rejected; `certified` tells whether the subnet signed it."""
+
+    def __init__(self, error_code: str, message: str, *, certified: bool) -> None:
+        super().__init__(f"{error_code}: {message}")
+        self.error_code = error_code
+        self.message = message
+        self.certified = certified
+
+
+class Wall:
+    """A wall clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_ns = NOW_NS
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def pass_s(self, seconds: int) -> None:
+        self.now_ns += seconds * SECOND_NS
+
+
+@dataclass
+class Gateway:
+    """A network in a folder, spoken to in bytes."""
+
+    folder: Path
+    wall: Wall = field(default_factory=Wall)
+    fees: FeeSchedule = field(default_factory=FeeSchedule.load)
+    free_bytes: int = 1 << 40
+    nonces: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.open()
+
+    def open(self) -> None:
+        self.network = Network(
+            self.folder,
+            module_cache=MODULES,
+            clock_ns=self.wall,
+            fees=self.fees,
+            free_bytes=lambda _: self.free_bytes,
+        )
+        self.interface = Interface(self.network)
+
+    def close(self) -> None:
+        self.network.close()
+
+    def reopen(self) -> None:
+        self.close()
+        self.open()
+
+    @property
+    def root_key(self) -> bytes:
+        return self.network.topology.root_key
+
+    def signed_call(
+        self,
+        who: Signer,
+        canister: Principal,
+        method: str,
+        arg: bytes = EMPTY,
+        *,
+        expires_s: int = 240,
+    ) -> bytes:
+        content = envelope.call_content(
+            canister,
+            method,
+            arg,
+            sender=who.principal,
+            ingress_expiry_ns=self.wall() + expires_s * SECOND_NS,
+            nonce=next(self.nonces).to_bytes(8),
+        )
+        return envelope.sign(who, content)
+
+    def post_call(
+        self, body: bytes, canister: Principal, form: RangesForm = RangesForm.SHARDS
+    ) -> bytes:
+        """Send a signed call; returns the reply out of a verified certificate."""
+        admitted = self.interface.admit(body, canister)
+        refused = admitted.refused
+        if refused is not None:
+            assert refused.reject is not None
+            raise RejectedError(refused.reject.error_code, refused.reject.message, certified=False)
+        self.interface.execute(admitted.message)
+        outcome = self.interface.outcome(admitted.message, form)
+        assert outcome is not None
+        answer = Fields(cbor.decode(outcome), "answer")
+        assert answer.text("status") == "replied"
+        tree = self.verified(answer.data("certificate"), canister)
+        return reply_of(tree, admitted.message.request_id)
+
+    def verified(self, raw: bytes, canister: Principal | None) -> HashTree:
+        covered = None if canister == MANAGEMENT_CANISTER else canister
+        return certificate.verify(raw, root_key=self.root_key, canister=covered, now_ns=self.wall())
+
+    def call(
+        self,
+        who: Signer,
+        canister: Principal,
+        method: str,
+        arg: bytes = EMPTY,
+        *,
+        effective: Principal | None = None,
+    ) -> bytes:
+        return self.post_call(self.signed_call(who, canister, method, arg), effective or canister)
+
+    def manage(self, who: Signer, method: str, record: Record, **fields: Value) -> bytes:
+        target = fields.get("canister_id") or fields.get("target_canister") or REGISTRY
+        assert isinstance(target, Principal)
+        given: dict[str, Value] = {name: None for _, name, _ in record.fields}
+        arg = candid.encode((record,), ({**given, **fields},))
+        return self.call(who, MANAGEMENT_CANISTER, method, arg, effective=target)
+
+    def create(self, who: Signer, cycles: int = 10 * TC) -> Principal:
+        reply = self.manage(
+            who,
+            "provisional_create_canister_with_cycles",
+            types.PROVISIONAL_CREATE,
+            amount=cycles,
+        )
+        (made,) = candid.decode((types.CANISTER,), reply)
+        assert isinstance(made, dict)
+        principal = made["canister_id"]
+        assert isinstance(principal, Principal)
+        return principal
+
+    def install(self, who: Signer, canister: Principal, mode: str = "install") -> None:
+        self.manage(
+            who,
+            "install_code",
+            types.INSTALL,
+            mode=(mode, None),
+            canister_id=canister,
+            wasm_module=counter_wasm(),
+            arg=b"",
+        )
+
+    def counter(self, who: Signer, cycles: int = 10 * TC) -> Principal:
+        canister = self.create(who, cycles)
+        self.install(who, canister)
+        return canister
+
+    def query_answer(
+        self,
+        who: Signer,
+        canister: Principal,
+        method: str,
+        arg: bytes = EMPTY,
+        *,
+        effective: Principal | None = None,
+    ) -> tuple[bytes, Fields]:
+        content = envelope.query_content(
+            canister,
+            method,
+            arg,
+            sender=who.principal,
+            ingress_expiry_ns=self.wall() + 60 * SECOND_NS,
+        )
+        identifier, body = envelope.seal(who, content)
+        answer = self.interface.query(body, effective or canister)
+        return identifier, Fields(cbor.decode(answer), "answer")
+
+    def query(
+        self,
+        who: Signer,
+        canister: Principal,
+        method: str,
+        arg: bytes = EMPTY,
+        *,
+        effective: Principal | None = None,
+    ) -> bytes:
+        _, answer = self.query_answer(who, canister, method, arg, effective=effective)
+        if answer.text("status") == "rejected":
+            raise RejectedError(
+                answer.text("error_code"), answer.text("reject_message"), certified=False
+            )
+        return Fields(answer.take("reply"), "reply").data("arg")
+
+    def read(
+        self,
+        who: Signer,
+        canister: Principal,
+        paths: Sequence[Sequence[bytes]],
+        *,
+        form: RangesForm = RangesForm.SHARDS,
+        expires_s: int = 60,
+    ) -> HashTree:
+        content = envelope.read_state_content(
+            paths,
+            sender=who.principal,
+            ingress_expiry_ns=self.wall() + expires_s * SECOND_NS,
+        )
+        answer = self.interface.read_state(envelope.sign(who, content), canister, form)
+        return self.verified(Fields(cbor.decode(answer), "answer").data("certificate"), canister)
+
+    def balance(self, canister: Principal) -> int:
+        slot = self.network.canisters.find(canister)
+        assert slot is not None
+        return slot.canister.balance_cycles
+
+
+def reply_of(tree: HashTree, request_id: bytes) -> bytes:
+    """Take the reply of a message out of a certified tree."""
+
+    def leaf(name: str) -> bytes:
+        value = tree.lookup([b"request_status", request_id, name.encode()])
+        assert isinstance(value, bytes)
+        return value
+
+    if leaf("status") == b"replied":
+        return leaf("reply")
+    assert leaf("status") == b"rejected"
+    assert 1 <= parse_leb128(leaf("reject_code")) <= 5
+    raise RejectedError(
+        leaf("error_code").decode(), leaf("reject_message").decode(), certified=True
+    )
