@@ -26,7 +26,11 @@ class CanisterWorld:
         self.folder = folder
         self._agents: dict[str, Agent] = {}
         controller = self.agent("controller")
-        self.canister = deploy.create_node(controller)
+        try:
+            self.canister = deploy.create_node(controller)
+        except BaseException:
+            controller.close()
+            raise
         self.node: StorageNode = CanisterNode(controller, self.canister)
         self.root_key = network.root_key
         self.clock_ns = time.time_ns

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from datanode.manifest import parse_head
-
 from datanode.digest import FrameDigest
 from datanode.errors import NetworkError, NotFoundError, UnauthorizedError
 from datanode.limits import MAX_QUERY_REPLY_BYTES
+from datanode.manifest import parse_head
 from datanode.model import ChunkRecord
 from datanode.node.port import (
     FrameAbsence,
