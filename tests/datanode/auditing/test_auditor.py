@@ -15,7 +15,6 @@ from datanode.auditing import (
     Part,
     Rolling,
     Sample,
-    Scrub,
     audit_model,
     verify_report,
 )
@@ -26,10 +25,8 @@ from datanode.errors import (
     CorruptionError,
     NetworkError,
     NotFoundError,
-    UnauthorizedError,
 )
-from datanode.node.port import FrameAbsence, Grant, ManifestPart, NodeStatus, Role
-from datanode.principal import Principal
+from datanode.node.port import FrameAbsence, ManifestPart, NodeStatus
 from datanode.reader import Reader
 from tests.fakes.checkpoints import CHUNK_BYTES, Checkpoint, sealed, some_bytes
 from tests.fakes.memory_node import MemoryNode
@@ -262,31 +259,6 @@ def test_rolling_audits_cover_every_chunk_once(node: MemoryNode, model: Checkpoi
             if kind is Part.CHUNK:
                 seen += range(run.first, run.first + run.count)
     assert sorted(seen) == list(range(24))
-
-
-def test_a_scrub_moves_no_frames_and_finds_damage(node: MemoryNode, model: Checkpoint) -> None:
-    node.world.corrupt(model.records[4].frame)
-    fading = Fading(node.world)
-    report = audit(fading, Scrub())
-    assert bad(report) == {4: Outcome.CORRUPT}
-    assert fading.asked == 0
-    assert verify_report(report.to_json(), root_key=node.root_key).report == report
-
-
-def test_a_scrub_judges_no_chunk_whose_page_is_bad(node: MemoryNode, model: Checkpoint) -> None:
-    reader = Reader(node, root_key=node.root_key, clock_ns=node.world.clock)
-    (page,) = reader.open_version("llama").head.chunk_pages
-    node.world.lose(page)
-    report = audit(node, Scrub())
-    assert report.counts[Outcome.UNKNOWN] == 24
-    assert verify_report(report.to_json(), root_key=node.root_key).error() is not None
-
-
-def test_a_scrub_needs_a_controller(node: MemoryNode, model: Checkpoint) -> None:
-    reader = Principal(b"\1")
-    node.grant(Grant(to=reader, role=Role.READER, model="llama"))
-    with pytest.raises(UnauthorizedError):
-        audit(node.as_caller(reader), Scrub())
 
 
 def test_progress_is_told_chunk_by_chunk(node: MemoryNode, model: Checkpoint) -> None:
