@@ -45,8 +45,8 @@ BLOCK_FEE_CYCLES: Final = 100_000_000
 """Source: the cycles ledger's `icrc1_fee` on mainnet, 2026."""
 _DEFAULT_SUBACCOUNT: Final = bytes(32)
 
-_ACCOUNT: Final = Record({"owner": PrincipalType, "subaccount": Opt(Blob)})
-_CREATE: Final = Record(
+ACCOUNT: Final = Record({"owner": PrincipalType, "subaccount": Opt(Blob)})
+CREATE: Final = Record(
     {
         "amount": Nat,
         "from_subaccount": Opt(Blob),
@@ -68,15 +68,15 @@ _CREATE: Final = Record(
         ),
     }
 )
-_WITHDRAW: Final = Record({"amount": Nat, "from_subaccount": Opt(Blob), "to": PrincipalType})
+WITHDRAW: Final = Record({"amount": Nat, "from_subaccount": Opt(Blob), "to": PrincipalType})
 _FAILED: Final = {
     "InsufficientFunds": Record({"balance": Nat}),
     "GenericError": Record({"message": Text, "error_code": Nat}),
 }
-_CREATED: Final = Variant(
+CREATED: Final = Variant(
     {"Ok": Record({"block_id": Nat, "canister_id": PrincipalType}), "Err": Variant(_FAILED)}
 )
-_WITHDRAWN: Final = Variant(
+WITHDRAWN: Final = Variant(
     {
         "Ok": Nat,
         "Err": Variant({**_FAILED, "InvalidReceiver": Record({"receiver": PrincipalType})}),
@@ -107,7 +107,7 @@ class CyclesLedger:
         }
 
     def _balance_of(self, arg: bytes, _who: Principal) -> bytes:
-        account = Arguments.decode(_ACCOUNT, arg)
+        account = Arguments.decode(ACCOUNT, arg)
         owner = account.principal("owner")
         return candid.encode((Nat,), (self._balance(owner, _subaccount(account, "subaccount")),))
 
@@ -115,19 +115,19 @@ class CyclesLedger:
         """Return the canister that a message gives cycles to."""
         if message.method != "withdraw":
             return None
-        return Arguments.decode(_WITHDRAW, message.arg).principal("to")
+        return Arguments.decode(WITHDRAW, message.arg).principal("to")
 
     def _create(self, message: Message, _slot: Slot | None) -> Effect:
-        args = Arguments.decode(_CREATE, message.arg)
+        args = Arguments.decode(CREATE, message.arg)
         subaccount, amount = _subaccount(args, "from_subaccount"), args.number("amount")
         short = self._short(message.sender, subaccount, amount)
         if short is not None:
-            return _answered(_CREATED, ("Err", short))
+            return _answered(CREATED, ("Err", short))
         fee = self._network.fees.creation_cycles
         if amount < fee:
             text = f"creating a canister costs {fee} cycles"
             why: dict[str, Value] = {"message": text, "error_code": 0}
-            return _answered(_CREATED, ("Err", ("GenericError", why)))
+            return _answered(CREATED, ("Err", ("GenericError", why)))
         chosen = Settings(controllers=(message.sender,))
         creation = args.optional_record("creation_args")
         given = None if creation is None else creation.optional_record("settings")
@@ -138,23 +138,23 @@ class CyclesLedger:
         paid = self._paying(message.sender, subaccount, amount + BLOCK_FEE_CYCLES)
         return replace(
             made,
-            answer=Answer(reply=candid.encode((_CREATED,), (("Ok", block),))),
+            answer=Answer(reply=candid.encode((CREATED,), (("Ok", block),))),
             writes=(*made.writes, paid),
         )
 
     def _withdraw(self, message: Message, slot: Slot | None) -> Effect:
-        args = Arguments.decode(_WITHDRAW, message.arg)
+        args = Arguments.decode(WITHDRAW, message.arg)
         subaccount, amount = _subaccount(args, "from_subaccount"), args.number("amount")
         short = self._short(message.sender, subaccount, amount)
         if short is not None:
-            return _answered(_WITHDRAWN, ("Err", short))
+            return _answered(WITHDRAWN, ("Err", short))
         if slot is None:
             receiver = {"receiver": args.principal("to")}
-            return _answered(_WITHDRAWN, ("Err", ("InvalidReceiver", receiver)))
+            return _answered(WITHDRAWN, ("Err", ("InvalidReceiver", receiver)))
         bill = Bill(slot.canister, self._network.clock.now_ns(), self._network.fees)
         bill.deposit(amount)
         return Effect(
-            answer=Answer(reply=candid.encode((_WITHDRAWN,), (("Ok", 0),))),
+            answer=Answer(reply=candid.encode((WITHDRAWN,), (("Ok", 0),))),
             bill=bill,
             writes=(self._paying(message.sender, subaccount, amount + BLOCK_FEE_CYCLES),),
         )

@@ -41,9 +41,9 @@ class Response:
     headers: tuple[tuple[bytes, bytes], ...] = CORS
 
 
-def text(status: int, line: str) -> Response:
+def text(status: int, line: str, *, cors: bool = True) -> Response:
     """Make a response of one line."""
-    return Response(status, line.encode())
+    return Response(status, line.encode(), headers=CORS if cors else ())
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes:

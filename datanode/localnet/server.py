@@ -101,7 +101,8 @@ class Application:
         try:
             return await self._route(scope, receive)
         except RefusedError as refused:
-            return http.text(refused.status, refused.text)
+            ours = str(scope["path"]).startswith("/_/")
+            return http.text(refused.status, refused.text, cors=not ours)
         except DataNodeError as error:
             _log.error("%s: %s", scope["path"], error.what)
             return http.text(500, error.what)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +56,8 @@ def serve(state_dir: Path, *, port: int) -> None:
         )
         _describe(state_dir, network, listener.getsockname()[1])
         try:
-            _run(server, listener)
+            with _quiet_signals():
+                _run(server, listener)
         finally:
             (state_dir / DESCRIPTION).unlink(missing_ok=True)
 
@@ -68,6 +70,19 @@ def _run(server: uvicorn.Server, listener: socket.socket) -> None:
         asyncio.run(serving)
     else:
         uvloop.run(serving)
+
+
+@contextlib.contextmanager
+def _quiet_signals() -> Iterator[None]:
+    """Let nothing follow the signal that stopped the server: uvicorn raises it once more."""
+    before = {
+        number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _describe(state_dir: Path, network: Network, port: int) -> None:

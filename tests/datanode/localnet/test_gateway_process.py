@@ -1,0 +1,97 @@
+"""The server's process: started, found, stopped, killed, reset."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from datanode.agent.identity import Identity
+from datanode.agent.network import Network
+from datanode.errors import LocalNetworkError
+from datanode.localnet import process
+from datanode.localnet.api import LocalNetwork
+from tests.datanode.localnet.gateway_client import Client
+from tests.fakes.counter import argument, number
+
+
+def test_a_network_goes_on_where_it_was_stopped(tmp_path: Path, alice: Identity) -> None:
+    with LocalNetwork(tmp_path / "net") as net:
+        key, url = net.root_key, net.url
+        with Client(Network(url=url, root_key=key, name="test"), alice) as client:
+            canister = client.counter()
+            client.call(canister, "add", argument(5))
+        net.stop()
+        assert process.status(tmp_path / "net") is None
+        assert not (tmp_path / "net" / "network.json").exists()
+        assert net.ledger()[-1].method == "add"
+        net.start()
+        assert (net.root_key, net.url) == (key, url)
+        with Client(Network(url=url, root_key=key, name="test"), alice) as client:
+            assert number(client.query(canister, "get")) == 5
+
+
+def test_what_a_killed_process_left_behind_deceives_nobody(tmp_path: Path) -> None:
+    with LocalNetwork(tmp_path) as net:
+        net.kill()
+        left = json.loads((tmp_path / "network.json").read_text())
+        assert left["url"] == f"http://127.0.0.1:{left['url'].rsplit(':', 1)[1]}"
+        assert process.status(tmp_path) is None
+        assert process.stop(tmp_path) is False
+        net.start()
+        running = process.status(tmp_path)
+        assert running is not None
+        assert running.pid == net.pid != left["pid"]
+
+
+def test_a_folder_has_one_network_at_a_time(tmp_path: Path) -> None:
+    with LocalNetwork(tmp_path):
+        with pytest.raises(LocalNetworkError, match="already running"):
+            process.start(tmp_path, port=0, detach=True)
+        with pytest.raises(LocalNetworkError, match="already running"):
+            LocalNetwork(tmp_path).start()
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(LocalNetworkError, match=f"port {port} is in use"):
+            process.start(tmp_path / "net", port=port, detach=True)
+
+
+def test_a_reset_forgets_everything(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    with LocalNetwork(folder) as net:
+        key, pid = net.root_key, net.pid
+        process.reset(folder)
+        assert not folder.exists()
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+        with pytest.raises(LocalNetworkError, match="no network"):
+            process.read_ledger(folder)
+        net.start()
+        assert net.root_key != key
+        assert net.ledger() == []
+
+
+def test_a_reset_deletes_nothing_that_is_not_a_network(tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").write_text("mine")
+    process.reset(tmp_path)
+    assert (tmp_path / "letters.txt").read_text() == "mine"
+
+
+def test_a_damaged_seed_or_database_is_told(tmp_path: Path) -> None:
+    for name in ("seed", "network.db"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_bytes(b"not what it should be" * 40)
+        with pytest.raises(LocalNetworkError, match=name):
+            process.start(folder, port=0, detach=True)
+
+
+def test_a_network_that_is_not_running_has_no_address(tmp_path: Path) -> None:
+    with pytest.raises(LocalNetworkError, match="not running"):
+        _ = LocalNetwork(tmp_path).url
