@@ -99,7 +99,7 @@ def test_commands_of_controllers_are_refused_to_others(user: User, stranger: Mak
         done = other.run(*command, "--json")
         assert done.code in {10, 12}, (command, done.err)
     user.arrive()
-    assert user.ok("audit", "owned")["verdict"] == "OK"
+    assert user.ok("audit", "owned")["verdict"] == "ok"
 
 
 def test_the_anonymous_may_do_nothing_that_signs(user: User) -> None:

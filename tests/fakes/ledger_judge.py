@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from datanode.errors import DataNodeError, FormatError
 from datanode.localnet.ledger import Entry
 from datanode.node import answers
 from datanode.node.interface import METHODS
@@ -37,7 +38,13 @@ class Paid:
 
 
 def _results(reply: bytes) -> list[PutResult]:
-    return [answers.put_result(value) for value in items(open_reply(METHODS[PUT], reply))]
+    try:
+        results = items(open_reply(METHODS[PUT], reply))
+    except FormatError:
+        raise
+    except DataNodeError:
+        return []  # refused as a whole: no frame was taken
+    return [answers.put_result(value) for value in results]
 
 
 def paid(entries: Sequence[Entry]) -> Paid:
