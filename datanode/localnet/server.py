@@ -30,7 +30,7 @@ from datanode.localnet.admin import Admin
 from datanode.localnet.certificates import RangesForm
 from datanode.localnet.http import Event, Receive, Response, Send
 from datanode.localnet.interface import PATIENCE_S, Interface
-from datanode.localnet.message import RefusedError
+from datanode.localnet.message import Message, RefusedError
 from datanode.localnet.rejects import Reject
 from datanode.principal import Principal
 from datanode.units import MIB, MINUTE_S
@@ -39,7 +39,7 @@ MAX_BODY_BYTES: Final = 4 * MIB
 """Largest body that is read; an ingress message has its own, smaller limit."""
 
 UPDATE_THREADS: Final = 16
-QUERY_THREADS: Final = 4
+QUERY_THREADS: Final = 8
 
 _API: Final = re.compile(r"/api/(v[234])/(canister|subnet)/([a-z0-9-]*)/(call|query|read_state)")
 _SHARDS_SINCE: Final = {"call": "v4", "read_state": "v3"}
@@ -63,7 +63,7 @@ class Application:
         self._admin = Admin(interface.network)
         self._updates = ThreadPoolExecutor(UPDATE_THREADS, "update")
         self._queries = ThreadPoolExecutor(QUERY_THREADS, "query")
-        self._running: set[asyncio.Future[None]] = set()
+        self._running: set[asyncio.Future[bytes | None]] = set()
         self._forgetting: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
@@ -163,7 +163,9 @@ class Application:
         admitted = await self._in(self._updates, partial(interface.admit, body, principal))
         if admitted.refused is not None and admitted.refused.reject is not None:
             return _rejection(admitted.refused.reject)
-        execution = asyncio.wrap_future(self._updates.submit(interface.execute, admitted.message))
+        execution = asyncio.wrap_future(
+            self._updates.submit(_execute, interface, admitted.message, form)
+        )
         self._running.add(execution)
         execution.add_done_callback(self._running.discard)
         execution.add_done_callback(_note_failure)
@@ -172,16 +174,19 @@ class Application:
         done, _ = await asyncio.wait({execution}, timeout=PATIENCE_S)
         if not done:
             return http.text(202, "The message is being executed; ask for it with read_state.")
-        execution.result()
-        certified = await self._in(
-            self._queries, partial(interface.outcome, admitted.message, form)
-        )
+        certified = execution.result()
         if certified is None:
             return http.text(202, "The message is being executed; ask for it with read_state.")
         return Response(200, certified, http.CBOR)
 
     async def _in(self, pool: Executor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+def _execute(interface: Interface, message: Message, form: RangesForm) -> bytes | None:
+    """Execute a message and certify its answer in one go, on one thread."""
+    interface.execute(message)
+    return interface.outcome(message, form)
 
 
 def _rejection(reject: Reject) -> Response:
@@ -197,7 +202,7 @@ def _rejection(reject: Reject) -> Response:
     return Response(200, body, http.CBOR)
 
 
-def _note_failure(execution: "asyncio.Future[None]") -> None:
+def _note_failure(execution: "asyncio.Future[bytes | None]") -> None:
     """Log what went wrong in a call that nobody waits for any more."""
     if not execution.cancelled() and execution.exception() is not None:
         _log.error("a message failed: %s", execution.exception())

@@ -23,6 +23,7 @@ HOST: Final = "127.0.0.1"
 DESCRIPTION: Final = "network.json"
 LOCK: Final = "lock"
 _BACKLOG: Final = 256
+_log: Final = logging.getLogger("datanode.localnet")
 
 
 def serve(state_dir: Path, *, port: int) -> None:
@@ -39,6 +40,7 @@ def serve(state_dir: Path, *, port: int) -> None:
     """
     state_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    _log.setLevel(logging.INFO)
     with _locked(state_dir), _listening(port) as listener:
         (state_dir / DESCRIPTION).unlink(missing_ok=True)
         network = Network(state_dir, module_cache=_cache(state_dir))
@@ -54,7 +56,8 @@ def serve(state_dir: Path, *, port: int) -> None:
                 timeout_graceful_shutdown=5,
             )
         )
-        _describe(state_dir, network, listener.getsockname()[1])
+        url = _describe(state_dir, network, listener.getsockname()[1])
+        _log.info("the embedded network answers at %s", url)
         try:
             with _quiet_signals():
                 _run(server, listener)
@@ -85,11 +88,12 @@ def _quiet_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _describe(state_dir: Path, network: Network, port: int) -> None:
-    """Tell other processes where the network is."""
+def _describe(state_dir: Path, network: Network, port: int) -> str:
+    """Tell other processes where the network is; returns its address."""
+    url = f"http://{HOST}:{port}"
     text = json.dumps(
         {
-            "url": f"http://{HOST}:{port}",
+            "url": url,
             "root_key": network.topology.root_key.hex(),
             "subnet": network.topology.subnet_id.text,
             "pid": os.getpid(),
@@ -99,6 +103,7 @@ def _describe(state_dir: Path, network: Network, port: int) -> None:
     part = state_dir / f"{DESCRIPTION}.part"
     part.write_text(f"{text}\n")
     part.replace(state_dir / DESCRIPTION)
+    return url
 
 
 @contextlib.contextmanager
