@@ -13,8 +13,10 @@ File, little-endian::
       4096    - entries, each: 1 target, 1 kind (0 bytes, 1 zeros), 6 zero, 8 offset, 8 length,
                 then `length` bytes unless the kind is zeros
 
-The header page is mapped. An entry is written first, then the end moves over it by one store, then
-the bytes that it saves are overwritten. A process that dies between any two of these steps leaves
+The header page is mapped. Magic and version are written once. An entry is written first, then the
+end moves over it by one store of eight bytes, then the bytes that it saves are overwritten. One
+store: `struct.pack_into` clears the bytes before it fills them, and a kill in between would leave
+an end of zero; an item of a cast memoryview is copied whole. A process that dies between any two of these steps leaves
 a log whose entries are whole and cover every byte that changed, because the kernel keeps what a
 killed process wrote. A power failure does not keep that order: nothing is synced, and the embedded
 network does not survive one.
@@ -38,6 +40,8 @@ _HEADER_BYTES: Final = 4096
 _HEADER: Final = struct.Struct("<4sBBHQQ")
 _ENTRY: Final = struct.Struct("<BB6xQQ")
 _STATE_AT: Final = 5
+_SEQUENCE_WORD: Final = 1
+_END_WORD: Final = 2
 _KEPT_BYTES: Final = 64 * MIB
 _PIECE_BYTES: Final = 4 * MIB
 _BYTES, _ZEROS = 0, 1
@@ -81,13 +85,15 @@ class UndoLog:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if os.fstat(self._descriptor).st_size < _HEADER_BYTES:
             # Bytes, not a hole: a store into a mapped hole of a full disk kills the process.
-            write_all(self._descriptor, bytes(_HEADER_BYTES), 0)
+            header = _HEADER.pack(_MAGIC, _VERSION, _IDLE, 0, 0, _HEADER_BYTES)
+            write_all(self._descriptor, header.ljust(_HEADER_BYTES, b"\0"), 0)
         self._header = mmap.mmap(self._descriptor, _HEADER_BYTES)
         magic, version, state, _, sequence, end = _HEADER.unpack_from(self._header)
-        if magic == bytes(len(_MAGIC)):
-            state, sequence, end = _IDLE, 0, _HEADER_BYTES
-        elif (magic, version) != (_MAGIC, _VERSION):
+        if (magic, version) != (_MAGIC, _VERSION):
+            self._header.close()
+            os.close(self._descriptor)
             raise UnsupportedVersionError(f"{path.name} is not an undo log of version {_VERSION}")
+        self._words = memoryview(self._header).cast("Q")
         self._active = state == _ACTIVE
         self._sequence: int = sequence
         self._end: int = end
@@ -100,7 +106,8 @@ class UndoLog:
     def begin(self, sequence: int) -> None:
         """Start the log of a message."""
         self._sequence, self._end, self._active = sequence, _HEADER_BYTES, True
-        _HEADER.pack_into(self._header, 0, _MAGIC, _VERSION, _IDLE, 0, sequence, self._end)
+        self._words[_SEQUENCE_WORD] = sequence
+        self._words[_END_WORD] = self._end
         self._header[_STATE_AT] = _ACTIVE
 
     def save(
@@ -133,7 +140,7 @@ class UndoLog:
                 at += write_all(self._descriptor, entry, at)
                 at += write_all(self._descriptor, data, at)
         self._end = at
-        struct.pack_into("<Q", self._header, _HEADER.size - 8, at)
+        self._words[_END_WORD] = at
 
     def replay(self, files: Mapping[Target, int]) -> None:
         """Put back what the entries saved of these files, the last one first; may be repeated."""
@@ -162,6 +169,7 @@ class UndoLog:
 
     def close(self) -> None:
         """Release the file."""
+        self._words.release()
         self._header.close()
         os.close(self._descriptor)
 
