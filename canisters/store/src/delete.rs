@@ -63,9 +63,7 @@ impl<M: Memory + Clone> Store<M> {
             self.doom(row.seal, &Doomed::new(model.id, name.into(), model.owner));
         }
         let latest = self.version_rows(model.id).last().map_or(0, |row| row.version);
-        for row in &rows {
-            self.tree.remove(name, row.version, latest);
-        }
+        self.tree.remove(name, rows.iter().map(|row| row.version), latest);
         if latest > 0 {
             self.put_model(name, &ModelRow { latest, ..model });
             return Ok(());
@@ -82,8 +80,7 @@ impl<M: Memory + Clone> Store<M> {
     /// Return a cursor while references under this name, that the caller may know of, are left.
     fn pending(&self, context: &Context, name: &str) -> Option<ByteBuf> {
         let mut doomed = self.doomed().filter(|(_, row)| row.name == name);
-        let (seal, _) =
-            doomed.find(|(_, row)| context.controller || row.owner == context.caller)?;
-        Some(cursor::task(Work::Delete, seal.into()))
+        let knows = |row: &Doomed| context.controller || row.owner == context.caller;
+        doomed.any(|(_, row)| knows(&row)).then(|| cursor::task(Work::Delete, 0))
     }
 }

@@ -144,3 +144,87 @@ fn parse(key: &Key) -> (u64, u64) {
     };
     (number(1), number(9))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::regions::Regions;
+    use ic_stable_structures::VectorMemory;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn empty() -> (Extents<VectorMemory>, Header) {
+        let regions = Regions::new(VectorMemory::default());
+        (Extents::new(regions.get(3)), Header::new([0; 32]))
+    }
+
+    fn take(extents: &mut Extents<VectorMemory>, header: &mut Header, bytes: u64) -> u64 {
+        let room = extents.find(bytes, header);
+        extents.take(room, bytes, header)
+    }
+
+    #[test]
+    fn the_best_fit_is_taken_first() {
+        let (mut extents, mut header) = empty();
+        let starts: Vec<u64> = [640, 64, 128, 64, 320, 64]
+            .map(|bytes| take(&mut extents, &mut header, bytes))
+            .to_vec();
+        for (index, bytes) in [(0, 640), (2, 128), (4, 320)] {
+            extents.give_back(starts[index], bytes, &mut header);
+        }
+        assert_eq!(take(&mut extents, &mut header, 65), starts[2]);
+        assert_eq!(take(&mut extents, &mut header, 200), starts[4]);
+        assert_eq!(take(&mut extents, &mut header, 64), starts[4] + 256);
+        assert_eq!(extents.list(), [(0, 640)]);
+    }
+
+    #[test]
+    fn neighbours_are_joined_and_the_end_moves_back() {
+        let (mut extents, mut header) = empty();
+        let starts = [100, 200, 300, 400].map(|bytes| take(&mut extents, &mut header, bytes));
+        assert_eq!(header.frames_end, 128 + 256 + 320 + 448);
+        extents.give_back(starts[0], 100, &mut header);
+        extents.give_back(starts[2], 300, &mut header);
+        assert_eq!(extents.list(), [(0, 128), (384, 320)]);
+        extents.give_back(starts[1], 200, &mut header);
+        assert_eq!(extents.list(), [(0, 704)]);
+        assert_eq!(header.free_bytes, 704);
+        extents.give_back(starts[3], 400, &mut header);
+        assert_eq!((extents.list(), header.frames_end, header.free_bytes), (vec![], 0, 0));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// No two extents overlap, no two free ones touch, and taken and free tile the region.
+        #[test]
+        fn taken_and_free_extents_tile_the_region(
+            steps in prop::collection::vec((any::<bool>(), 1u64..5_000, any::<prop::sample::Index>()), 1..120)
+        ) {
+            let (mut extents, mut header) = empty();
+            let mut taken: BTreeMap<u64, u64> = BTreeMap::new();
+            for (give, bytes, which) in steps {
+                if give && !taken.is_empty() {
+                    let (&start, &bytes) = taken.iter().nth(which.index(taken.len())).unwrap();
+                    taken.remove(&start);
+                    extents.give_back(start, bytes, &mut header);
+                } else {
+                    let start = take(&mut extents, &mut header, bytes);
+                    prop_assert!(taken.insert(start, bytes).is_none());
+                }
+                let free = extents.list();
+                prop_assert!(free.windows(2).all(|pair| pair[0].0 + pair[0].1 < pair[1].0));
+                prop_assert_eq!(header.free_bytes, free.iter().map(|(_, length)| length).sum::<u64>());
+                let mut all: Vec<(u64, u64)> = free;
+                all.extend(taken.iter().map(|(start, bytes)| (*start, round(*bytes))));
+                all.sort_unstable();
+                let mut end = 0;
+                for (start, length) in all {
+                    prop_assert_eq!(start, end);
+                    end = start + length;
+                }
+                prop_assert_eq!(end, header.frames_end);
+            }
+        }
+    }
+}

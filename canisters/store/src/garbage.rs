@@ -71,7 +71,7 @@ impl<M: Memory + Clone> Store<M> {
         self.end_old_leases(context)?;
         self.reserve_tables()?;
         let mut task = running.unwrap_or_else(|| Task {
-            id: self.header.task_id(),
+            id: self.header.number(),
             phase: PURGE,
             leased: None,
             frame: None,

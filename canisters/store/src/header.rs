@@ -8,7 +8,7 @@
 //!      4    1 version, 1
 //!      5    3 reserved, zero
 //!      8   32 blinding seed
-//!     40    8 next lease id
+//!     40    8 next number, of leases and tasks
 //!     48    4 next model id
 //!     52    4 next seal id
 //!     56    8 end of the frames, bytes
@@ -18,10 +18,10 @@
 //!     88    8 count of damaged frames
 //!     96    4 count of leases
 //!    100    4 count of models
-//!    104    8 next task id
-//!    112   16 reserved, zero
+//!    104   24 reserved, zero
 //! ```
 
+use datanode_codec::digest::keyed_hash;
 use ic_stable_structures::Memory;
 
 use crate::Digest;
@@ -38,7 +38,7 @@ const COUNTERS_AT: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     pub blinding_seed: Digest,
-    pub next_lease: u64,
+    pub next_number: u64,
     pub next_model: u32,
     pub next_seal: u32,
     pub frames_end: u64,
@@ -48,7 +48,6 @@ pub struct Header {
     pub damaged: u64,
     pub leases: u32,
     pub models: u32,
-    pub next_task: u64,
 }
 
 impl Header {
@@ -56,7 +55,7 @@ impl Header {
     pub fn new(blinding_seed: Digest) -> Self {
         Self {
             blinding_seed,
-            next_lease: 1,
+            next_number: 1,
             next_model: 1,
             next_seal: 1,
             frames_end: 0,
@@ -66,7 +65,6 @@ impl Header {
             damaged: 0,
             leases: 0,
             models: 0,
-            next_task: 1,
         }
     }
 
@@ -86,7 +84,7 @@ impl Header {
         let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
         Ok(Self {
             blinding_seed,
-            next_lease: u64_at(40),
+            next_number: u64_at(40),
             next_model: u32_at(48),
             next_seal: u32_at(52),
             frames_end: u64_at(56),
@@ -96,7 +94,6 @@ impl Header {
             damaged: u64_at(88),
             leases: u32_at(96),
             models: u32_at(100),
-            next_task: u64_at(104),
         })
     }
 
@@ -106,7 +103,7 @@ impl Header {
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&[STORE_VERSION, 0, 0, 0]);
         bytes.extend_from_slice(&self.blinding_seed);
-        bytes.extend_from_slice(&self.next_lease.to_le_bytes());
+        bytes.extend_from_slice(&self.next_number.to_le_bytes());
         bytes.extend_from_slice(&self.next_model.to_le_bytes());
         bytes.extend_from_slice(&self.next_seal.to_le_bytes());
         bytes.extend_from_slice(&self.frames_end.to_le_bytes());
@@ -116,14 +113,19 @@ impl Header {
         bytes.extend_from_slice(&self.damaged.to_le_bytes());
         bytes.extend_from_slice(&self.leases.to_le_bytes());
         bytes.extend_from_slice(&self.models.to_le_bytes());
-        bytes.extend_from_slice(&self.next_task.to_le_bytes());
         bytes.resize(HEADER_BYTES, 0);
         region.write(0, &bytes);
     }
 
-    /// Return a fresh task id.
-    pub fn task_id(&mut self) -> u64 {
-        self.next_task += 1;
-        self.next_task - 1
+    /// Return a fresh number for a lease or a task.
+    ///
+    /// It tells nothing of how many there were before, for uploaders that know nothing of each
+    /// other see them. It has 63 bits, so that databases with signed integers keep it.
+    pub fn number(&mut self) -> u64 {
+        let count = self.next_number.to_le_bytes();
+        self.next_number += 1;
+        let blinded = keyed_hash(&self.blinding_seed, &count);
+        let (first, _) = blinded.split_first_chunk().expect("a digest has 32 bytes");
+        u64::from_le_bytes(*first) >> 1
     }
 }

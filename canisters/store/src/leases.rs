@@ -113,8 +113,7 @@ impl<M: Memory + Clone> Store<M> {
 
     /// Write a lease that is new.
     pub(crate) fn add_lease(&mut self, context: &Context, model: String) -> LeaseRow {
-        let id = self.header.next_lease;
-        self.header.next_lease += 1;
+        let id = self.header.number();
         self.header.leases += 1;
         let (holder, used_ns) = (context.caller, context.now_ns);
         let lease = LeaseRow { id, model, holder, used_ns, frames: 0, frame_bytes: 0 };

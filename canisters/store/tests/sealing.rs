@@ -132,7 +132,7 @@ fn a_damaged_frame_is_missing_until_it_is_put_again() {
         Err(Error::Incomplete { missing: vec![Hash(hash(frame))], missing_total: 1 })
     };
     assert_eq!(world.seal(Operator, lease, &seal), incomplete(&checkpoint.head));
-    world.put(Operator, lease, &[checkpoint.head.clone()]).unwrap();
+    world.put(Operator, lease, std::slice::from_ref(&checkpoint.head)).unwrap();
     assert_eq!(world.seal(Operator, lease, &seal), incomplete(&checkpoint.chunks[1]));
     world.put(Operator, lease, &checkpoint.chunks).unwrap();
     assert_eq!(world.seal(Operator, lease, &seal), Ok(1));

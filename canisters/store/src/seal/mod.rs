@@ -148,7 +148,7 @@ impl<M: Memory + Clone> Store<M> {
             return Err(Error::Conflict("there are too many models or versions".into()));
         }
         self.check_expected(&lease.model, seal.expected_version)?;
-        Ok(Task::new(self.header.task_id(), seal))
+        Ok(Task::new(self.header.number(), seal))
     }
 
     /// Forget the seal that runs under a lease; the references it has made are removed later.

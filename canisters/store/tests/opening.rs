@@ -1,0 +1,182 @@
+//! Opening strictly, and running out of memory and cycles without losing anything.
+
+mod support;
+
+use datanode_store::api::*;
+use datanode_store::{Error, OpenError, Store};
+use ic_stable_structures::Memory;
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
+use support::User::*;
+use support::manifest::*;
+use support::memory::TestMemory;
+use support::*;
+
+fn untouched(memory: &TestMemory) -> Option<OpenError> {
+    let before = memory.writes();
+    let error = Store::open(memory.clone()).err();
+    assert_eq!(memory.writes(), before, "the memory is not written to");
+    error
+}
+
+fn header(memory: &TestMemory) -> impl Memory {
+    MemoryManager::init_with_bucket_size(memory.clone(), 256).get(MemoryId::new(0))
+}
+
+#[test]
+fn foreign_memory_is_left_alone() {
+    let empty = TestMemory::default();
+    assert_eq!(untouched(&empty), Some(OpenError::Magic { found: [0; 4] }));
+    let foreign = TestMemory::default();
+    foreign.grow(300);
+    foreign.write(0, b"SQLite format 3");
+    assert_eq!(untouched(&foreign), Some(OpenError::Magic { found: *b"SQLi" }));
+    let refused = Store::create(foreign.clone(), SEED).err();
+    assert_eq!(refused, Some(OpenError::NotEmpty { found: 300 * 65_536 }));
+    let managed = TestMemory::default();
+    MemoryManager::init_with_bucket_size(managed.clone(), 256).get(MemoryId::new(0)).grow(1);
+    assert_eq!(untouched(&managed), Some(OpenError::Magic { found: [0; 4] }));
+}
+
+#[test]
+fn another_magic_a_newer_version_and_a_cut_memory_are_three_errors() {
+    let world = World::new();
+    let memory = world.memory.snapshot();
+    header(&memory).write(0, b"DNSX");
+    assert_eq!(untouched(&memory), Some(OpenError::Magic { found: *b"DNSX" }));
+
+    let memory = world.memory.snapshot();
+    header(&memory).write(4, &[2]);
+    assert_eq!(untouched(&memory), Some(OpenError::Version { found: 2, known: 1 }));
+
+    let memory = world.memory.snapshot();
+    let needed_pages = 1 + 6 * 256; // the frame region has no bucket yet
+    memory.set_pages(needed_pages - 1);
+    let bytes = |pages: u64| pages * 65_536;
+    let error = OpenError::Size { needed: bytes(needed_pages), found: bytes(needed_pages - 1) };
+    assert_eq!(untouched(&memory), Some(error));
+
+    let memory = world.memory.snapshot();
+    header(&memory).write(56, &u64::MAX.to_le_bytes());
+    assert!(matches!(untouched(&memory), Some(OpenError::Size { .. })));
+
+    let memory = world.memory.snapshot();
+    memory.write(3, &[2]);
+    assert_eq!(untouched(&memory), Some(OpenError::Version { found: 2, known: 1 }));
+    let memory = world.memory.snapshot();
+    memory.write(6, &128u16.to_le_bytes());
+    assert!(matches!(untouched(&memory), Some(OpenError::Size { .. })));
+}
+
+#[test]
+fn every_opening_error_says_what_is_wrong() {
+    let errors = [
+        OpenError::Magic { found: *b"DNSX" },
+        OpenError::Version { found: 2, known: 1 },
+        OpenError::Size { needed: 2, found: 1 },
+        OpenError::NotEmpty { found: 1 },
+        OpenError::NoRoom { needed: 1 },
+    ];
+    assert!(errors.iter().all(|error| error.to_string().contains("stable memory")));
+}
+
+#[test]
+fn a_memory_too_small_for_an_empty_store_is_told() {
+    let memory = TestMemory::default();
+    memory.refuse_growth();
+    let error = Store::create(memory, SEED).err();
+    assert_eq!(error, Some(OpenError::NoRoom { needed: (1 + 7 * 256) * 65_536 }));
+}
+
+#[test]
+fn a_memory_that_does_not_grow_leaves_no_room_and_loses_nothing() {
+    let mut world = World::new();
+    let lease = world.lease(Operator, "llama");
+    world.memory.refuse_growth();
+    let mut stored = Vec::new();
+    for seed in 0.. {
+        let batch: Vec<_> =
+            (0..2).map(|half| raw_frame(&some_bytes(2 * seed + half, 1_048_000))).collect();
+        let before = world.memory.snapshot();
+        match world.put(Operator, lease, &batch) {
+            Err(Error::OutOfMemory { asked_bytes }) => {
+                assert_eq!(asked_bytes, 256 * 65_536, "one bucket");
+                assert!(world.memory.same(&before));
+                break;
+            }
+            Ok(results) => {
+                let kept = results.iter().filter(|result| **result == PutResult::Stored).count();
+                stored.extend_from_slice(&batch[..kept]);
+                assert!(results[kept..].iter().all(|result| *result == PutResult::NoRoom));
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(stored.len(), 16, "a bucket of 16 MiB is full");
+    world.reopen();
+    let digests: Vec<_> = stored.iter().map(|frame| hash(frame)).collect();
+    assert_eq!(world.missing(Operator, lease, &digests), Ok(vec![false; 16]));
+    let small = raw_frame(&some_bytes(99, 1_000));
+    world.memory.allow_growth();
+    assert_eq!(world.put(Operator, lease, &[small]).unwrap(), [PutResult::Stored]);
+}
+
+#[test]
+fn memory_grows_by_one_bucket_at_a_time() {
+    let mut world = World::new();
+    let lease = world.lease(Operator, "llama");
+    let mut before = world.details().stable_bytes;
+    for seed in 0..20 {
+        world.put(Operator, lease, &[raw_frame(&some_bytes(seed, 2_000_000))]).unwrap();
+        let now = world.details().stable_bytes;
+        assert!(now - before <= 16 << 20);
+        before = now;
+    }
+}
+
+#[test]
+fn a_put_that_the_balance_does_not_cover_is_refused_with_nothing_lost() {
+    let mut world = World::new();
+    let lease = world.lease(Operator, "llama");
+    let frame = raw_frame(b"weights");
+    let before = world.memory.snapshot();
+    world.cycles = world.reserve + 44_999_999_999;
+    match world.put(Operator, lease, std::slice::from_ref(&frame)) {
+        Err(Error::LowCycles { balance, needed }) => {
+            assert_eq!(balance, world.cycles);
+            assert_eq!(needed, world.reserve + 45_000_000_000);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(world.memory.same(&before));
+    world.cycles += 1;
+    let stored = world.put(Operator, lease, std::slice::from_ref(&frame)).unwrap();
+    assert_eq!(stored, [PutResult::Stored]);
+    world.cycles = 0;
+    let again = world.put(Operator, lease, &[frame.clone(), raw_frame(b"more")]).unwrap();
+    assert_eq!(again, [PutResult::AlreadyStored, PutResult::NoRoom]);
+}
+
+#[test]
+fn growth_asks_for_its_share_of_the_freezing_reserve() {
+    let mut world = World::new();
+    let lease = world.lease(Operator, "llama");
+    let frame = |seed| vec![raw_frame(&some_bytes(seed, 2_000_000))];
+    for seed in 0..8 {
+        world.put(Operator, lease, &frame(seed)).unwrap();
+    }
+    world.cycles = world.reserve + 46_000_000_000;
+    let refused = world.put(Operator, lease, &frame(8));
+    let Err(Error::LowCycles { needed, .. }) = refused else { panic!("{refused:?}") };
+    let share = world.reserve * (16 << 20) / ((112 << 20) + 65_536 + (4 << 20));
+    assert_eq!(needed, world.reserve + 45_000_000_000 + share);
+}
+
+#[test]
+fn status_tells_strangers_versions_alone() {
+    let world = World::new();
+    let status = world.store.status(&world.context(Stranger));
+    assert_eq!(status, Status { interface_version: 1, store_version: 1, details: None });
+    let details = world.details();
+    assert_eq!(details.stable_bytes, (1 + 7 * 256) * 65_536);
+    assert!(details.burn_per_day > 0u8 && details.freezing_days > 1_000);
+}
