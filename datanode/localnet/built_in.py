@@ -39,7 +39,7 @@ class BuiltIns:
     """The canisters of the table above.
 
     Attributes:
-        lock: Held while one of them is updated.
+        lock: Held while one of them is updated, and while a canister is created.
     """
 
     def __init__(self, network: Network) -> None:

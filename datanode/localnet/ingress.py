@@ -72,7 +72,8 @@ class Ingress:
                 target = None if target is None or target.deleted else target
                 commit(network, message, self._built_ins.update(message, target), target)
         elif message.canister == MANAGEMENT_CANISTER and message.method == management.CREATE:
-            commit(network, message, management.create(network, message), None)
+            with self._built_ins.lock:
+                commit(network, message, management.create(network, message), None)
         elif slot is None:
             answer = Answer(reject=admission.not_found(message.effective))
             commit(network, message, Effect(answer=answer), None)

@@ -13,7 +13,7 @@ from datanode.localnet.management_call import Call, reject
 from datanode.localnet.management_types import CANISTER
 from datanode.localnet.message import Answer, Message
 from datanode.localnet.network import Network
-from datanode.localnet.topology import is_hosted
+from datanode.localnet.topology import is_free
 from datanode.principal import Principal
 from datanode.units import TC
 
@@ -24,7 +24,7 @@ DEFAULT_PROVISIONAL_CYCLES: Final = 100 * TC
 def provisional_create(network: Network, message: Message, args: Arguments) -> Effect:
     """Handle `provisional_create_canister_with_cycles`: cycles out of nothing, no fee."""
     wanted = args.optional_principal("specified_id")
-    if wanted is not None and (not is_hosted(wanted) or network.canisters.find(wanted)):
+    if wanted is not None and (not is_free(wanted) or network.canisters.find(wanted)):
         raise reject("IC0205", f"The canister id {wanted} is not free on this subnet")
     cycles = args.optional_number("amount")
     given = args.optional_record("settings")

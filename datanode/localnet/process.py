@@ -145,6 +145,8 @@ def _spawn(state_dir: Path, port: int) -> Running:
     state_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "datanode.localnet"]
     command += ["--state-dir", str(state_dir), "--port", str(port)]
+    # The same package as here, also when it is a checkout and the current folder another one.
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     with (state_dir / LOG).open("ab") as log:
         server = subprocess.Popen(  # noqa: S603 - our own interpreter and program
             command,
@@ -152,6 +154,7 @@ def _spawn(state_dir: Path, port: int) -> Running:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
     running: Running | None = None
 

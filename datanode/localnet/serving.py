@@ -23,6 +23,9 @@ HOST: Final = "127.0.0.1"
 DESCRIPTION: Final = "network.json"
 LOCK: Final = "lock"
 _BACKLOG: Final = 256
+_KEEP_ALIVE_S: Final = 300
+"""Longer than clients pause between two messages: a connection that closes just when it is used
+again leaves them in doubt."""
 _log: Final = logging.getLogger("datanode.localnet")
 
 
@@ -53,6 +56,7 @@ def serve(state_dir: Path, *, port: int) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=5,
             )
         )

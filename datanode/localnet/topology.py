@@ -58,6 +58,11 @@ def is_hosted(canister: Principal) -> bool:
     return any(low.raw <= canister.raw <= high.raw for low, high in RANGES)
 
 
+def is_free(canister: Principal) -> bool:
+    """Whether an id may be given to a canister with code."""
+    return is_hosted(canister) and canister not in (REGISTRY, CYCLES_MINTING, CYCLES_LEDGER)
+
+
 @dataclass(frozen=True, slots=True)
 class Topology:
     """Keys and names of the network; its repr shows no secret.

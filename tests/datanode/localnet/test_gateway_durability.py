@@ -19,13 +19,12 @@ from tests.datanode.localnet.gateway_client import Client
 from tests.fakes.counter import argument, number
 from tests.fakes.gateway import Gateway
 
-KILLS = 8
 
-
+@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.nightly)])
 def test_killed_under_load_it_keeps_what_it_acknowledged_and_repeats_nothing(
-    tmp_path: Path, alice: Identity
+    tmp_path: Path, alice: Identity, kills: int
 ) -> None:
-    """Four threads add one; each message is sent until it is settled, over eight kills."""
+    """Four threads add one; each message is sent until it is settled, over all kills."""
     pause = random.Random(7)
     with LocalNetwork(tmp_path) as net:
         where = Network(url=net.url, root_key=net.root_key, name="test")
@@ -42,7 +41,7 @@ def test_killed_under_load_it_keeps_what_it_acknowledged_and_repeats_nothing(
             threads = [threading.Thread(target=work) for _ in range(4)]
             for thread in threads:
                 thread.start()
-            for _ in range(KILLS):
+            for _ in range(kills):
                 time.sleep(pause.uniform(0.02, 0.3))
                 net.kill()
                 net.start()
@@ -50,7 +49,7 @@ def test_killed_under_load_it_keeps_what_it_acknowledged_and_repeats_nothing(
             for thread in threads:
                 thread.join()
             total = number(client.query(canister, "get"))
-        assert len(settled) > KILLS
+        assert len(settled) > kills
         # Every message added exactly one: the values that they saw are all different, no gap.
         assert sorted(settled) == list(range(1, total + 1))
         entries = [entry for entry in net.ledger() if entry.method == "add"]

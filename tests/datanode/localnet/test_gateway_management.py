@@ -42,7 +42,7 @@ def test_a_canister_may_be_created_under_a_free_id(net: Gateway, alice: Identity
     method = "provisional_create_canister_with_cycles"
     net.manage(alice, method, types.PROVISIONAL_CREATE, amount=TC, specified_id=wanted)
     assert net.balance(wanted) == TC
-    for taken in (wanted, canister_id(0x7000_0000_0000_0000)):
+    for taken in (wanted, REGISTRY, canister_id(0x7000_0000_0000_0000)):
         with pytest.raises(RejectedError, match="is not free"):
             net.manage(alice, method, types.PROVISIONAL_CREATE, amount=TC, specified_id=taken)
 
