@@ -17,19 +17,22 @@ from typing import Final
 
 from datanode import frame
 from datanode.digest import ContentDigest, FrameDigest, frame_digest
-from datanode.errors import DataNodeError, StoppedByUserError
+from datanode.errors import DataNodeError
 from datanode.model import ChunkRecord, ChunkSpec
 from datanode.node.port import StorageNode
 from datanode.reader import Reader
 from uploader.chunker import Layout
 from uploader.dedup import Known
 from uploader.progress import Progress, Tally
+from uploader.session.delivery import stopped
 from uploader.session.reading import ReadChunk, encoded
 from uploader.session.sending import Parcel, Sender
 from uploader.source.base import Source
 from uploader.state.store import StateStore
 
 _PIN_BATCH: Final = 256
+_ROW_BATCH: Final = 256
+"""Chunks that share a commit: an fsync takes longer than everything else about a small chunk."""
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ class ChunkRun:
     _again: deque[ChunkSpec] = field(default_factory=deque)
     _pins: list[tuple[ChunkSpec, ChunkRecord]] = field(default_factory=list)
     _held: list[tuple[ChunkSpec, ChunkRecord]] = field(default_factory=list)
+    _stored: list[tuple[ChunkSpec, ChunkRecord]] = field(default_factory=list)
     _done: bytearray = field(init=False)
     _done_bytes: int = 0
 
@@ -82,6 +86,7 @@ class ChunkRun:
         while True:
             self._flush()
             self.sender.finish()
+            self._record_stored()
             self._report()
             if not self._again:
                 return
@@ -103,10 +108,11 @@ class ChunkRun:
     def stored(self, parcel: Parcel) -> None:
         """Mark a frame as held, and with it every chunk that waited for it."""
         self.known.hold([parcel.record.frame])
-        specs = self._waiting.pop(parcel.record.content, [])
-        self.state.record_known(self.upload_id, [(spec.index, parcel.record) for spec in specs])
-        for spec in specs:
+        for spec in self._waiting.pop(parcel.record.content, []):
+            self._stored.append((spec, parcel.record))
             self._finish(spec)
+        if len(self._stored) >= _ROW_BATCH:
+            self._record_stored()
         self._report()
 
     def lost(self, parcel: Parcel) -> None:
@@ -139,10 +145,7 @@ class ChunkRun:
         chunks = encoded(specs, self.source, pool=self.pool, ahead=self.ahead, wanted=wanted)
         for chunk in chunks:
             if self.stopping():
-                raise StoppedByUserError(
-                    "stopped",
-                    safe="What was sent is stored and paid; the rest has cost nothing.",
-                )
+                raise stopped()
             if chunk.frame is not None and chunk.record is not None:
                 self.sender.add(Parcel(record=chunk.record, spec=chunk.spec, frame=chunk.frame))
             self.sender.drain()
@@ -217,6 +220,13 @@ class ChunkRun:
             self._finish(spec)
         if held:
             self._report()
+
+    def _record_stored(self) -> None:
+        """Give rows to chunks that shared a frame; lost ones are known again by its receipt."""
+        if not self._stored:
+            return
+        stored, self._stored = self._stored, []
+        self.state.record_known(self.upload_id, [(spec.index, record) for spec, record in stored])
 
     def _finish(self, spec: ChunkSpec) -> None:
         if not self._done[spec.index]:
