@@ -1,1 +1,21 @@
-"""The embedded network: runs real canister Wasm on this machine."""
+"""The embedded network: runs real canister Wasm on this machine, answers and bills like the IC.
+
+A message takes this way::
+
+    server -> interface -> ingress -> update | management | built_in -> effect
+    (HTTP)    (envelope)   (once)     (machine, bill)                   (one transaction)
+
+| files | idea |
+| --- | --- |
+| `process`, `serving`, `api` | its process: start, find, stop, kill; from programs, from tests |
+| `server`, `http`, `admin` | HTTP: the interface's routes, and what is beside them |
+| `interface`, `reading`, `queries` | envelopes checked, paths allowed, queries signed |
+| `ingress`, `message`, `requests` | a message is executed at most once, its answer is kept |
+| `update`, `effect`, `bill`, `ledger` | executed, billed, committed together |
+| `management*`, `lifecycle`, `installation`, `settings`, `status`, `chunk_store` | `aaaaa-aa` |
+| `built_in`, `cycles_ledger` | canisters that clients expect at their mainnet ids |
+| `topology`, `certificates`, `state_tree`, `bls`, `clock` | keys, subnets, what is certified |
+| `network`, `database`, `canister`, `canisters` | the state: in SQLite, and a machine each |
+| `machine`, `execution`, `instance`, `running`, ... | one canister's Wasm, heap, stable memory |
+| `engine`, `instrument`, `prices`, `ic0`, ... | Wasm compiled, metered, linked |
+"""

@@ -114,3 +114,31 @@ def test_icp_stops_starts_and_deletes(icp: Icp, wasm_path: Path) -> None:
     icp("canister", "delete", made, "--no-recover-cycles")
     with pytest.raises(RefusedError, match="was not found"):
         icp("canister", "status", made)
+
+
+def test_icp_deploys_a_project_to_a_connected_network(
+    net: LocalNetwork, icp: Icp, wasm_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "counter.wasm").write_bytes(wasm_path.read_bytes())
+    (tmp_path / "icp.yaml").write_text(
+        f"""
+canisters:
+  - name: counter
+    build: {{ steps: [{{ type: pre-built, path: counter.wasm }}] }}
+networks:
+  - name: embedded
+    mode: connected
+    url: {net.url}
+    root-key: "{net.root_key.hex()}"
+environments:
+  - name: dev
+    network: embedded
+    canisters: [counter]
+"""
+    )
+    where = ("-e", "dev", "--identity", "tester", "--project-root-override", str(tmp_path))
+    for _ in range(2):
+        said = icp("deploy", *where, network=False)
+        assert "counter" in said
+    answer = icp("canister", "call", "counter", "add", "(3 : nat64)", *where, network=False)
+    assert answer.strip() == "(3 : nat64)"
