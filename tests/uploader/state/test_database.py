@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -126,21 +125,21 @@ def test_a_held_database_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 class TestRefused:
     def test_a_newer_revision(self, path: Path) -> None:
-        with closing(sqlite3.connect(path)) as connection, connection:
+        with sqlite3.connect(path) as connection:
             connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.close()
         with pytest.raises(StateNewerError, match="9999"):
             opened(path)
 
     def test_a_database_of_something_else(self, tmp_path: Path) -> None:
-        with closing(sqlite3.connect(tmp_path / "other.db")) as connection, connection:
+        with sqlite3.connect(tmp_path / "other.db") as connection:
             connection.execute("CREATE TABLE songs (title TEXT)")
         connection.close()
         with pytest.raises(StateDamagedError, match="something else"):
             opened(tmp_path / "other.db")
 
     def test_a_database_without_its_tables(self, path: Path) -> None:
-        with closing(sqlite3.connect(path)) as connection, connection:
+        with sqlite3.connect(path) as connection:
             connection.execute("DROP TABLE upload")
         connection.close()
         with pytest.raises(StateDamagedError, match="lacks its tables"):
