@@ -66,9 +66,13 @@ class Database:
         self._path = path
         with _mapped(path):
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000"):
-                self._connection.execute(f"PRAGMA {pragma}")
-            self._prepare()
+            try:
+                for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=NORMAL"):
+                    self._connection.execute(f"PRAGMA {pragma}")
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
 
     def _prepare(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()

@@ -16,7 +16,7 @@ entry's total, and all totals of a canister add up to the change of its balance.
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final, Self, cast
+from typing import Final, cast
 
 from datanode.localnet.database import Database, Row
 from datanode.principal import Principal
@@ -86,25 +86,6 @@ class Entry:
             "status": self.status,
             "reply": self.reply.hex(),
         }
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Self:
-        """Read what `to_json` wrote, as the server sends it."""
-        return cls(
-            sequence=fields["sequence"],
-            time_ns=fields["time_ns"],
-            canister=Principal.parse(fields["canister"]),
-            method=fields["method"],
-            sender=Principal.parse(fields["sender"]),
-            request_id=bytes.fromhex(fields["request_id"]),
-            envelope_bytes=fields["envelope_bytes"],
-            argument_bytes=fields["argument_bytes"],
-            instructions=fields["instructions"],
-            items=tuple(fields["items"].items()),
-            balance_cycles=fields["balance_cycles"],
-            status=fields["status"],
-            reply=bytes.fromhex(fields["reply"]),
-        )
 
 
 def append(database: Database, entry: Entry) -> int:

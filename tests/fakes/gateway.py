@@ -15,7 +15,7 @@ from datanode.fees import FeeSchedule
 from datanode.localnet import management_types as types
 from datanode.localnet.certificates import RangesForm
 from datanode.localnet.interface import Interface
-from datanode.localnet.network import Network
+from datanode.localnet.network import Network, cache_folder
 from datanode.localnet.topology import REGISTRY
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import SECOND_NS, TC
@@ -23,7 +23,6 @@ from tests.fakes.counter import counter_wasm
 
 NOW_NS = 1_790_000_000 * SECOND_NS
 EMPTY = b"DIDL\0\0"
-MODULES = Path("/tmp/datanode-test-modules")
 
 
 class RejectedError(Exception):
@@ -65,7 +64,7 @@ class Gateway:
     def open(self) -> None:
         self.network = Network(
             self.folder,
-            module_cache=MODULES,
+            module_cache=cache_folder(),
             clock_ns=self.wall,
             fees=self.fees,
             free_bytes=lambda _: self.free_bytes,
