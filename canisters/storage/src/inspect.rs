@@ -28,3 +28,21 @@ fn inspect_message() {
         ic_cdk::api::accept_message();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::need;
+    use candid_parser::utils::CandidSource;
+
+    #[test]
+    fn updates_and_missing_frames_are_let_in_and_nothing_else() {
+        let (types, actor) = CandidSource::Text(include_str!("../storage.did")).load().unwrap();
+        let methods = types.as_service(&actor.unwrap()).unwrap().to_vec();
+        assert_eq!(methods.len(), 23);
+        for (name, ty) in methods {
+            let query = types.as_func(&ty).unwrap().is_query();
+            assert_eq!(need(&name).is_some(), !query || name == "missing_frames", "{name}");
+        }
+        assert_eq!(need("http_request"), None);
+    }
+}

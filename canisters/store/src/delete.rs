@@ -31,18 +31,21 @@ impl<M: Memory + Clone> Store<M> {
     ) -> Outcome<DeletePage> {
         check_name(name)?;
         let started = cursor::parse_task(Work::Delete, cursor)?.is_some();
-        if !started {
-            match self.owned(context, name) {
-                Ok(model) => self.delete_versions(name, model, version)?,
-                Err(Error::NotFound(_)) if self.pending(context, name).is_some() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if self.pending(context, name).is_some() {
+        let pending = self.pending(context, name).is_some();
+        let model = match self.owned(context, name) {
+            _ if started => None,
+            Ok(model) => Some(model),
+            Err(Error::NotFound(_)) if pending => None,
+            Err(error) => return Err(error),
+        };
+        if model.is_some() || pending {
             self.reserve_tables()?;
+            if let Some(model) = model {
+                self.delete_versions(name, model, version)?;
+            }
             self.purge(&mut { STEP_UNITS });
+            self.save();
         }
-        self.save();
         Ok(DeletePage { next: self.pending(context, name) })
     }
 
@@ -56,7 +59,6 @@ impl<M: Memory + Clone> Store<M> {
             Some(_) => vec![self.version_row(name, &model, version)?],
             None => self.version_rows(model.id).collect(),
         };
-        self.reserve_tables()?;
         for row in &rows {
             self.catalog.remove(&version_key(model.id, row.version));
             self.count_sealed(row.sealed_by, 0, row.frame_bytes);

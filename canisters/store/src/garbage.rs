@@ -68,8 +68,8 @@ impl<M: Memory + Clone> Store<M> {
             // The last step again: its answer was lost.
             return Ok(GarbagePage { next: None, freed_frames: 0, freed_bytes: 0 });
         }
-        self.end_old_leases(context)?;
         self.reserve_tables()?;
+        self.end_old_leases(context)?;
         let mut task = running.unwrap_or_else(|| Task {
             id: self.header.number(),
             phase: PURGE,

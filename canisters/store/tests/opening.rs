@@ -180,3 +180,25 @@ fn status_tells_strangers_versions_alone() {
     assert_eq!(details.stable_bytes, (1 + 7 * 256) * 65_536);
     assert!(details.burn_per_day > 0u8 && details.freezing_days > 1_000);
 }
+
+/// Return the size of a region, pages, from the memory manager's header.
+fn region_pages(memory: &TestMemory, region: u64) -> u64 {
+    let mut pages = [0; 8];
+    memory.read(40 + 8 * region, &mut pages);
+    u64::from_le_bytes(pages)
+}
+
+#[test]
+fn the_largest_call_adds_less_to_a_table_than_is_kept_free() {
+    let mut world = World::new();
+    let chunks: Vec<_> = (0..16_384u64).map(|i| raw_frame(&i.to_le_bytes())).collect();
+    world.sealed(Operator, "llama", &Checkpoint::new(&chunks));
+    let digests: Vec<_> = chunks.iter().map(|frame| hash(frame)).collect();
+    let lease = world.lease(Operator, "other");
+    let before: Vec<u64> = (0..7).map(|region| region_pages(&world.memory, region)).collect();
+    assert!(before.iter().all(|pages| *pages > 0), "{before:?}");
+    world.pin(Operator, lease, &digests).unwrap();
+    let grown = (0..7).map(|region| region_pages(&world.memory, region) - before[region as usize]);
+    let most = grown.max().unwrap();
+    assert!((1..=32).contains(&most), "{most} pages of the 64 that are kept free");
+}

@@ -3,6 +3,7 @@
 mod support;
 
 use datanode_store::api::*;
+use datanode_store::limits::LEASE_NS;
 use datanode_store::{Error, Store};
 use serde_bytes::ByteBuf;
 use support::User::*;
@@ -226,11 +227,14 @@ fn a_seal_goes_on_from_another_machine_and_refuses_foreign_cursors() {
         let answer = world.store.seal_model(&context, lease, seal.clone(), wrong);
         assert!(matches!(answer, Err(Error::BadRequest(_))), "{answer:?}");
     }
+    world.advance(LEASE_NS);
+    assert_eq!(world.collect(false), Ok((0, 0)), "a seal whose lease has expired is given up");
+    assert_eq!(world.details().task, None);
     let long = [1; 257];
     let answer = world.store.seal_model(&context, lease, seal.clone(), &long);
     assert_eq!(answer, Err(Error::TooLarge { limit: 256, got: 257 }));
     assert_eq!(world.seal(Operator, lease, &seal), Ok(1));
-    let again = world.store.seal_model(&context, lease, seal, &cursor);
+    let again = world.store.seal_model(&world.context(Operator), lease, seal, &cursor);
     assert_eq!(again, Ok(SealStep::Done(1)), "the last step again");
 }
 
