@@ -6,6 +6,7 @@ rejection"); one that meets it later is rejected with a certificate.
 
 from typing import Final
 
+from datanode.errors import DiskFullError
 from datanode.localnet.canister import Canister, Status
 from datanode.localnet.rejects import Reject, RejectCode
 from datanode.principal import Principal
@@ -51,6 +52,15 @@ def stopped(canister: Canister) -> Reject | None:
         code=RejectCode.CANISTER_ERROR,
         error_code=code,
         message=f"Canister {canister.id} is {canister.status.value}",
+    )
+
+
+def disk_full(canister: Principal, error: DiskFullError) -> Reject:
+    """Word that this machine's disk has no room for what a message may write."""
+    return Reject(
+        code=RejectCode.CANISTER_ERROR,
+        error_code="IC0507",
+        message=f"Error from Canister {canister}: {error.what}. {error.safe}",
     )
 
 

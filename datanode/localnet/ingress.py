@@ -13,11 +13,10 @@ from datanode.localnet import admission, management, update
 from datanode.localnet.built_in import BuiltIns
 from datanode.localnet.canisters import Slot
 from datanode.localnet.effect import Effect, commit
-from datanode.localnet.message import Answer, Message, RefusedError
+from datanode.localnet.message import Answer, Message, RejectedError
 from datanode.localnet.network import Network
 from datanode.principal import MANAGEMENT_CANISTER
 
-_UNAVAILABLE: Final = 503
 _log: Final = logging.getLogger("datanode.localnet")
 
 
@@ -36,7 +35,12 @@ class Ingress:
         if self._network.requests.find(message.request_id) is not None:
             return None
         if message.canister == MANAGEMENT_CANISTER:
+            # Some of its methods make room; the others ask for it themselves.
             return management.admit(self._network, message)
+        try:
+            self._network.check_disk(message.envelope_bytes)
+        except DiskFullError as error:
+            return Answer(reject=admission.disk_full(message.effective, error))
         if message.canister in self._built_ins:
             return None
         slot = self._network.canisters.find(message.canister)
@@ -52,14 +56,14 @@ class Ingress:
             patience_s: How long to wait for another thread that executes the same message.
 
         Raises:
-            RefusedError: The disk is full; nothing was executed.
+            RejectedError: The disk is full; nothing was executed.
         """
         with self._network.requests.executing(message) as mine:
             if mine:
                 try:
                     self._run(message)
                 except DiskFullError as error:
-                    raise RefusedError(_UNAVAILABLE, f"{error.what}. {error.safe}") from error
+                    raise RejectedError(admission.disk_full(message.effective, error)) from error
                 return
         self._network.requests.wait(message.request_id, patience_s)
 

@@ -30,7 +30,7 @@ from datanode.localnet.admin import Admin
 from datanode.localnet.certificates import RangesForm
 from datanode.localnet.http import Event, Receive, Response, Send
 from datanode.localnet.interface import PATIENCE_S, Interface
-from datanode.localnet.message import Message, RefusedError
+from datanode.localnet.message import Message, RefusedError, RejectedError
 from datanode.localnet.rejects import Reject
 from datanode.principal import Principal
 from datanode.units import MIB, MINUTE_S
@@ -103,6 +103,8 @@ class Application:
         except RefusedError as refused:
             ours = str(scope["path"]).startswith("/_/")
             return http.text(refused.status, refused.text, cors=not ours)
+        except RejectedError as rejected:
+            return _rejection(rejected.reject)
         except DataNodeError as error:
             _log.error("%s: %s", scope["path"], error.what)
             return http.text(500, error.what)

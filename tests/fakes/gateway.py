@@ -13,6 +13,7 @@ from datanode.agent.hash_tree import HashTree
 from datanode.agent.request_id import parse_leb128
 from datanode.fees import FeeSchedule
 from datanode.localnet import management_types as types
+from datanode.localnet import message
 from datanode.localnet.certificates import RangesForm
 from datanode.localnet.interface import Interface
 from datanode.localnet.network import Network, cache_folder
@@ -28,10 +29,9 @@ EMPTY = b"DIDL\0\0"
 class RejectedError(Exception):
     """A call or query was rejected; `certified` tells whether the subnet signed it."""
 
-    def __init__(self, error_code: str, message: str, *, certified: bool) -> None:
-        super().__init__(f"{error_code}: {message}")
+    def __init__(self, error_code: str, text: str, *, certified: bool) -> None:
+        super().__init__(f"{error_code}: {text}")
         self.error_code = error_code
-        self.message = message
         self.certified = certified
 
 
@@ -110,7 +110,11 @@ class Gateway:
         if refused is not None:
             assert refused.reject is not None
             raise RejectedError(refused.reject.error_code, refused.reject.message, certified=False)
-        self.interface.execute(admitted.message)
+        try:
+            self.interface.execute(admitted.message)
+        except message.RejectedError as error:
+            reject = error.reject
+            raise RejectedError(reject.error_code, reject.message, certified=False) from error
         outcome = self.interface.outcome(admitted.message, form)
         assert outcome is not None
         answer = Fields(cbor.decode(outcome), "answer")

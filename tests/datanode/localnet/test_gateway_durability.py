@@ -13,11 +13,10 @@ from datanode.agent.outcome import Pending, Reply, SignedCall
 from datanode.errors import DataNodeError
 from datanode.localnet import process
 from datanode.localnet.api import LocalNetwork
-from datanode.localnet.message import RefusedError
 from datanode.units import TC
 from tests.datanode.localnet.gateway_client import Client
 from tests.fakes.counter import argument, number
-from tests.fakes.gateway import Gateway
+from tests.fakes.gateway import Gateway, RejectedError
 
 
 @pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.nightly)])
@@ -92,9 +91,11 @@ def test_a_full_disk_refuses_updates_in_plain_words_and_answers_queries(
     canister = net.counter(alice)
     body = net.signed_call(alice, canister, "add", argument(1))
     net.free_bytes = 1 << 20
-    with pytest.raises(RefusedError, match="1 MiB left; updates are refused") as refused:
+    with pytest.raises(RejectedError, match="1 MiB left; updates are refused") as rejected:
         net.post_call(body, canister)
-    assert refused.value.status == 503
+    assert (rejected.value.error_code, rejected.value.certified) == ("IC0507", False)
+    with pytest.raises(RejectedError, match="updates are refused"):
+        net.create(alice)
     assert number(net.query(alice, canister, "get")) == 0
     net.free_bytes = 1 << 40
     assert number(net.post_call(body, canister)) == 1
