@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 MANIFEST := --manifest-path canisters/Cargo.toml
 
-.PHONY: help setup demo test check fix lock wasm wasm-check conformance bench nightly wheel-check
+.PHONY: help setup demo test check fix lock wasm wasm-check conformance postgres bench nightly
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ wasm-check:  ## rebuild and compare with the committed modules
 
 conformance: setup  ## clients that nobody here wrote, against the embedded network (needs npm)
 	$(BIN)/pytest -q -m conformance tests/conformance
+
+postgres: setup  ## the state's tests against a PostgreSQL server of their own
+	tests/with_postgres.sh $(BIN)/pytest -q tests/uploader/state tests/migrations
 
 bench: setup  ## measure; writes JSON to build/bench.json
 	$(BIN)/python -m tests.bench
