@@ -4,8 +4,8 @@ from functools import cache
 
 import wasmtime
 
-from datanode.agent.candid import Nat, Null, Opt, Record, Type, Value, Variant, decode, encode
 from datanode.agent.candid import Blob as BlobType
+from datanode.agent.candid import Nat, Null, Opt, Record, Type, Value, Variant, decode, encode
 from datanode.agent.candid import Principal as PrincipalType
 from datanode.node import management
 from datanode.node.interface import STATUS

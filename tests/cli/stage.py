@@ -6,7 +6,6 @@ where signals, kills, pipes or limits matter.
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -87,6 +86,7 @@ class User:
         """Make this user the one whose folders and environment are in use."""
         for name in [n for n in os.environ if n.startswith(("DATANODE_", "XDG_"))]:
             self.patch.delenv(name)
+        self.patch.setenv("DATANODE_DEBUG", "1")
         self.patch.setenv("HOME", str(self.home))
         self.patch.chdir(self.home)
         if self.canister and not self.config.exists():
@@ -123,11 +123,7 @@ class User:
     def run(self, *args: object) -> Done:
         """Run a command in this process."""
         self.capture.readouterr()
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            code = main([str(arg) for arg in args])
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        code = main([str(arg) for arg in args])
         out, err = self.capture.readouterr()
         assert "Traceback" not in err + out
         assert "\x1b" not in err + out
@@ -146,9 +142,13 @@ class User:
         assert "error:" in done.err, done.err
         return done
 
+    def command(self, *args: object) -> list[str]:
+        """The command line of a command in a process of its own."""
+        return [PYTHON, "-m", "uploader.cli", *map(str, args)]
+
     def start(self, *args: object, limits: str = "", **more: str) -> "subprocess.Popen[str]":
         """Start a command in a process of its own; `limits` runs in the shell before it."""
-        command = [PYTHON, "-m", "uploader.cli", *map(str, args)]
+        command = self.command(*args)
         if limits:
             command = ["sh", "-c", f'{limits}; exec "$@"', "sh", *command]
         return subprocess.Popen(

@@ -43,7 +43,12 @@ def test_an_unusable_identity_is_explained(user: User, case: str) -> None:
     pem.write_bytes(make())
     source = checkpoint(user.home / "m.safetensors", 200)
     before = len(user.net.ledger())
-    for command in (["upload", source, "--as", "m"], ["doctor"], ["models"], ["node", "create", "x"]):
+    for command in (
+        ["upload", source, "--as", "m"],
+        ["doctor"],
+        ["models"],
+        ["node", "create", "x"],
+    ):
         done = user.run(*command, "--identity", pem, "--json")
         assert done.code == 32, done.err
         assert word.lower() in done.error["what"].lower(), done.error

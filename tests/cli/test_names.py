@@ -118,7 +118,7 @@ def test_a_damaged_list_of_nodes_is_named_and_kept(user: User) -> None:
 
 
 def test_help_of_every_command_is_there(user: User) -> None:
-    from uploader.cli import app
+    from uploader.cli.commands import app
 
     names = [[command.name] for command in app.registered_commands]
     for group in app.registered_groups:

@@ -19,7 +19,9 @@ def own(user: User) -> Iterator[User]:
     user.ok("node", "create", "own")
     (user.config / "datanode.toml").write_text('node = "own"\n')
     user.canister = Principal.parse(
-        next(n["canister"] for n in user.run("node", "list", "--json").results if n["name"] == "own")
+        next(
+            n["canister"] for n in user.run("node", "list", "--json").results if n["name"] == "own"
+        )
     )
     return user
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from uploader.cli import app, main
+from uploader.cli import main
+from uploader.cli.commands import app
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from datanode.errors import UsageError
 from datanode.units import format_bytes
 from uploader.cli import options
 from uploader.cli.output import Output
@@ -27,10 +26,7 @@ def delete_command(
     """Delete a model or one version; frames that others use stay."""
     output = Output(as_json=as_json)
     what = f"version {version} of {model}" if version is not None else f"{model}, all versions"
-    if not yes:
-        if as_json:
-            raise UsageError("deleting needs --yes with --json")
-        typer.confirm(f"Delete {what}?", abort=True, err=True)
+    output.confirm(f"Delete {what}?", yes=yes)
     with open_place(
         output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
     ) as place:

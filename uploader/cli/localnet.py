@@ -80,10 +80,10 @@ def reset_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Delete the network with all its canisters and keys."""
-    if not yes:
-        typer.confirm(f"Delete the network in {state_dir}?", abort=True, err=True)
+    output = Output(as_json=as_json)
+    output.confirm(f"Delete the network in {state_dir}?", yes=yes)
     process.reset(state_dir)
-    Output(as_json=as_json).summary("the network is deleted", state_dir=str(state_dir))
+    output.summary("the network is deleted", state_dir=str(state_dir))
 
 
 @app.command("ledger")

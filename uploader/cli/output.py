@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Final, TextIO, TypeAlias
 
+import typer
 from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bar
@@ -76,12 +77,12 @@ class Output:
             table.add_row(*(printable(cell, _TEXT_LIMIT) for cell in row))
         self._out.print(table)
 
-    def error(self, error: DataNodeError) -> None:
-        """Say what happened, what is safe and what to do next."""
+    def error(self, error: DataNodeError, *, code: int | None = None) -> None:
+        """Say what happened, what is safe and what to do next; `code` if it is not its own."""
         if self.as_json:
             fields: dict[str, Json] = {
                 "error": type(error).__name__,
-                "exit_code": error.exit_code,
+                "exit_code": error.exit_code if code is None else code,
                 "what": error.what,
                 "safe": error.safe,
                 "hint": error.hint,
@@ -93,6 +94,23 @@ class Output:
             self._err.print(f"safe:  {_safe(error.safe)}", markup=False)
         if error.hint:
             self._err.print(f"next:  {_safe(error.hint)}", markup=False)
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something is deleted, unless `yes`.
+
+        Raises:
+            UsageError: Nobody is there to be asked.
+            Abort: The answer is no.
+        """
+        if yes:
+            return
+        if self.as_json or not sys.stdin.isatty():
+            raise UsageError(
+                "nobody can be asked whether to delete",
+                safe="Nothing was deleted.",
+                hint="Run the same command with --yes.",
+            )
+        typer.confirm(_safe(question), abort=True, err=True)
 
     def usage(self, text: str) -> None:
         """Say what is wrong with the command line."""

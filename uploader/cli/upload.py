@@ -1,11 +1,7 @@
 """`datanode upload` and `datanode plan`: the way in, and its price."""
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Final
 
 import typer
@@ -15,6 +11,7 @@ from datanode.units import format_bytes, format_cycles
 from uploader.cli import options
 from uploader.cli.amounts import parse_cycles
 from uploader.cli.output import Output
+from uploader.cli.stopping import graceful
 from uploader.place import open_place
 from uploader.session.plan import Quote, plan
 from uploader.session.upload import UploadOptions, UploadSummary, Workplace, upload
@@ -93,7 +90,7 @@ def upload_command(
         ) as place,
         place.state() as store,
         output.progress() as progress,
-        _stopping(output) as stopping,
+        graceful(output.say) as stopping,
         place.state_location.lock(place.node_principal(), model),
     ):
         for path in opened.skipped:
@@ -111,24 +108,6 @@ def upload_command(
         )
         summary = upload(opened, model, workplace, wishes)
     _report(output, summary)
-
-
-@contextmanager
-def _stopping(output: Output) -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT into a wish to stop; a second one ends the process at once."""
-    wish = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if wish.is_set():
-            raise KeyboardInterrupt
-        wish.set()
-        output.say("stopping: what is in flight is settled first; once more to stop at once")
-
-    before = signal.signal(signal.SIGINT, on_signal)
-    try:
-        yield wish.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _report(output: Output, summary: UploadSummary) -> None:

@@ -13,8 +13,8 @@ from datanode.errors import CorruptionError, SourceChangedError
 from datanode.model import ChunkRecord
 from datanode.node.port import PutStatus, Settled, StorageNode
 from uploader.chunker import Layout
+from uploader.session.delivery import deliver
 from uploader.session.reading import encode, read
-from uploader.session.sending import deliver
 from uploader.source.base import Source
 
 

@@ -1,6 +1,6 @@
 """Frames into messages, messages to the node, each paid once.
 
-The order is the promise (numbers as in `deliver` and `Sender.dispatch`):
+The order is the promise (numbers as here and in `delivery.py`):
 
 1. Sign the message; from here on its bytes never change.
 2. Keep those bytes in the outbox, then commit the intent with fsync.
@@ -12,6 +12,7 @@ Threads deliver; the calling thread alone signs, commits and settles.
 """
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +22,7 @@ from typing import Final
 from datanode.agent.window import Window
 from datanode.errors import (
     BudgetError,
-    DataNodeError,
     FormatError,
-    NetworkError,
     NodeFullError,
 )
 from datanode.fees import FeeSchedule
@@ -39,11 +38,12 @@ from datanode.node.port import (
     Unsettled,
 )
 from datanode.units import format_cycles
+from uploader.session.delivery import deliver, stopped
 from uploader.state.outbox import Outbox
 from uploader.state.store import OutgoingFrame, StateStore
 
-GIVE_UP_S: Final = 900.0
-"""How long one message is tried without any certified answer before the run stops."""
+_LOOK_UP_S: Final = 0.1
+"""How often a wait for deliveries looks whether the user wants to stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +99,8 @@ class Sender:
         on_stored: Called for each parcel that the node holds now.
         on_lost: Called for each parcel that must travel again.
         spending: What was sent.
+        sleep: Waits between attempts, seconds.
+        stopping: Turns true when the user wants to stop.
     """
 
     node: StorageNode
@@ -113,11 +115,13 @@ class Sender:
     spending: Spending = field(default_factory=Spending)
     sleep: Callable[[float], None] = time.sleep
     note: Callable[[str], None] = lambda _: None
+    stopping: Callable[[], bool] = lambda: False
     _batch: list[Parcel] = field(default_factory=list)
     _batch_bytes: int = 0
     _in_flight: int = 0
     _failure: BaseException | None = None
     _done: "queue.SimpleQueue[Delivery]" = field(default_factory=queue.SimpleQueue)
+    _closed: threading.Event = field(default_factory=threading.Event)
     _pool: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -172,13 +176,16 @@ class Sender:
 
         Raises:
             DataNodeError: A delivery failed for good; the rest may still be in flight.
+            StoppedByUserError: The user wants to stop; what is in flight stays open.
         """
         while self._in_flight:
             try:
-                delivery = self._done.get(block=block, timeout=0.5 if block else None)
+                delivery = self._done.get(block=block, timeout=_LOOK_UP_S if block else None)
             except queue.Empty:
                 if not block:
                     break
+                if self.stopping():
+                    raise stopped() from None
                 continue
             block = False
             self._settle(delivery)
@@ -192,14 +199,17 @@ class Sender:
             self.drain(block=True)
 
     def close(self, *, wait_s: float = 0.0) -> None:
-        """Stop sending; what arrives within `wait_s` is still settled."""
+        """Stop sending; what arrives within `wait_s` is still settled, the rest stays open."""
+        self._closed.set()
         deadline = time.monotonic() + wait_s
-        while self._in_flight and time.monotonic() < deadline:
-            try:
-                self._settle(self._done.get(timeout=0.05))
-            except queue.Empty:
-                continue
-        self._pool.shutdown(wait=not self._in_flight, cancel_futures=True)
+        try:
+            while self._in_flight and time.monotonic() < deadline:
+                try:
+                    self._settle(self._done.get(timeout=0.05))
+                except queue.Empty:
+                    continue
+        finally:
+            self._pool.shutdown(wait=not self._in_flight, cancel_futures=True)
 
     def _price(self, message: SignedMessage, parcels: Sequence[Parcel]) -> int:
         frame_bytes = sum(parcel.record.frame_bytes for parcel in parcels)
@@ -231,7 +241,7 @@ class Sender:
 
         outcome: Settled | Refused | Unsettled | BaseException
         try:
-            outcome = deliver(self.node, message, sleep=self.sleep, retried=retried)
+            outcome = deliver(self.node, message, sleep=self._pause, retried=retried)
         except BaseException as error:  # noqa: BLE001 - a thread must report, or the run hangs
             outcome = error
         self._done.put(
@@ -243,6 +253,12 @@ class Sender:
                 resumed=resumed,
             )
         )
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before another attempt; nobody waits for attempts after the end."""
+        if self._closed.is_set():
+            raise stopped()
+        self.sleep(seconds)
 
     def _settle(self, delivery: Delivery) -> None:
         self._in_flight -= 1
@@ -311,60 +327,6 @@ class Sender:
                             hint="Please report this: an encoder or a parser is wrong.",
                         )
                     )
-
-
-def deliver(
-    node: StorageNode,
-    message: SignedMessage,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-    retried: Callable[[], None] = lambda: None,
-    monotonic: Callable[[], float] = time.monotonic,
-) -> Settled | Refused | Unsettled:
-    """Bring one message to a certified end, sending nothing but its identical bytes.
-
-    Raises:
-        DataNodeError: An answer without a certificate, or the network gave up: the outcome is
-            not known, and the message stays open.
-    """
-    started, pause_s = monotonic(), 0.25
-    while True:
-        outcome, refusal = _attempt(node, message)  # 3
-        if outcome is Unsettled.UNKNOWN:
-            sleep(pause_s)
-            outcome = _recover(node, message)
-        if outcome is not Unsettled.UNKNOWN:
-            return outcome
-        if refusal is not None:
-            raise refusal
-        if monotonic() - started > GIVE_UP_S:
-            raise NetworkError(
-                "the network gave no certified answer for 15 minutes",
-                safe="The signed message is kept; the next run asks what became of it.",
-            )
-        retried()
-        pause_s = min(pause_s * 2, 8.0)
-
-
-def _attempt(
-    node: StorageNode, message: SignedMessage
-) -> tuple[Settled | Refused | Unsettled, DataNodeError | None]:
-    """Send once; a refusal without a certificate counts only if nothing else is known."""
-    if not message.body:
-        return Unsettled.UNKNOWN, None  # the outbox was lost: it can only be asked about
-    try:
-        return node.send(message), None
-    except NetworkError:
-        return Unsettled.UNKNOWN, None
-    except DataNodeError as error:
-        return Unsettled.UNKNOWN, error
-
-
-def _recover(node: StorageNode, message: SignedMessage) -> Settled | Refused | Unsettled:
-    try:
-        return node.recover(message.request_id, message.expiry_ns)
-    except NetworkError:
-        return Unsettled.UNKNOWN
 
 
 def message_cycles(fees: FeeSchedule, envelope_bytes: int, frame_bytes: int) -> int:

@@ -37,6 +37,9 @@ from uploader.state.store import StateStore, Upload
 _SEAL_ROUNDS: Final = 3
 """How often the node may name missing frames before the run gives up."""
 
+_SETTLE_S: Final = 1.0
+"""How long a run that ends early waits for answers to what is in flight."""
+
 _MODEL_NAME: Final = re.compile(r"[A-Za-z0-9._/-]+")
 WINDOW_MESSAGES: Final = 8
 WINDOW_BYTES: Final = 16 * MIB
@@ -166,11 +169,7 @@ def upload(
 
 def _check_name(model: str) -> None:
     """Refuse what the node would refuse, before anything is kept or paid."""
-    if (
-        len(model) > MAX_MODEL_NAME_BYTES
-        or not _MODEL_NAME.fullmatch(model)
-        or ".." in model
-    ):
+    if len(model) > MAX_MODEL_NAME_BYTES or not _MODEL_NAME.fullmatch(model) or ".." in model:
         raise UsageError(
             f"{model!r} is not the name of a model: 1 to {MAX_MODEL_NAME_BYTES} of "
             "A-Z a-z 0-9 . _ / - without two dots in a row",
@@ -195,6 +194,7 @@ def _run(
         spending=Spending(limit_cycles=options.max_cycles),
         sleep=place.sleep,
         note=place.progress.note,
+        stopping=place.stopping,
     )
     run.sender = sender
     try:
@@ -203,7 +203,7 @@ def _run(
         learn(run, place.me, place.progress.note)
         version, manifest = _send_and_seal(run, task, lease, place, options)
     except BaseException:
-        sender.close(wait_s=2.0)
+        sender.close(wait_s=_SETTLE_S)
         raise
     sender.close()
     run.source.check_unchanged()
