@@ -24,6 +24,41 @@ from uploader.state.status import ChunkStatus, MessageStatus, require
 
 _HELD_RESULTS: Final = frozenset({PutStatus.STORED, PutStatus.ALREADY_STORED})
 
+# Built once: building a statement takes as long as running it, and these run for every message.
+_MESSAGE: Final = tables.message.c
+_FRAME: Final = tables.message_frame.c
+_FIND: Final = select(_MESSAGE.status, _MESSAGE.upload_id, _MESSAGE.node).where(
+    _MESSAGE.request_id == bindparam("of")
+)
+_END: Final = (
+    update(tables.message)
+    .where(_MESSAGE.request_id == bindparam("of"))
+    .values(status=bindparam("new_status"), settled_ns=bindparam("now"), receipt=bindparam("proof"))
+)
+_FRAMES: Final = (
+    select(tables.message_frame)
+    .where(_FRAME.request_id == bindparam("of"))
+    .order_by(_FRAME.position)
+)
+_RESULT: Final = (
+    update(tables.message_frame)
+    .where(_FRAME.request_id == bindparam("of"), _FRAME.position == bindparam("at"))
+    .values(result=bindparam("what"))
+)
+_CHUNK: Final = tables.chunk.c
+_MOVE: Final = (
+    update(tables.chunk)
+    .where(
+        _CHUNK.upload_id == bindparam("upload"),
+        _CHUNK.chunk_index.in_(bindparam("indices", expanding=True)),
+        _CHUNK.status == ChunkStatus.INTENT,
+    )
+    .values(status=bindparam("to"))
+)
+_INSERT: Final = tables.message.insert()
+_INSERT_FRAMES: Final = tables.message_frame.insert()
+_INSERT_CHUNKS: Final = tables.chunk.insert()
+
 
 def open_message(
     connection: Connection,
@@ -44,7 +79,7 @@ def open_message(
     chunks.plan_again(connection, upload_id, indices)
     node, sender, body_digest = message.canister.text, message.sender.text, body_digest_of(message)
     connection.execute(
-        tables.message.insert(),
+        _INSERT,
         {
             "request_id": message.request_id,
             "upload_id": upload_id,
@@ -65,7 +100,7 @@ def open_message(
         },
     )
     connection.execute(
-        tables.message_frame.insert(),
+        _INSERT_FRAMES,
         [
             {
                 "request_id": message.request_id,
@@ -78,7 +113,7 @@ def open_message(
     )
     if indices:
         connection.execute(
-            tables.chunk.insert(),
+            _INSERT_CHUNKS,
             [
                 {
                     "upload_id": upload_id,
@@ -112,10 +147,7 @@ def open_messages(connection: Connection, node: str, model: str | None) -> list[
 
 def frames_of(connection: Connection, request_id: bytes) -> tuple[OutgoingFrame, ...]:
     """List what a message carries, in order."""
-    table = tables.message_frame.c
-    rows = connection.execute(
-        select(tables.message_frame).where(table.request_id == request_id).order_by(table.position)
-    )
+    rows = connection.execute(_FRAMES, {"of": request_id})
     return tuple(
         OutgoingFrame(row.chunk_index, record_of(row, request_id, row.position)) for row in rows
     )
@@ -143,13 +175,11 @@ def settle(
     if len(results) != len(frames):
         raise FormatError(f"the node gave {len(results)} results for {len(frames)} frames")
     connection.execute(
-        update(tables.message_frame)
-        .where(
-            tables.message_frame.c.request_id == request_id,
-            tables.message_frame.c.position == bindparam("at"),
-        )
-        .values(result=bindparam("what")),
-        [{"at": position, "what": result.status.value} for position, result in enumerate(results)],
+        _RESULT,
+        [
+            {"of": request_id, "at": position, "what": result.status.value}
+            for position, result in enumerate(results)
+        ],
     )
     held: list[OutgoingFrame] = []
     lost: list[OutgoingFrame] = []
@@ -228,23 +258,15 @@ def _move(
     if not indices:
         return
     require(ChunkStatus.INTENT, to)
-    table = tables.chunk.c
-    mine = (
-        (table.upload_id == upload_id)
-        & table.chunk_index.in_(indices)
-        & (table.status == ChunkStatus.INTENT)
-    )
     if to is ChunkStatus.PLANNED:
-        connection.execute(delete(tables.chunk).where(mine))
+        mine = _CHUNK.chunk_index.in_(indices) & (_CHUNK.status == ChunkStatus.INTENT)
+        connection.execute(delete(tables.chunk).where(_CHUNK.upload_id == upload_id, mine))
     else:
-        connection.execute(update(tables.chunk).where(mine).values(status=to))
+        connection.execute(_MOVE, {"upload": upload_id, "indices": indices, "to": to})
 
 
 def _find(connection: Connection, request_id: bytes) -> tables.AnyRow:
-    table = tables.message.c
-    row = connection.execute(
-        select(table.status, table.upload_id, table.node).where(table.request_id == request_id)
-    ).one_or_none()
+    row = connection.execute(_FIND, {"of": request_id}).one_or_none()
     if row is None:
         raise NotFoundError(f"the state has no message {request_id.hex()}")
     return row
@@ -258,9 +280,7 @@ def _end(
     receipt: bytes | None,
 ) -> None:
     connection.execute(
-        update(tables.message)
-        .where(tables.message.c.request_id == request_id)
-        .values(status=status, settled_ns=now_ns, receipt=receipt)
+        _END, {"of": request_id, "new_status": status, "now": now_ns, "proof": receipt}
     )
 
 
