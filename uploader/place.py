@@ -10,7 +10,8 @@ from datanode.agent import identity as identities
 from datanode.agent.client import Agent
 from datanode.agent.identity import Identity
 from datanode.agent.network import Network, connect
-from datanode.errors import UsageError
+from datanode.errors import IdentityError, UsageError
+from datanode.files import disk_errors
 from datanode.folders import config_folder, seen_folder
 from datanode.node import registry
 from datanode.node.canister import CanisterNode
@@ -134,9 +135,19 @@ def _identity(settings: Settings, say: Callable[[str], None], *, signs: bool) ->
         return identities.load(path)
     if not signs:
         return identities.anonymous()
-    made = identities.generate(path)
+    made = _made(path)
     say(f"made a new identity {made.principal} in {path}; keep that file")
     return made
+
+
+def _made(path: Path) -> Identity:
+    try:
+        return identities.generate(path)
+    except IdentityError as error:
+        if isinstance(error.__cause__, OSError):  # the disk's fault, not the identity's
+            with disk_errors(path):
+                raise error.__cause__ from None
+        raise
 
 
 def parse_root_key(text: str | None) -> bytes | None:

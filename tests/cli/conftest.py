@@ -32,7 +32,7 @@ def canister(network: LocalNetwork, owner_pem: Path) -> Principal:
 
 
 @pytest.fixture
-def user(
+def user(  # noqa: PLR0917 - pytest's way of asking
     network: LocalNetwork,
     canister: Principal,
     owner_pem: Path,

@@ -1,13 +1,13 @@
 """Networks that are away, wrong, or die in the middle: told apart, and nothing is paid twice."""
 
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +18,9 @@ from datanode.principal import Principal
 from tests.cli.stage import User, checkpoint
 from tests.fakes.ledger_judge import paid
 from uploader.cli import audit
+
+if TYPE_CHECKING:
+    import subprocess
 
 READING = (["models"], ["show", "m"], ["fetch", "m", "out"], ["audit", "m"])
 
@@ -43,7 +46,7 @@ class _Page(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"<html>hello</html>")
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815 - the name that the server calls
 
     def log_message(self, *_: object) -> None:
         pass

@@ -143,7 +143,7 @@ def test_no_is_an_answer(user: User) -> None:
         text=True,
     )
     os.write(main, b"n\n")
-    out, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     os.close(main)
     os.close(terminal)
     assert process.returncode == 1, err

@@ -1,5 +1,6 @@
 """`datanode audit`: prove what a node holds; repair what it lost; verify a report offline."""
 
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -20,14 +21,16 @@ from datanode.auditing import (
     verify_report,
 )
 from datanode.auditing.outcomes import BROKEN
-from datanode.errors import UsageError
+from datanode.errors import CorruptionError, UsageError
 from datanode.files import disk_errors, replace_file
+from datanode.reader.proof import trust_witness
 from datanode.surface import Connection
 from uploader import config
 from uploader.cli import options
 from uploader.cli.output import Output
 from uploader.place import Place, open_place, parse_root_key
 from uploader.progress import Progress, Tally
+from uploader.session.manifest_repair import repair_manifest
 from uploader.session.repair import repair
 from uploader.source import open_source
 
@@ -84,13 +87,19 @@ def audit_command(
         root_key=root_key,
         signs=mend is not None,
     ) as place:
-        result = _audit(output, place, model, mode, version=version, jobs=jobs)
+        try:
+            result = _audit(output, place, model, mode, version=version, jobs=jobs)
+        except CorruptionError:
+            if mend is None:
+                raise
+            _repair(output, place, mend, model, version=version, result=None)
+            return
         if report is not None:
             with disk_errors(report):
                 replace_file(report, result.to_json(place.identity).encode(), mode=0o644)
             output.say(f"the report is in {report}")
         if mend is not None and result.error() is not None:
-            _repair(output, place, mend, result)
+            _repair(output, place, mend, model, version=result.version, result=result)
             return
     if (error := result.error()) is not None:
         raise error
@@ -126,22 +135,47 @@ class _Counter:
         self._progress.tally(Tally(total_bytes=total, done_bytes=self._done))
 
 
-def _repair(output: Output, place: Place, source: Path, result: AuditReport) -> None:
-    damaged = [
-        finding.index
-        for finding in result.findings
-        if finding.part is Part.CHUNK and finding.outcome in BROKEN
-    ]
+def _repair(
+    output: Output,
+    place: Place,
+    source: Path,
+    model: str,
+    *,
+    version: int | None,
+    result: AuditReport | None,
+) -> None:
+    """Mend what an audit found; without a result, not even the head of the manifest was there."""
     target = place.node()
-    opened_version = place.reader(target).open_version(result.model, result.version)
-    records = [(index, opened_version.record(index)) for index in damaged]
+    reader = place.reader(target)
+    count = size = 0
     with closing(open_source(source)) as opened:
-        done = repair(opened, target, result.model, records)
-    again = audit_model(place.reader(target), result.model, version=result.version)
+        if result is None or any(finding.part is not Part.CHUNK for finding in result.findings):
+            trusted = trust_witness(
+                target.witness(model, version),
+                root_key=place.network.root_key,
+                node=target.principal,
+                model=model,
+                version=version,
+                now_ns=time.time_ns(),
+            )
+            output.say("the manifest is damaged: making it again from the source")
+            done = repair_manifest(opened, target, reader, trusted)
+            count, size, version = done.repaired_count, done.frame_bytes, trusted.version
+            result = audit_model(reader, model, version=version)
+        damaged = [
+            finding.index
+            for finding in result.findings
+            if finding.part is Part.CHUNK and finding.outcome in BROKEN
+        ]
+        sealed = reader.open_version(model, result.version)
+        records = [(index, sealed.record(index)) for index in damaged]
+        done = repair(opened, target, model, records)
+    count, size = count + done.repaired_count, size + done.frame_bytes
+    again = audit_model(reader, model, version=result.version)
     output.summary(
-        f"{done.repaired_count} frames were sent again; the audit now says {again.verdict}",
-        repaired=done.repaired_count,
-        frame_bytes=done.frame_bytes,
+        f"{count} frames were sent again; the audit now says {again.verdict}",
+        repaired=count,
+        frame_bytes=size,
         verdict=again.verdict,
     )
     if (error := again.error()) is not None:

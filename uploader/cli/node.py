@@ -10,6 +10,7 @@ from datanode.node import deploy, registry
 from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
 from datanode.units import TC, format_bytes, format_cycles
+from uploader import config
 from uploader.cli import options
 from uploader.cli.amounts import parse_cycles, parse_principal
 from uploader.cli.output import Output
@@ -91,6 +92,20 @@ def list_command(*, as_json: options.AsJson = False) -> None:
         [[node.name, node.network, node.canister.text] for node in known],
     )
     output.summary("" if known else "no node is known", nodes=len(known))
+
+
+@app.command("remove")
+def remove_command(
+    name: Name,
+    *,
+    network: options.Network = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Forget a node; its canister and what it stores stay."""
+    output = Output(as_json=as_json)
+    where = config.load({"network": network}).network
+    registry.remove(config_folder(), name, network=where)
+    output.summary(f"{name} is forgotten; its canister stays", name=name, network=where)
 
 
 @app.command("status")
@@ -185,7 +200,7 @@ def _check_free(place: Place, name: str) -> None:
         raise UsageError(
             f"a node is called {name} already",
             safe="Nothing was created.",
-            hint="Choose another name; `datanode node list` shows the known nodes.",
+            hint=f"Choose another name, or forget it with `datanode node remove {name}`.",
         )
 
 

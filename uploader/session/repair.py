@@ -5,13 +5,13 @@ compared by frame digest; the canister compares the stored bytes with the arrivi
 what differs. Only those frames travel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from datanode.digest import frame_digest
 from datanode.errors import CorruptionError, SourceChangedError
 from datanode.model import ChunkRecord
-from datanode.node.port import PutStatus, Settled, StorageNode
+from datanode.node.port import PutStatus, Refused, Settled, StorageNode
 from uploader.chunker import Layout
 from uploader.session.delivery import deliver
 from uploader.session.reading import encode, read
@@ -47,16 +47,26 @@ def repair(
     if not damaged:
         return RepairSummary(repaired_count=0, frame_bytes=0)
     layout = Layout(source.files(), source.tensors())
-    lease = node.begin_upload(
-        model,
-        frames_count=len(damaged),
-        frame_bytes=sum(record.frame_bytes for _, record in damaged),
-    )
+    frames = (_frame(source, layout, index, record) for index, record in damaged)
+    size = sum(record.frame_bytes for _, record in damaged)
+    return write_anew(node, model, frames, frames_count=len(damaged), frame_bytes=size)
+
+
+def write_anew(
+    node: StorageNode, model: str, frames: Iterable[bytes], *, frames_count: int, frame_bytes: int
+) -> RepairSummary:
+    """Send frames that a sealed version refers to, under a lease of the moment.
+
+    Raises:
+        DataNodeError: The node refused one; those before it are written.
+    """
+    lease = node.begin_upload(model, frames_count=frames_count, frame_bytes=frame_bytes)
     count = size = 0
     try:
-        for index, record in damaged:
-            frame = _frame(source, layout, index, record)
+        for frame in frames:
             outcome = deliver(node, node.prepare(lease.id, [frame]))
+            if isinstance(outcome, Refused):
+                raise outcome.error
             if isinstance(outcome, Settled) and outcome.results[0].status in {
                 PutStatus.STORED,
                 PutStatus.ALREADY_STORED,

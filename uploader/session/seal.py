@@ -1,16 +1,16 @@
 """Build the manifest from what was stored, send it, and have the node seal it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from datanode import frame
 from datanode.digest import FrameDigest, frame_digest
 from datanode.errors import IncompleteSealError, StateDamagedError
 from datanode.limits import MAX_DIGESTS_A_CALL
-from datanode.manifest import FileEntry, Manifest, ManifestBuilder, TensorEntry
+from datanode.manifest import Manifest
+from datanode.model import ChunkRecord
 from datanode.node.port import Lease, StorageNode
-from datanode.placement import Placement
 from uploader.session.chunks import ChunkRun
+from uploader.session.describing import describe, parts_of
 from uploader.session.reading import record_of
 from uploader.session.sending import Parcel
 from uploader.state.store import Upload
@@ -31,15 +31,7 @@ def seal(
     """
     node = run.node
     manifest = _manifest(run, task, metadata)
-    placement = frame.seal_raw(
-        Placement(
-            manifest=manifest.digest,
-            nodes=(node.principal,),
-            runs=((0, run.layout.chunk_count),) if run.layout.chunk_count else (),
-            chunk_count=run.layout.chunk_count,
-        ).pack()
-    )
-    parts = [*manifest.chunk_page_frames, *manifest.tensor_page_frames, manifest.head_frame]
+    parts, placement = parts_of(manifest, node.principal, run.layout.chunk_count)
     _send_parts(run, lease, node, [*parts, placement])
     version = node.seal_model(
         lease.id,
@@ -67,36 +59,14 @@ def all_missing(
 
 
 def _manifest(run: ChunkRun, task: Upload, metadata: Sequence[tuple[str, str]]) -> Manifest:
-    layout, state = run.layout, run.state
-    builder = ManifestBuilder()
-    for expected, (index, record) in enumerate(state.chunk_records(task.id)):
+    return describe(run.layout, _records(run, task), run.file_digests, dict(metadata))
+
+
+def _records(run: ChunkRun, task: Upload) -> Iterator[ChunkRecord]:
+    for expected, (index, record) in enumerate(run.state.chunk_records(task.id)):
         if index != expected:
             raise _gap(task, expected)
-        builder.add_chunk(record)
-    for tensor, first, count in layout.tensor_chunks():
-        builder.add_tensor(
-            TensorEntry(
-                name=tensor.name,
-                dtype=tensor.dtype,
-                shape=tensor.shape,
-                file_index=tensor.file_index,
-                offset_bytes=tensor.offset_bytes,
-                first_chunk=first,
-                chunk_count=count,
-            )
-        )
-    for index, spec in enumerate(layout.files):
-        first, count = layout.file_chunks(index)
-        builder.add_file(
-            FileEntry(
-                path=spec.path,
-                length_bytes=spec.length_bytes,
-                sha256=run.file_digests[index],
-                first_chunk=first,
-                chunk_count=count,
-            )
-        )
-    return builder.build(metadata=dict(metadata))
+        yield record
 
 
 def _gap(task: Upload, index: int) -> StateDamagedError:

@@ -1,0 +1,165 @@
+"""Corruption, rollback, and reports: each found, named, and where possible mended."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from datanode.node import deploy
+from datanode.node.port import ManifestPart
+from datanode.principal import Principal
+from datanode.reader import Reader
+from tests.cli import canisters
+from tests.cli.stage import User, checkpoint
+from tests.fakes.ledger_judge import paid
+
+
+@pytest.fixture
+def own(user: User) -> Iterator[User]:
+    """A controller whose node nobody else uses."""
+    made = user.ok("node", "create", "own")
+    user.patch.setenv("DATANODE_NODE", "own")
+    user.canister = Principal.parse(made["canister"])
+    return user
+
+
+def _flip_part(user: User, model: str, part: ManifestPart) -> None:
+    """Flip the last bit of a stored part of a manifest."""
+    with user.node() as node:
+        version = Reader(node, root_key=user.net.root_key).open_version(model)
+        frame = version.part_frame(part)
+    offset = user.net.find(user.canister, frame)
+    assert offset is not None
+    user.net.flip(user.canister, offset + len(frame) - 1, 1)
+
+
+def test_a_corrupted_byte_is_found_fetched_around_and_mended(user: User) -> None:
+    source = checkpoint(user.home / "m.safetensors", 900, tensors=6, size=1_500_000)
+    user.ok("upload", source, "--as", "hurt")
+    user.flip("hurt", chunk=3)
+    done = user.run("audit", "hurt", "--report", "r.json", "--json")
+    assert done.code == 40, done.err
+    findings = [item for item in done.results if item.get("kind") == "finding"]
+    assert [(f["index"], f["outcome"]) for f in findings] == [(3, "corrupt")]
+    assert findings[0]["file"] == source.name
+    assert "--repair" in done.error["hint"]
+    assert user.run("audit", "--verify", "r.json").code == 40
+    done = user.fails(40, "fetch", "hurt", "out")
+    assert done.says("chunk 3"), done.err
+    assert not (user.home / "out" / source.name).exists()
+    before = paid(user.net.ledger())
+    user.ok("audit", "hurt", "--repair", source)
+    assert paid(user.net.ledger()).frames_count == before.frames_count + 1
+    assert user.ok("audit", "hurt")["verdict"] == "ok"
+    user.ok("fetch", "hurt", "out")
+    assert (user.home / "out" / source.name).read_bytes() == source.read_bytes()
+    assert user.run("audit", "--verify", "r.json").code == 40, "the old report still proves"
+
+
+def test_a_scrub_finds_the_same_by_consensus(user: User) -> None:
+    source = checkpoint(user.home / "m.safetensors", 901, tensors=2)
+    user.ok("upload", source, "--as", "scrubbed")
+    user.flip("scrubbed")
+    assert user.run("audit", "scrubbed", "--scrub", "--json").code == 40
+    user.ok("audit", "scrubbed", "--repair", source)
+    assert user.ok("audit", "scrubbed", "--scrub")["verdict"] == "ok"
+
+
+def test_uploading_again_mends_what_the_node_lost(user: User) -> None:
+    source = checkpoint(user.home / "m.safetensors", 902, tensors=2)
+    user.ok("upload", source, "--as", "again")
+    user.flip("again")
+    assert user.run("audit", "again", "--scrub").code == 40, "the node knows now"
+    user.state.rename(user.home / "lost")
+    done = user.ok("upload", source, "--as", "again")
+    assert done["version"] == 1
+    assert user.ok("audit", "again")["verdict"] == "ok"
+
+
+@pytest.mark.parametrize("part", list(ManifestPart))
+def test_a_corrupted_part_of_a_manifest_is_found_and_mended(user: User, part: ManifestPart) -> None:
+    model = f"part-{part}"
+    seed = 910 + list(ManifestPart).index(part)
+    source = checkpoint(user.home / "m.safetensors", seed, tensors=2)
+    user.ok("upload", source, "--as", model)
+    _flip_part(user, model, part)
+    done = user.run("audit", model, "--json")
+    assert done.code == 40, (done.code, done.err)
+    user.ok("audit", model, "--repair", source)
+    assert user.ok("audit", model)["verdict"] == "ok"
+    user.ok("fetch", model, "out")
+    assert (user.home / "out" / source.name).read_bytes() == source.read_bytes()
+
+
+def test_repair_from_another_source_is_refused(user: User) -> None:
+    source = checkpoint(user.home / "m.safetensors", 920)
+    user.ok("upload", source, "--as", "wrongsource")
+    user.flip("wrongsource", chunk=1)
+    other = checkpoint(user.home / "n.safetensors", 921)
+    done = user.run("audit", "wrongsource", "--repair", other)
+    assert done.code == 31, done.err
+    assert user.run("audit", "wrongsource").code == 40
+    user.ok("audit", "wrongsource", "--repair", source)
+
+
+def test_a_node_that_goes_back_is_found_out(own: User) -> None:
+    first = checkpoint(own.home / "m.safetensors", 930)
+    second = checkpoint(own.home / "n.safetensors", 931)
+    own.ok("upload", first, "--as", "m")
+    assert own.ok("upload", second, "--as", "m")["version"] == 2
+    own.ok("audit", "m")
+    seed = bytes(32)
+    from datanode.agent.candid import encode
+    from datanode.node.interface import SETTINGS
+
+    settings = encode((SETTINGS,), ({"blinding_seed": seed},))
+    canisters.reinstall(own, own.canister, deploy.storage_wasm(), settings)
+    own.fails(10, "audit", "m")
+    (own.state / "seen").rename(own.home / "seen")
+    own.state.rename(own.home / "other machine")
+    assert own.ok("upload", first, "--as", "m")["version"] == 1
+    (own.home / "seen").rename(own.state / "seen")
+    for command in (["audit", "m"], ["fetch", "m", "out"], ["show", "m"]):
+        done = own.fails(24, *command)
+        assert done.says("version 1", "snapshot"), done.err
+    assert not (own.home / "out").exists()
+
+
+def test_a_report_that_was_touched_proves_nothing(user: User) -> None:
+    source = checkpoint(user.home / "m.safetensors", 940)
+    user.ok("upload", source, "--as", "reported")
+    user.ok("audit", "reported", "--report", "r.json")
+    assert user.run("audit", "--verify", "r.json").code == 0
+    text = (user.home / "r.json").read_text()
+    report = json.loads(text)
+    for name, value in report.items():
+        changed = dict(report)
+        changed[name] = _changed(value)
+        (user.home / "x.json").write_text(json.dumps(changed))
+        done = user.run("audit", "--verify", "x.json", "--json")
+        assert done.code in {2, 23, 34, 35, 40, 41}, (name, done.code, done.err, done.out)
+    for broken in ("", "{}", "[]", text[:-20], "\x00", '{"v": 99}', "9" * 5_000, "[" * 50_000):
+        (user.home / "x.json").write_text(broken)
+        assert user.run("audit", "--verify", "x.json", "--json").code in {2, 23, 34, 35}, broken[:9]
+    user.fails(23, "audit", "--verify", "r.json", "--root-key", _other_key())
+
+
+def _other_key() -> str:
+    from datanode.agent.network import MAINNET_ROOT_KEY
+
+    return MAINNET_ROOT_KEY.hex()
+
+
+def _changed(value: object) -> object:
+    match value:
+        case bool() | None:
+            return "x"
+        case int():
+            return value + 1
+        case str():
+            return ("0" if value[:1] != "0" else "1") + value[1:]
+        case list():
+            return [*value, {"x": 1}]
+        case dict():
+            return {**value, next(iter(value), "x"): "00"}
+    return None
