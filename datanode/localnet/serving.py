@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -63,7 +64,7 @@ def serve(state_dir: Path, *, port: int) -> None:
         url = _describe(state_dir, network, listener.getsockname()[1])
         _log.info("the embedded network answers at %s", url)
         try:
-            with _quiet_signals():
+            with _stopped_by_signals(server):
                 _run(server, listener)
         finally:
             (state_dir / DESCRIPTION).unlink(missing_ok=True)
@@ -80,11 +81,17 @@ def _run(server: uvicorn.Server, listener: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def _quiet_signals() -> Iterator[None]:
-    """Let nothing follow the signal that stopped the server: uvicorn raises it once more."""
-    before = {
-        number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Let a signal stop the server also before uvicorn listens for it, and after it did.
+
+    uvicorn raises the signal that stopped it once more, when nothing is left to stop.
+    """
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

@@ -16,10 +16,10 @@ File, little-endian::
 The header page is mapped. Magic and version are written once. An entry is written first, then the
 end moves over it by one store of eight bytes, then the bytes that it saves are overwritten. One
 store: `struct.pack_into` clears the bytes before it fills them, and a kill in between would leave
-an end of zero; an item of a cast memoryview is copied whole. A process that dies between any two of these steps leaves
-a log whose entries are whole and cover every byte that changed, because the kernel keeps what a
-killed process wrote. A power failure does not keep that order: nothing is synced, and the embedded
-network does not survive one.
+an end of zero; an item of a cast memoryview is copied whole. A process that dies between any two
+of these steps leaves a log whose entries are whole and cover every byte that changed, because the
+kernel keeps what a killed process wrote. A power failure does not keep that order: nothing is
+synced, and the embedded network does not survive one.
 """
 
 import errno

@@ -95,3 +95,9 @@ def test_a_damaged_seed_or_database_is_told(tmp_path: Path) -> None:
 def test_a_network_that_is_not_running_has_no_address(tmp_path: Path) -> None:
     with pytest.raises(LocalNetworkError, match="not running"):
         _ = LocalNetwork(tmp_path).url
+
+
+def test_a_network_that_is_stopped_as_soon_as_it_answers_ends(tmp_path: Path) -> None:
+    for _ in range(5):
+        process.start(tmp_path / "net", port=0, detach=True)
+        assert process.stop(tmp_path / "net")
