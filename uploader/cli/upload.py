@@ -6,14 +6,16 @@ from typing import Annotated, Final
 
 import typer
 
+from datanode.digest import ContentDigest
 from datanode.fees import FeeSchedule, schedule_names
 from datanode.units import format_bytes, format_cycles
 from uploader.cli import options
 from uploader.cli.amounts import parse_cycles
 from uploader.cli.output import Output
 from uploader.cli.stopping import graceful
-from uploader.place import open_place
+from uploader.place import Place, open_place
 from uploader.session.plan import Quote, plan
+from uploader.session.resume import readable_contents
 from uploader.session.upload import UploadOptions, UploadSummary, Workplace, upload
 from uploader.source import open_source
 from uploader.state.outbox import Outbox
@@ -33,6 +35,13 @@ def plan_command(
     source: SourceArgument,
     *,
     exact: Annotated[bool, typer.Option(help="Encode every chunk, not a sample.")] = False,
+    node: Annotated[
+        str | None,
+        typer.Option("--node", help="Ask this node what it holds already; implies --exact."),
+    ] = None,
+    network: options.Network = None,
+    identity: options.Identity = None,
+    root_key: options.RootKey = None,
     include: Include = None,
     exclude: Exclude = None,
     jobs: Jobs = 0,
@@ -40,11 +49,30 @@ def plan_command(
 ) -> None:
     """Say what uploading SOURCE would cost; nothing is sent."""
     output = Output(as_json=as_json)
+    exact = exact or node is not None
+    held: set[ContentDigest] = set()
+    if node is not None:
+        with open_place(
+            output.say, network=network, identity=identity, node=node, root_key=root_key
+        ) as place:
+            held = _held(place, output)
     schedules = [FeeSchedule.load(name) for name in schedule_names()]
     with closing(open_source(source, include=include or (), exclude=exclude or ())) as opened:
         output.say(f"encoding {'every chunk' if exact else 'a sample'} of {opened.location}")
-        quote = plan(opened, schedules[0], schedules=schedules, exact=exact, jobs=jobs or 2)
+        quote = plan(
+            opened,
+            schedules[0],
+            schedules=schedules,
+            exact=exact,
+            held=held.__contains__,
+            jobs=jobs or 2,
+        )
     _show(output, quote)
+
+
+def _held(place: Place, output: Output) -> set[ContentDigest]:
+    target = place.node()
+    return readable_contents(target, place.reader(target), output.say)
 
 
 def upload_command(

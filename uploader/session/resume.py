@@ -7,7 +7,7 @@ machine, a lost disk) it restores from the node everything that keeps frames fro
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from datanode.digest import FrameDigest
+from datanode.digest import ContentDigest, FrameDigest
 from datanode.errors import DataNodeError
 from datanode.model import ChunkRecord
 from datanode.node.port import ModelInfo, SignedMessage, StorageNode
@@ -75,6 +75,22 @@ def learn(run: ChunkRun, me: Principal, note: Callable[[str], None]) -> None:
                     _claim_all(known, model.name, version.manifest, records)
             except DataNodeError as error:
                 note(f"version {version.version} of {model.name} is of no help: {error.what}")
+
+
+def readable_contents(
+    node: StorageNode, reader: Reader, note: Callable[[str], None]
+) -> set[ContentDigest]:
+    """List the content of every chunk that this identity may read on a node; nothing is paid."""
+    contents: set[ContentDigest] = set()
+    for model in node.models():
+        for version in node.model(model.name).versions:
+            try:
+                contents.update(
+                    record.content for record in _records(reader, model, version.version)
+                )
+            except DataNodeError as error:
+                note(f"version {version.version} of {model.name} is of no help: {error.what}")
+    return contents
 
 
 def learn_lease(node: StorageNode, state: StateStore, known: Known, *, lease_id: int) -> None:
