@@ -36,6 +36,7 @@ _ERRORS: Final[dict[str, tuple[type[DataNodeError], str]]] = {
     "IC0302": (NotStorageNodeError, "the canister has no such method"),
     "IC0536": (NotStorageNodeError, "the canister has no such method"),
     "IC0406": (UnauthorizedError, "the canister refused the caller"),
+    "IC0512": (UnauthorizedError, "only a controller of the canister may do that"),
 }
 """Error codes of the replica; source: rs/types/error_types of the IC."""
 
