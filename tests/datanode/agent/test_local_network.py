@@ -134,7 +134,7 @@ def test_a_canister_without_code_says_so_to_calls_and_queries(agent: Agent) -> N
 def test_a_stranger_is_refused_in_plain_words(agent: Agent, tmp_path: Path) -> None:
     canister = create(agent)
     other = identity.generate(tmp_path / "other.pem")
-    with Agent(agent.network, other) as stranger, pytest.raises(NodeRejectedError) as caught:
+    with Agent(agent.network, other) as stranger, pytest.raises(UnauthorizedError) as caught:
         stranger.call(MANAGEMENT_CANISTER, "stop_canister", about(canister), effective=canister)
     reject = reject_of(caught.value)
     assert reject is not None
