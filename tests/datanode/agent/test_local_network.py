@@ -17,6 +17,7 @@ from datanode.errors import (
     CertificateError,
     NodeRejectedError,
     NodeStoppedError,
+    UnauthorizedError,
 )
 from datanode.localnet.api import LocalNetwork
 from datanode.principal import MANAGEMENT_CANISTER
