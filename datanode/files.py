@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,25 @@ def disk_errors(path: Path, *, safe: str = "Nothing was replaced.") -> Iterator[
         if error.errno in _FULL:
             raise DiskFullError(f"no space left to write {path}", safe=safe) from error
         raise UsageError(f"{path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, which is made when needed: what is read inside is still so when written.
+
+    Raises:
+        DiskFullError: No space is left.
+        UsageError: The folder cannot be written.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        with disk_errors(path):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

@@ -203,6 +203,8 @@ def _parse(value: Cbor, depth: int) -> _Node:
     if depth < 0:
         raise FormatError(f"hash tree: deeper than {MAX_DEPTH}")
     match value:
+        case [bool(), *_]:
+            pass  # true equals 1 to Python, and not to a canonical encoding
         case [1, left, right]:
             return _fork(_parse(left, depth - 1), _parse(right, depth - 1))
         case [2, bytes(label), child]:

@@ -11,6 +11,7 @@ from typing import Final
 from ic.identity import Identity as IcIdentity
 
 from datanode.errors import IdentityError
+from datanode.files import sync_folder
 from datanode.principal import Principal
 
 MAX_PEM_BYTES: Final = 65_536
@@ -18,7 +19,6 @@ MAX_PEM_BYTES: Final = 65_536
 
 _SECP256K1_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _SCALAR_BYTES: Final = 32
-_OPENED_TO_OTHERS: Final = 0o077
 _PRIVATE: Final = 0o600
 
 
@@ -119,12 +119,9 @@ def generate(path: Path) -> Identity:
             file.write(key.to_pem())
             file.flush()
             os.fsync(file.fileno())
+        # Canisters may be controlled by nobody else: the name must survive a power cut too.
+        sync_folder(path.parent)
     except OSError as error:
         path.unlink()
         raise IdentityError(f"cannot write the identity {path}: {error.strerror}") from error
     return Identity(key)
-
-
-def is_exposed(path: Path) -> bool:
-    """Whether other users of the machine may read the file; `doctor` says so."""
-    return bool(path.stat().st_mode & _OPENED_TO_OTHERS)

@@ -36,6 +36,8 @@ LOCAL_STATE: Final = Path(".datanode/localnet/network.json")
 
 _MAINNET_HOSTS: Final = ("icp-api.io", "icp0.io", "ic0.app")
 _MAX_STATE_BYTES: Final = 65_536
+_BESIDE: Final = frozenset("@?# \t\r\n")
+"""What separates more than scheme, host and port, or is silently dropped by `urlsplit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,10 @@ def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        (parts.hostname or "").encode("idna")
     except ValueError:
         usable = False
-    if not usable or parts.username is not None or parts.query or parts.path not in ("", "/"):
+    if not usable or _BESIDE.intersection(url) or parts.path not in ("", "/"):
         raise UsageError(
             f"not a network: {printable(url, 100)}",
             hint="Use `local`, `ic`, or http(s)://HOST:PORT.",
@@ -123,7 +126,7 @@ def _embedded(path: Path) -> tuple[str, bytes] | None:
         url, root_key = state["url"], bytes.fromhex(state["root_key"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
             f"{path} does not say where the embedded network is",
             hint="`datanode localnet start` writes it anew.",

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
 import httpx
 
-from datanode.errors import NetworkError, NodeRejectedError
+from datanode.errors import NetworkError, NodeRejectedError, UsageError
 from datanode.text import printable
 from datanode.units import MIB
 
@@ -84,6 +85,10 @@ class Transport:
         url: Scheme, host and port.
         stall_s: How long a connection may be silent.
         monotonic: Clock for the bound on the whole exchange.
+
+    Raises:
+        UsageError: The URL is none, or the environment names a proxy or certificates that cannot
+            be used.
     """
 
     def __init__(
@@ -94,17 +99,26 @@ class Transport:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._monotonic = monotonic
-        self._client = httpx.Client(
-            base_url=url,
-            timeout=httpx.Timeout(stall_s, connect=min(CONNECT_S, stall_s)),
-            limits=httpx.Limits(
-                max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
-            ),
-            headers={"accept-encoding": "identity", "user-agent": "datanode"},
-            # A proxy of the environment has no business between us and ourselves.
-            trust_env=not is_loopback(url),
-            follow_redirects=False,
-        )
+        try:
+            self._client = httpx.Client(
+                base_url=url,
+                timeout=httpx.Timeout(stall_s, connect=min(CONNECT_S, stall_s)),
+                limits=httpx.Limits(
+                    max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
+                ),
+                headers={"accept-encoding": "identity", "user-agent": "datanode"},
+                # None are kept: they would follow the user around, and fill the memory.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+                # A proxy of the environment has no business between us and ourselves.
+                trust_env=not is_loopback(url),
+                follow_redirects=False,
+            )
+        except (httpx.InvalidURL, ValueError, ImportError, OSError) as error:
+            raise UsageError(
+                f"no connection to {printable(url, 100)} can be set up: {printable(str(error))}",
+                hint="Check the address, and HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE "
+                "in the environment.",
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -142,7 +156,7 @@ class Transport:
                 data = self._read(response)
         except httpx.TimeoutException as error:
             raise TransportError("the network did not answer in time") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise TransportError(f"the network is out of reach: {printable(str(error))}") from error
         status = response.status_code
         if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):

@@ -24,7 +24,6 @@ from datanode.units import MIB
 MAX_REPORT_BYTES: Final = 512 * MIB
 
 _T = TypeVar("_T")
-_CHECK_FIELDS: Final = 4
 _MAX_NUMBER: Final = 2**64 - 1
 
 

@@ -4,7 +4,8 @@
 
     {"v": 1, "nodes": [{"name": text, "network": text, "canister": text}, ...]}
 
-A name stands once a network. The file is replaced atomically; a newer version is not touched.
+A name stands once a network. The file is replaced atomically, under a lock, so that two commands
+at once do not undo each other; a newer version is not touched.
 """
 
 import json
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from datanode.errors import FormatError, NotFoundError, UnsupportedVersionError, UsageError
-from datanode.files import disk_errors, replace_file
+from datanode.files import disk_errors, locked, replace_file
 from datanode.principal import Principal
 
 FILE_NAME: Final = "nodes.json"
+_LOCK: Final = "nodes.lock"
 _VERSION: Final = 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -46,15 +48,13 @@ def all_nodes(config_dir: Path) -> list[KnownNode]:
         UnsupportedVersionError: A newer release wrote it.
     """
     path = config_dir / FILE_NAME
-    try:
-        with disk_errors(path):
-            text = path.read_text(encoding="utf-8")
-    except UsageError:
-        if not path.exists():
+    with disk_errors(path):
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        raise
     try:
-        content = json.loads(text)
+        content = json.loads(data)
         if content["v"] > _VERSION:
             raise UnsupportedVersionError(f"{path} was written by a newer release")
         return sorted(
@@ -65,7 +65,14 @@ def all_nodes(config_dir: Path) -> list[KnownNode]:
             )
             for row in content["nodes"]
         )
-    except (ValueError, KeyError, TypeError, AttributeError, FormatError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        FormatError,
+    ) as error:
         raise UsageError(f"{path} is damaged", hint="Correct it, or move it away.") from error
 
 
@@ -82,16 +89,17 @@ def add(config_dir: Path, name: str, principal: Principal, *, network: str) -> N
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a name: letters, digits, `.`, `_`, `-`; at most 64")
-    known = all_nodes(config_dir)
-    taken = nodes(config_dir, network=network).get(name)
-    if taken == principal:
-        return
-    if taken is not None:
-        raise UsageError(
-            f"{name} is {taken} on {network}", hint="Choose another name, or remove that one."
-        )
-    node = KnownNode(network=network, name=name, canister=principal)
-    _write(config_dir, [*known, node])
+    with locked(config_dir / _LOCK):
+        known = all_nodes(config_dir)
+        taken = nodes(config_dir, network=network).get(name)
+        if taken == principal:
+            return
+        if taken is not None:
+            raise UsageError(
+                f"{name} is {taken} on {network}", hint="Choose another name, or remove that one."
+            )
+        node = KnownNode(network=network, name=name, canister=principal)
+        _write(config_dir, [*known, node])
 
 
 def remove(config_dir: Path, name: str, *, network: str) -> None:
@@ -100,11 +108,12 @@ def remove(config_dir: Path, name: str, *, network: str) -> None:
     Raises:
         NotFoundError: No node has that name.
     """
-    known = all_nodes(config_dir)
-    kept = [node for node in known if (node.name, node.network) != (name, network)]
-    if len(kept) == len(known):
-        raise _unknown(name, network)
-    _write(config_dir, kept)
+    with locked(config_dir / _LOCK):
+        known = all_nodes(config_dir)
+        kept = [node for node in known if (node.name, node.network) != (name, network)]
+        if len(kept) == len(known):
+            raise _unknown(name, network)
+        _write(config_dir, kept)
 
 
 def resolve(config_dir: Path, node: str, *, network: str) -> Principal:
@@ -134,7 +143,7 @@ def _write(config_dir: Path, known: list[KnownNode]) -> None:
         {"name": node.name, "network": node.network, "canister": node.canister.text}
         for node in sorted(known)
     ]
-    path = config_dir / FILE_NAME
-    with disk_errors(path):
-        config_dir.mkdir(parents=True, exist_ok=True)
-    replace_file(path, json.dumps({"v": _VERSION, "nodes": rows}, indent=1).encode() + b"\n")
+    replace_file(
+        config_dir / FILE_NAME,
+        json.dumps({"v": _VERSION, "nodes": rows}, indent=1).encode() + b"\n",
+    )

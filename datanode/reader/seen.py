@@ -10,18 +10,14 @@ is remembered after a power cut. A restored snapshot of a canister brings old ce
 with a fresh, valid certificate; only memory can tell.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from datanode.errors import RollbackError, StateDamagedError, UnsupportedVersionError
-from datanode.files import disk_errors, replace_file
+from datanode.files import locked, replace_file
 from datanode.principal import Principal
 from datanode.reader.proof import TrustedVersion
 
@@ -65,9 +61,10 @@ class SeenFolder:
             DiskFullError: What was proven cannot be remembered, so it is not believed either.
         """
         path = self._path(root_key, trusted.node, trusted.model)
-        with self._locked():
+        # Without it two readers at once could write the lower version last.
+        with locked(self._folder / "lock"):
             before = _load(path)
-            after = _judge(before, trusted)
+            after = _judge(before, trusted, path)
             if after != before:
                 content = {
                     "v": _VERSION,
@@ -79,28 +76,12 @@ class SeenFolder:
                 }
                 replace_file(path, json.dumps(content, indent=1).encode() + b"\n")
 
-    def forget(self, root_key: bytes, node: Principal, model: str) -> None:
-        """Forget a model, after its owner has explained why it went back."""
-        self._path(root_key, node, model).unlink(missing_ok=True)
-
     def _path(self, root_key: bytes, node: Principal, model: str) -> Path:
         key = hashlib.sha256(root_key).digest() + bytes([len(node.raw)]) + node.raw
         return self._folder / (hashlib.sha256(key + model.encode()).hexdigest() + ".json")
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Without it two readers at once could write the lower version last."""
-        with disk_errors(self._folder):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
-
-def _judge(before: _Memory | None, trusted: TrustedVersion) -> _Memory:
+def _judge(before: _Memory | None, trusted: TrustedVersion, path: Path) -> _Memory:
     digests = ""
     if trusted.version == trusted.latest:
         digests = (trusted.manifest + trusted.placement).hex()
@@ -109,14 +90,20 @@ def _judge(before: _Memory | None, trusted: TrustedVersion) -> _Memory:
     if trusted.latest < before.latest:
         raise RollbackError(
             f"the node shows version {trusted.latest} of {trusted.model} as the latest; "
-            f"it has shown {before.latest} before"
+            f"it has shown {before.latest} before",
+            hint=_explained(path),
         )
     if before.digests and digests and before.digests != digests:
         raise RollbackError(
             f"version {trusted.latest} of {trusted.model} is not what it was: "
-            "the node has shown another manifest under that number"
+            "the node has shown another manifest under that number",
+            hint=_explained(path),
         )
     return _Memory(latest=before.latest, digests=before.digests or digests)
+
+
+def _explained(path: Path) -> str:
+    return f"{RollbackError.default_hint} If that was meant, move {path} away to accept it."
 
 
 def _load(path: Path) -> _Memory | None:
@@ -127,7 +114,7 @@ def _load(path: Path) -> _Memory | None:
         latest, digests = content["latest"], content["digests"]
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise _damaged(path) from error
     if not isinstance(latest, int) or not isinstance(digests, str):
         raise _damaged(path)

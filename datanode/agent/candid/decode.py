@@ -122,7 +122,9 @@ class _Reader(Wire):
     def vec(self, kind: int, wanted: Type, depth: int) -> Value:
         # Not bounded by the bytes left, because items may have none; the steps bound it.
         count = self.leb128()
-        if wanted == Nat8 and kind == Nat8.code:
+        if wanted == Nat8:
+            if kind != Nat8.code and (count or kind != EMPTY):
+                raise FormatError("Candid: a value of another type than expected")
             return self.take(count)
         if isinstance(wanted, Primitive) and kind == wanted.code and kind in FIXED:
             if wanted == Bool:

@@ -28,6 +28,7 @@ from datanode.agent.candid.types import (
     Vec,
 )
 from datanode.agent.request_id import leb128
+from datanode.errors import UsageError
 from datanode.principal import Principal as PrincipalValue
 
 FIXED: Final = {-2: "?", -5: "B", -6: "H", -7: "I", -8: "Q", -13: "f", -14: "d"}
@@ -42,6 +43,7 @@ def encode(types: Sequence[Type], values: Sequence[Value]) -> bytes:
 
     Raises:
         TypeError: A value is not of its type: a mistake of the caller.
+        UsageError: A text has no UTF-8, as names from a command line in another encoding.
     """
     parts: list[bytes | memoryview] = [_header(tuple(types))]
     if len(types) != len(values):
@@ -144,7 +146,10 @@ def _primitive(kind: Primitive, value: Value) -> bytes:
         if kind == Bool:
             return b"\1" if value else b"\0"
     elif isinstance(value, str) and kind == Text:
-        data = value.encode()
+        try:
+            data = value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"not a text of Unicode: {value[:80]!a}") from None
         return leb128(len(data)) + data
     elif isinstance(value, PrincipalValue) and kind == Principal:
         return b"\1" + leb128(len(value.raw)) + value.raw

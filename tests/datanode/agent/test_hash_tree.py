@@ -187,3 +187,9 @@ def test_mutated_trees_give_a_tree_or_a_format_error(noise: bytes, at: int) -> N
     data = WHOLE[: at % len(WHOLE)] + noise + WHOLE[at % len(WHOLE) :]
     with contextlib.suppress(FormatError):
         HashTree.parse(data)
+
+
+def test_true_and_false_are_not_the_numbers_of_a_node() -> None:
+    for tree in (b"\x83\xf5\x81\x00\x81\x00", b"\x81\xf4"):
+        with pytest.raises(FormatError, match="not a node"):
+            HashTree.parse(tree)

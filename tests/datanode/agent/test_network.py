@@ -59,7 +59,8 @@ def test_local_is_the_embedded_network_where_it_says_it_is(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"url": 1, "root_key": ""}', '{"url": "http://127.0.0.1", "root_key": "zz"}',
+    ["", "[]", "[" * 65_000, "{}",
+     '{"url": 1, "root_key": ""}', '{"url": "http://127.0.0.1", "root_key": "zz"}',
      '{"url": "https://example.org", "root_key": ""}', "\xff"],
 )  # fmt: skip
 def test_a_damaged_or_foreign_state_file_is_refused(tmp_path: Path, text: str) -> None:
@@ -77,7 +78,8 @@ def test_without_the_embedded_network_the_usual_port_is_tried(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "name",
     ["", "mainnet", "ftp://127.0.0.1", "http://", "http://user@127.0.0.1", "http://127.0.0.1/api",
-     "http://127.0.0.1:99999", "http://[::1", "http://127.0.0.1?x"],
+     "http://127.0.0.1:99999", "http://[::1", "http://127.0.0.1?x", "http://127.0.0.1#x",
+     "http://a..b", "http://exa mple.org", "http://exam\tple.org", "http://" + 99 * "a"],
 )  # fmt: skip
 def test_what_is_neither_name_nor_url_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="not a network"):

@@ -17,7 +17,7 @@ from datanode.agent.transport import (
     TransportError,
     is_loopback,
 )
-from datanode.errors import CertificateError, NetworkError, NodeRejectedError
+from datanode.errors import CertificateError, NetworkError, NodeRejectedError, UsageError
 
 Talk = Callable[[socket.socket], None]
 
@@ -222,3 +222,44 @@ def test_the_last_error_leaves_as_it_came_and_others_at_once() -> None:
     with pytest.raises(ZeroDivisionError):
         retrying(lambda: 1 // 0, sleep=slept.append)
     assert len(slept) == ATTEMPTS - 1
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ALL_PROXY": "socks5://127.0.0.1:1"},
+        {"HTTPS_PROXY": "garbage://x"},
+        {"SSL_CERT_FILE": "/nonexistent"},
+    ],
+)
+def test_an_environment_that_cannot_be_used_is_explained(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="can be set up") as caught:
+        Transport("https://icp-api.invalid")
+    assert "ALL_PROXY" in caught.value.hint
+    Transport("http://127.0.0.1:1").close()
+
+
+def test_a_url_that_httpx_refuses_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="set up"):
+        Transport("http://exam\x1bple.org")
+
+
+def test_no_cookie_is_kept() -> None:
+    requests = []
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nset-cookie: who=you; path=/\r\ncontent-length: 0\r\n\r\n"
+        )
+        requests.append(connection.recv(65_536))
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+    with talking(talk) as url, Transport(url) as transport:
+        transport.get("/x")
+        transport.get("/x")
+    assert b"GET /x" in requests[0]
+    assert b"cookie" not in requests[0].lower()

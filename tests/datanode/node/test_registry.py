@@ -1,5 +1,6 @@
 """Nodes are known by name, a network each, in one small file."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,21 @@ def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "nodes.json").mkdir()
     with pytest.raises(UsageError, match=r"nodes\.json"):
         registry.all_nodes(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"[" * 10**5, b'{"v": 1, "nodes": [5]}'])
+def test_bytes_that_are_no_text_or_nest_without_end_are_a_damaged_file(
+    tmp_path: Path, data: bytes
+) -> None:
+    (tmp_path / "nodes.json").write_bytes(data)
+    with pytest.raises(UsageError, match="damaged"):
+        registry.all_nodes(tmp_path)
+
+
+def test_nodes_that_are_added_at_once_are_all_remembered(tmp_path: Path) -> None:
+    def add(number: int) -> None:
+        registry.add(tmp_path, f"n{number}", Principal(bytes([number])), network="local")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(24)))
+    assert len(registry.all_nodes(tmp_path)) == 24

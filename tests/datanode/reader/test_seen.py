@@ -8,7 +8,6 @@ from datanode.errors import RollbackError, StateDamagedError, UnsupportedVersion
 from datanode.reader import Reader, SeenFolder
 from tests.fakes.checkpoints import sealed
 from tests.fakes.memory_node import MemoryNode
-from tests.fakes.memory_world import NODE
 
 
 @pytest.fixture
@@ -89,17 +88,24 @@ def test_models_and_networks_are_remembered_apart(node: MemoryNode, seen: SeenFo
     assert reader_of(node, seen).open_version("phi").version == 1
 
 
-def test_what_was_explained_can_be_forgotten(node: MemoryNode, seen: SeenFolder) -> None:
+def test_what_was_explained_can_be_forgotten(
+    node: MemoryNode, seen: SeenFolder, tmp_path: Path
+) -> None:
     sealed(node, "llama", {"a": b"one"})
     snapshot = node.world.snapshot()
     sealed(node, "llama", {"a": b"two"})
     reader_of(node, seen).open_version("llama")
     node.world.restore(snapshot)
-    seen.forget(node.root_key, NODE, "llama")
+    with pytest.raises(RollbackError) as caught:
+        reader_of(node, seen).open_version("llama")
+    assert str(the_file(tmp_path)) in caught.value.hint
+    the_file(tmp_path).unlink()
     assert reader_of(node, seen).open_version("llama").version == 1
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"v": 1}', '{"v": 1, "latest": "x"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "[" * 10**5, '{"v": 1}', '{"v": 1, "latest": "x"}']
+)
 def test_a_damaged_memory_is_an_error_and_not_a_blank_one(
     node: MemoryNode, seen: SeenFolder, tmp_path: Path, text: str
 ) -> None:

@@ -36,7 +36,7 @@ from datanode.agent.candid import (
     encode,
     field_id,
 )
-from datanode.errors import FormatError
+from datanode.errors import FormatError, UsageError
 from datanode.principal import Principal as PrincipalValue
 
 T = judge.Types
@@ -373,3 +373,15 @@ def test_the_number_of_values_is_checked_and_types_print_themselves() -> None:
     with pytest.raises(TypeError, match="same hash"):
         Record({"_5_": Nat, "_05_": Nat})
     assert "'a'" in repr(Record({"a": Nat}))
+
+
+@pytest.mark.parametrize("kind", [b"\x70", b"\x71", b"\x7e"])
+def test_an_empty_vec_of_something_else_is_no_blob(kind: bytes) -> None:
+    with pytest.raises(FormatError, match="another type"):
+        decode((Blob,), b"DIDL\x01\x6d" + kind + b"\x01\x00\x00")
+    assert decode((Blob,), b"DIDL\x01\x6d\x6f\x01\x00\x00") == (b"",)
+
+
+def test_a_text_without_utf_8_is_the_users_mistake() -> None:
+    with pytest.raises(UsageError, match="Unicode"):
+        encode((Text,), ("\udcff",))
