@@ -21,11 +21,11 @@
 //! The content digest is its writer's claim: only a decoder can check it.
 
 use crate::bytes::Bytes;
-use crate::limits::MAX_CHUNK_BYTES;
+use crate::limits::{FRAME_HEADER_BYTES, MAX_CHUNK_BYTES};
 use crate::{Digest, FormatError};
 
 /// Length of the header, bytes.
-pub const HEADER_BYTES: usize = 64;
+pub const HEADER_BYTES: usize = FRAME_HEADER_BYTES;
 
 const MAGIC: [u8; 4] = *b"DNCF";
 const VERSION: u8 = 1;

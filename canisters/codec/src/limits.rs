@@ -3,8 +3,11 @@
 /// Largest raw chunk, bytes: 508 pages of 4 KiB, so that a raw frame fits one ingress message.
 pub const MAX_CHUNK_BYTES: usize = 2_080_768;
 
+/// Length of a frame's header, bytes.
+pub const FRAME_HEADER_BYTES: usize = 64;
+
 /// Largest frame, bytes. A frame is never larger than its raw form.
-pub const MAX_FRAME_BYTES: usize = crate::frame::HEADER_BYTES + MAX_CHUNK_BYTES;
+pub const MAX_FRAME_BYTES: usize = FRAME_HEADER_BYTES + MAX_CHUNK_BYTES;
 
 /// Largest manifest head, bytes.
 pub const MAX_MANIFEST_HEAD_BYTES: usize = 1 << 20;

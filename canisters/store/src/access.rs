@@ -5,7 +5,7 @@
 //! and to read nothing. A grant of the role reader allows to read. What a caller may not read looks
 //! like what does not exist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candid::Principal;
 use ic_stable_structures::Memory;
@@ -29,8 +29,13 @@ pub enum Need {
     Uploader,
 }
 
-/// Which models a caller may read, remembered within one call.
-pub type Readable = BTreeMap<u32, bool>;
+/// What tells whether a caller may read a frame, remembered within one call.
+#[derive(Default)]
+pub struct Readable {
+    models: BTreeMap<u32, bool>,
+    /// Seals in progress, given up or deleted. Their references are there, and hold for nobody.
+    unsealed: Option<BTreeSet<u32>>,
+}
 
 impl<M: Memory + Clone> Store<M> {
     /// Tell whether a call of a method with this need could succeed.
@@ -101,16 +106,23 @@ impl<M: Memory + Clone> Store<M> {
 
     /// Tell whether a sealed model that the caller may read refers to a frame.
     pub(crate) fn reads(&self, context: &Context, digest: &Digest, known: &mut Readable) -> bool {
-        let mut from = 0;
-        while let Some(id) = self.holds.next_model(digest, from) {
-            let readable = *known.entry(id).or_insert_with(|| self.reads_model(context, id));
-            if readable {
+        let mut from = Some((0, 0));
+        while let Some((id, seal)) = from.and_then(|from| self.holds.next_reference(digest, from)) {
+            let readable = || self.reads_model(context, id);
+            from = if !*known.models.entry(id).or_insert_with(readable) {
+                id.checked_add(1).map(|next| (next, 0))
+            } else if known.unsealed.get_or_insert_with(|| self.unsealed()).contains(&seal) {
+                seal.checked_add(1).map(|next| (id, next))
+            } else {
                 return true;
-            }
-            let Some(next) = id.checked_add(1) else { break };
-            from = next;
+            };
         }
         false
+    }
+
+    /// List the seals that have references and are no version.
+    fn unsealed(&self) -> BTreeSet<u32> {
+        self.doomed().map(|(seal, _)| seal).chain(self.referring_seals()).collect()
     }
 
     fn reads_model(&self, context: &Context, id: u32) -> bool {

@@ -6,6 +6,7 @@ use crate::api::{Lease, Upload};
 use crate::leases::LeaseRow;
 use crate::limits::{MAX_LEASES, MAX_STABLE_BYTES};
 use crate::name::check_name;
+use crate::regions::Purpose;
 use crate::store::Store;
 use crate::{Context, Error, Outcome};
 
@@ -23,7 +24,7 @@ impl<M: Memory + Clone> Store<M> {
         let present = self.lease_on(&upload.model);
         let lease = match present {
             Some(mut lease) if lease.holder == context.caller => {
-                self.reserve_tables()?;
+                self.reserve_tables(Purpose::Free)?;
                 self.renew(context, &mut lease);
                 lease
             }
@@ -35,7 +36,7 @@ impl<M: Memory + Clone> Store<M> {
                 if old.is_none() && self.header.leases >= MAX_LEASES {
                     return Err(Error::Conflict("there are too many leases: end some".into()));
                 }
-                self.reserve_tables()?;
+                self.reserve_tables(Purpose::Fill)?;
                 if let Some(old) = old {
                     self.end_lease(&old);
                 }
@@ -52,7 +53,7 @@ impl<M: Memory + Clone> Store<M> {
     /// The lease is not the caller's.
     pub fn renew_upload(&mut self, context: &Context, lease: u64) -> Outcome<Lease> {
         let mut lease = self.lease_of(context, lease)?;
-        self.reserve_tables()?;
+        self.reserve_tables(Purpose::Free)?;
         self.renew(context, &mut lease);
         Ok(lease.describe())
     }
@@ -64,7 +65,7 @@ impl<M: Memory + Clone> Store<M> {
     pub fn end_upload(&mut self, context: &Context, lease: u64) -> Outcome<()> {
         let lease = self.lease_row(lease).filter(|lease| lease.holder == context.caller);
         let lease = lease.ok_or(Error::LeaseLost)?;
-        self.reserve_tables()?;
+        self.reserve_tables(Purpose::Free)?;
         self.end_lease(&lease);
         self.save();
         Ok(())

@@ -10,6 +10,7 @@ use crate::limits::STEP_UNITS;
 use crate::models::{ModelRow, VersionRow, id_key, model_key, owner_key, version_key};
 use crate::name::check_name;
 use crate::purge::Doomed;
+use crate::regions::Purpose;
 use crate::store::Store;
 use crate::{Context, Error, Outcome};
 
@@ -39,7 +40,7 @@ impl<M: Memory + Clone> Store<M> {
             Err(error) => return Err(error),
         };
         if model.is_some() || pending {
-            self.reserve_tables()?;
+            self.reserve_tables(Purpose::Free)?;
             if let Some(model) = model {
                 self.delete_versions(name, model, version)?;
             }

@@ -10,6 +10,7 @@ use crate::catalog::Row;
 use crate::cursor::{self, Work};
 use crate::held::{Key, split_lease};
 use crate::limits::{GRACE_NS, STEP_UNITS};
+use crate::regions::Purpose;
 use crate::row::{Reader, Writer};
 use crate::store::Store;
 use crate::{Context, Digest, Error, Outcome};
@@ -68,7 +69,7 @@ impl<M: Memory + Clone> Store<M> {
             // The last step again: its answer was lost.
             return Ok(GarbagePage { next: None, freed_frames: 0, freed_bytes: 0 });
         }
-        self.reserve_tables()?;
+        self.reserve_tables(Purpose::Free)?;
         self.end_old_leases(context)?;
         let mut task = running.unwrap_or_else(|| Task {
             id: self.header.number(),

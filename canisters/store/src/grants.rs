@@ -8,6 +8,7 @@ use crate::catalog::{Present, Row};
 use crate::limits::MAX_GRANTS_A_SCOPE;
 use crate::models::owner_key;
 use crate::name::check_name;
+use crate::regions::Purpose;
 use crate::row::{Reader, Writer};
 use crate::store::Store;
 use crate::{Context, Error, Outcome};
@@ -91,7 +92,7 @@ impl<M: Memory + Clone> Store<M> {
         if full && !self.catalog.contains(&key) {
             return Err(Error::Conflict("there are too many grants on it: revoke some".into()));
         }
-        self.reserve_tables()?;
+        self.reserve_tables(Purpose::Fill)?;
         let Grant { expires_ns, quota_bytes, .. } = grant;
         self.catalog.put(key, &GrantRow { expires_ns, quota_bytes });
         self.catalog.put(scope_key(grant.to, grant.role, model), &Present);
@@ -105,7 +106,7 @@ impl<M: Memory + Clone> Store<M> {
     pub fn revoke(&mut self, context: &Context, revoke: Revoke) -> Outcome<()> {
         let model = revoke.model.as_deref();
         self.may_grant(context, model)?;
-        self.reserve_tables()?;
+        self.reserve_tables(Purpose::Free)?;
         self.catalog.remove(&grant_key(revoke.to, revoke.role, model));
         self.catalog.remove(&scope_key(revoke.to, revoke.role, model));
         Ok(())
@@ -129,7 +130,7 @@ impl<M: Memory + Clone> Store<M> {
         check_name(&name)?;
         let mut model = self.owned(context, &name)?;
         Self::somebody(to)?;
-        self.reserve_tables()?;
+        self.reserve_tables(Purpose::Free)?;
         self.catalog.remove(&owner_key(model.owner, &name));
         model.owner = to;
         self.put_model(&name, &model);
@@ -143,7 +144,7 @@ impl<M: Memory + Clone> Store<M> {
     pub fn set_visibility(&mut self, context: &Context, change: SetVisibility) -> Outcome<()> {
         check_name(&change.model)?;
         let mut model = self.owned(context, &change.model)?;
-        self.reserve_tables()?;
+        self.reserve_tables(Purpose::Free)?;
         model.visibility = change.visibility;
         self.put_model(&change.model, &model);
         Ok(())

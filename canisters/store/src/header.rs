@@ -25,7 +25,7 @@ use datanode_codec::digest::keyed_hash;
 use ic_stable_structures::Memory;
 
 use crate::Digest;
-use crate::open::OpenError;
+use crate::open_error::OpenError;
 
 /// Version of the layout of all regions.
 pub const STORE_VERSION: u8 = 1;

@@ -70,13 +70,14 @@ impl<M: Memory + Clone> Holds<M> {
     }
 
     pub fn is_referred(&self, digest: &Digest) -> bool {
-        self.next_model(digest, 0).is_some()
+        self.next_reference(digest, (0, 0)).is_some()
     }
 
-    /// Return the first model, from this id on, that refers to a frame.
-    pub fn next_model(&self, digest: &Digest, from: u32) -> Option<u32> {
-        let range = reference_key(digest, from, 0)..=reference_key(digest, u32::MAX, u32::MAX);
-        self.referred.keys_range(range).next().map(|key| split_reference(&key).0)
+    /// Return the first model and seal, from these on, that refer to a frame.
+    pub fn next_reference(&self, digest: &Digest, from: (u32, u32)) -> Option<(u32, u32)> {
+        let (model, seal) = from;
+        let range = reference_key(digest, model, seal)..=reference_key(digest, u32::MAX, u32::MAX);
+        self.referred.keys_range(range).next().map(|key| split_reference(&key))
     }
 
     /// Walk all references behind a row.

@@ -29,9 +29,11 @@ mod held;
 mod leases;
 pub mod limits;
 mod listing;
+mod lookup;
 mod models;
 mod name;
 mod open;
+mod open_error;
 mod purge;
 mod put;
 mod quota;
@@ -47,7 +49,7 @@ mod store;
 pub use access::Need;
 pub use context::Context;
 pub use error::Error;
-pub use open::OpenError;
+pub use open_error::OpenError;
 pub use store::Store;
 
 /// Version of the Candid interface.

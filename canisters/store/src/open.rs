@@ -1,11 +1,10 @@
 //! Creating a store in empty memory, and opening one strictly.
 
-use core::fmt;
-
 use ic_stable_structures::Memory;
 
 use crate::Digest;
 use crate::header::Header;
+use crate::open_error::OpenError;
 use crate::regions::{BUCKET_PAGES, PAGE_BYTES, Regions};
 use crate::store::Store;
 
@@ -14,70 +13,6 @@ const MANAGER_VERSION: u8 = 1;
 /// Offset and length of what is checked of the memory manager's page: magic 3, version 1,
 /// count of buckets u16, pages of a bucket u16.
 const MANAGER_BYTES: usize = 8;
-
-/// Why a memory is not opened. It is left untouched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenError {
-    /// The memory holds something else than a store, or nothing.
-    Magic {
-        /// Its first bytes.
-        found: [u8; 4],
-    },
-    /// The memory holds a store of a version that this code does not read.
-    Version {
-        /// The version found.
-        found: u8,
-        /// The newest version that is known.
-        known: u8,
-    },
-    /// The memory is shorter than it says.
-    Size {
-        /// Bytes that it needs.
-        needed: u64,
-        /// Bytes that it has.
-        found: u64,
-    },
-    /// A store is created only in empty memory.
-    NotEmpty {
-        /// Bytes that the memory has.
-        found: u64,
-    },
-    /// The memory cannot grow to hold an empty store.
-    NoRoom {
-        /// Bytes that it needs.
-        needed: u64,
-    },
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Magic { found } => write!(
-                f,
-                "stable memory does not hold a datanode store: it starts with {found:02x?}"
-            ),
-            Self::Version { found, known } => write!(
-                f,
-                "stable memory holds a datanode store of version {found}; this module reads up to \
-                 version {known}: install a newer one"
-            ),
-            Self::Size { needed, found } => write!(
-                f,
-                "stable memory is cut off: the store needs {needed} bytes and {found} are there"
-            ),
-            Self::NotEmpty { found } => write!(
-                f,
-                "a store is created in empty stable memory, but {found} bytes are there: upgrade, \
-                 or reinstall and lose them"
-            ),
-            Self::NoRoom { needed } => {
-                write!(f, "stable memory cannot grow to the {needed} bytes of an empty store")
-            }
-        }
-    }
-}
-
-impl core::error::Error for OpenError {}
 
 impl<M: Memory + Clone> Store<M> {
     /// Create a store in empty memory.

@@ -92,7 +92,9 @@ impl<M: Memory + Clone> Store<M> {
             }
             let active: BTreeSet<u32> =
                 all.iter().filter(|(_, row)| row.active).map(|(seal, _)| *seal).collect();
-            *units = units.saturating_sub(1 + all.len() as u32 / LOOKS_A_UNIT);
+            // Never all of it: however many there are, each step removes something.
+            let looked = 1 + all.len() as u32 / LOOKS_A_UNIT;
+            *units = units.saturating_sub(looked.min(*units / 2));
             if active.is_empty() {
                 for (seal, row) in all {
                     self.doom(seal, &Doomed { active: true, ..row });
@@ -136,5 +138,25 @@ impl<M: Memory + Clone> Store<M> {
             self.catalog.put(PASS.to_vec(), &Pass(last));
         }
         ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ic_stable_structures::VectorMemory;
+
+    #[test]
+    fn more_seals_than_a_step_can_look_at_are_removed_all_the_same() {
+        let mut store = Store::create(VectorMemory::default(), [0; 32]).unwrap();
+        let doomed = Doomed::new(1, "llama".into(), Principal::anonymous());
+        let units = 64;
+        for seal in 1..=units * LOOKS_A_UNIT {
+            store.doom(seal, &doomed);
+        }
+        store.holds.refer(&[7; 32], 1, 1);
+        let steps = (0..10).take_while(|_| !store.purge(&mut { units })).count();
+        assert!(steps < 10, "it comes to an end");
+        assert!(!store.holds.is_referred(&[7; 32]));
     }
 }

@@ -12,6 +12,7 @@ use crate::frames::Entry;
 use crate::leases::LeaseRow;
 use crate::limits::{HELD_A_PAGE, MAX_DIGESTS_A_CALL, MAX_MESSAGE_FRAMES};
 use crate::quota::Quota;
+use crate::regions::Purpose;
 use crate::store::Store;
 use crate::{Context, Digest, Error, Outcome};
 
@@ -29,9 +30,9 @@ impl<M: Memory + Clone> Store<M> {
     ) -> Outcome<Vec<PutResult>> {
         Error::bound(MAX_MESSAGE_FRAMES as u64, frames.len() as u64)?;
         let mut lease = self.lease_of(context, lease)?;
-        self.reserve_tables()?;
+        self.reserve_tables(Purpose::Fill)?;
         let mut quota = self.quota(context, &lease);
-        let mut known = Readable::new();
+        let mut known = Readable::default();
         let mut refusal = None;
         let mut results = Vec::with_capacity(frames.len());
         for frame in frames {
@@ -114,9 +115,9 @@ impl<M: Memory + Clone> Store<M> {
     ) -> Outcome<ByteBuf> {
         Error::bound(MAX_DIGESTS_A_CALL as u64, digests.len() as u64)?;
         let mut lease = self.lease_of(context, lease)?;
-        self.reserve_tables()?;
+        self.reserve_tables(Purpose::Fill)?;
         let mut quota = self.quota(context, &lease);
-        let mut known = Readable::new();
+        let mut known = Readable::default();
         let mut pinned = Bits::new(digests.len());
         let mut refusal = Ok(());
         for (index, Hash(digest)) in digests.iter().enumerate() {
@@ -155,7 +156,7 @@ impl<M: Memory + Clone> Store<M> {
     ) -> Outcome<ByteBuf> {
         Error::bound(MAX_DIGESTS_A_CALL as u64, digests.len() as u64)?;
         let lease = self.lease_of(context, lease)?;
-        let mut known = Readable::new();
+        let mut known = Readable::default();
         let mut missing = Bits::new(digests.len());
         for (index, Hash(digest)) in digests.iter().enumerate() {
             if self.held(context, lease.id, digest, &mut known).is_none() {

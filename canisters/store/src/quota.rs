@@ -1,13 +1,15 @@
 //! Quotas: how many frame bytes an uploader may hold in live leases and sealed models.
 //!
 //! A grant on a model counts what its holder leases and has sealed in that model; a grant on all
-//! models counts everywhere. Owners and controllers have no quota.
+//! models counts everywhere, in models that its holder came to own too, else whoever seals a first
+//! small version would be rid of it. Other owners, and controllers, have no quota.
 
 use candid::Principal;
 use ic_stable_structures::Memory;
 
 use crate::api::Role;
 use crate::catalog::Row;
+use crate::grants::{GrantRow, grant_key};
 use crate::leases::LeaseRow;
 use crate::row::{Reader, Writer};
 use crate::store::Store;
@@ -58,17 +60,20 @@ impl<M: Memory + Clone> Store<M> {
     pub(crate) fn quota(&self, context: &Context, lease: &LeaseRow) -> Quota {
         let without = Quota { limit_bytes: u64::MAX, used_bytes: 0 };
         let model = self.model_row(&lease.model);
-        if context.controller || model.as_ref().is_some_and(|row| row.owner == context.caller) {
+        if context.controller {
             return without;
         }
-        if let Some(grant) = self.live_grant(context, Role::Uploader, Some(&lease.model)) {
+        let owns = model.as_ref().is_some_and(|row| row.owner == context.caller);
+        if !owns && let Some(grant) = self.live_grant(context, Role::Uploader, Some(&lease.model)) {
             let Some(limit_bytes) = grant.quota_bytes else { return without };
             let versions = model.iter().flat_map(|row| self.version_rows(row.id));
             let sealed = versions.filter(|version| version.sealed_by == context.caller);
             let sealed: u64 = sealed.map(|version| version.frame_bytes).sum();
             return Quota { limit_bytes, used_bytes: sealed.saturating_add(lease.frame_bytes) };
         }
-        let grant = self.live_grant(context, Role::Uploader, None);
+        // An expired one too: an owner uploads without a grant, but not beyond it.
+        let grant: Option<GrantRow> =
+            self.catalog.get(&grant_key(context.caller, Role::Uploader, None));
         let Some(limit_bytes) = grant.and_then(|grant| grant.quota_bytes) else { return without };
         let leases = self.lease_rows().filter(|lease| lease.holder == context.caller);
         let leased: u64 = leases.map(|lease| lease.frame_bytes).sum();

@@ -30,6 +30,26 @@ const MANAGER_PAGES: u64 = 1;
 /// pin of 16,384 frames, whose rows of 40 bytes take a third of this.
 const TABLE_SLACK_PAGES: u64 = 64;
 
+/// What a message is about to do with the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Add to them.
+    Fill,
+    /// Free what they hold, or change it.
+    Free,
+}
+
+impl Purpose {
+    /// Whoever fills leaves as much again, so that a full node can still be emptied: freeing writes
+    /// rows as well, and a table whose bucket is used up needs one that the memory then refuses.
+    fn slack_pages(self) -> u64 {
+        match self {
+            Self::Fill => 2 * TABLE_SLACK_PAGES,
+            Self::Free => TABLE_SLACK_PAGES,
+        }
+    }
+}
+
 const FRAMES: usize = 2;
 const REGION_COUNT: u8 = 7;
 
@@ -62,13 +82,13 @@ impl<M: Memory + Clone> Regions<M> {
 
     /// Return by how many bytes the memory must grow so that frames end at `frames_end` and no
     /// table runs out of room in this message.
-    pub fn shortage_bytes(&self, frames_end: u64) -> u64 {
+    pub fn shortage_bytes(&self, frames_end: u64, purpose: Purpose) -> u64 {
         let buckets = self.regions.iter().enumerate().map(|(id, region)| {
             let size = region.size();
             let needed = if id == FRAMES {
                 frames_end.div_ceil(PAGE_BYTES)
             } else {
-                size + TABLE_SLACK_PAGES
+                size + purpose.slack_pages()
             };
             needed.max(size).div_ceil(BUCKET_PAGES)
         });

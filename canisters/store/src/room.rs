@@ -5,6 +5,7 @@ use ic_stable_structures::Memory;
 
 use crate::extents::{Room, round};
 use crate::limits::SPARE_CYCLES;
+use crate::regions::Purpose;
 use crate::store::Store;
 use crate::{Context, Error, Outcome};
 
@@ -18,7 +19,7 @@ impl<M: Memory + Clone> Store<M> {
             Room::Tail { start } => start + round(bytes),
             Room::Extent { .. } => self.header.frames_end,
         };
-        let asked_bytes = self.regions.shortage_bytes(end);
+        let asked_bytes = self.regions.shortage_bytes(end, Purpose::Fill);
         self.check_cycles(context, asked_bytes)?;
         if self.regions.grow(asked_bytes) {
             Ok(room)

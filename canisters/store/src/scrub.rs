@@ -8,6 +8,7 @@ use crate::api::{Hash, ScrubPage};
 use crate::cursor;
 use crate::frames::Entry;
 use crate::limits::{MAX_CORRUPT_NAMED, MAX_SCRUB_BYTES, STEP_UNITS};
+use crate::regions::Purpose;
 use crate::store::Store;
 use crate::{Context, Outcome};
 
@@ -25,7 +26,7 @@ impl<M: Memory + Clone> Store<M> {
     ) -> Outcome<ScrubPage> {
         Self::controller_only(context)?;
         let after = cursor::parse_digest(cursor)?;
-        self.reserve_tables()?;
+        self.reserve_tables(Purpose::Free)?;
         let max_bytes = max_bytes.min(MAX_SCRUB_BYTES);
         let (mut bytes, mut last, mut ended) = (0, None, true);
         let mut found: Vec<(_, Entry, bool)> = Vec::new();

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::frames::Frames;
 use crate::header::Header;
 use crate::held::Holds;
-use crate::regions::{Region, Regions};
+use crate::regions::{Purpose, Region, Regions};
 use crate::{Digest, Outcome};
 
 /// Everything a node holds.
@@ -51,8 +51,8 @@ impl<M: Memory + Clone> Store<M> {
     }
 
     /// Make sure that no table runs out of room in this message.
-    pub(crate) fn reserve_tables(&self) -> Outcome<()> {
-        let asked_bytes = self.regions.shortage_bytes(self.header.frames_end);
+    pub(crate) fn reserve_tables(&self, purpose: Purpose) -> Outcome<()> {
+        let asked_bytes = self.regions.shortage_bytes(self.header.frames_end, purpose);
         if self.regions.grow(asked_bytes) {
             Ok(())
         } else {

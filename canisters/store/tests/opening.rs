@@ -202,3 +202,40 @@ fn the_largest_call_adds_less_to_a_table_than_is_kept_free() {
     let most = grown.max().unwrap();
     assert!((1..=32).contains(&most), "{most} pages of the 64 that are kept free");
 }
+
+/// Return a region of a node's memory as its own manager would.
+fn region(memory: &TestMemory, id: u8) -> impl Memory + use<> {
+    MemoryManager::init_with_bucket_size(memory.clone(), 256).get(MemoryId::new(id))
+}
+
+#[test]
+fn a_node_whose_memory_is_full_can_be_emptied() {
+    for table in [1, 3, 4, 5, 6] {
+        let mut world = World::new();
+        let checkpoint = Checkpoint::new(&[raw_frame(b"weights")]);
+        world.sealed(Operator, "llama", &checkpoint);
+        let lease = world.lease(Operator, "phi");
+        let grow = |world: &World, pages| region(&world.memory, table).grow(pages);
+        grow(&world, 150 - region(&world.memory, table).size());
+        world.reopen();
+        world.memory.refuse_growth();
+        let digests = [hash(&checkpoint.chunks[0])];
+        let refused = [
+            world.put(Operator, lease, &checkpoint.chunks).map(|_| ()),
+            world.pin(Operator, lease, &digests).map(|_| ()),
+            world.seal(Operator, lease, &checkpoint.seal("phi")).map(|_| ()),
+            world.begin(Operator, "gpt").map(|_| ()),
+            world.grant(Operator, Bob, Role::Reader, None),
+        ];
+        let full = Err(Error::OutOfMemory { asked_bytes: 1 << 24 });
+        assert!(refused.iter().all(|answer| *answer == full), "{refused:?}");
+        // Between the last upload and now, freeing has used up room of its own.
+        grow(&world, 40);
+        world.reopen();
+        assert_eq!(world.begin(Operator, "phi").map(|lease| lease.id), Ok(lease));
+        world.store.end_upload(&world.context(Operator), lease).unwrap();
+        world.delete(Operator, "llama", None).unwrap();
+        assert_eq!(world.collect(true).map(|(frames, _)| frames), Ok(5));
+        assert_eq!(world.details().frames, 0);
+    }
+}

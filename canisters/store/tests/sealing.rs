@@ -153,6 +153,27 @@ fn a_damaged_page_that_nobody_has_noticed_is_missing() {
 }
 
 #[test]
+fn a_frame_whose_header_is_damaged_is_missing_and_not_a_bad_manifest() {
+    for at in [0, 5, 8, 16] {
+        let mut world = World::new();
+        let checkpoint = small(1);
+        let lease = world.lease(Operator, "llama");
+        world.put(Operator, lease, &checkpoint.all_frames()).unwrap();
+        let frame = &checkpoint.chunks[1];
+        let start = world.memory.find(frame).unwrap();
+        world.memory.flip(start + at);
+        let seal = checkpoint.seal("llama");
+        let missing = vec![Hash(hash(frame))];
+        let told = world.seal(Operator, lease, &seal);
+        assert_eq!(told, Err(Error::Incomplete { missing, missing_total: 1 }), "byte {at}");
+        assert_eq!(world.missing(Operator, lease, &[hash(frame)]), Ok(vec![true]));
+        assert_eq!(world.put(Operator, lease, &checkpoint.chunks).unwrap()[1], PutResult::Stored);
+        assert_eq!(world.seal(Operator, lease, &seal), Ok(1));
+        assert_eq!(world.details().damaged_frames, 0);
+    }
+}
+
+#[test]
 fn a_manifest_that_does_not_fit_is_refused_in_words() {
     is_bad(|draft| draft.files[0].1 += 1, "file a are not as long");
     is_bad(|draft| draft.files[1].1 -= 1, "file b are not as long");

@@ -200,6 +200,28 @@ fn a_quota_on_a_model_counts_pins_and_owners_have_none() {
 }
 
 #[test]
+fn a_quota_on_all_models_binds_the_owner_that_its_holder_becomes() {
+    let mut world = World::new();
+    let batch = frames(6, 936);
+    let quota = Some(4_000);
+    world.grant_with(Operator, Alice, Role::Uploader, None, None, quota).unwrap();
+    world.sealed(Alice, "llama", &Checkpoint::new(&batch[..1]));
+    let lease = world.lease(Alice, "llama");
+    let results = world.put(Alice, lease, &batch[1..]).unwrap();
+    assert_eq!(results[2..], [PutResult::Stored, PutResult::NoRoom, PutResult::NoRoom]);
+    let refused = Err(Error::Quota { limit_bytes: 4_000, used_bytes: 4_000 });
+    assert_eq!(world.put(Alice, lease, &batch[5..]), refused);
+    world.grant(Alice, Alice, Role::Uploader, Some("llama")).unwrap();
+    assert_eq!(world.put(Alice, lease, &batch[5..]), refused, "not even by a grant of one's own");
+    let expires = Some(world.now_ns + 1);
+    world.grant_with(Operator, Alice, Role::Uploader, None, expires, quota).unwrap();
+    world.advance(1);
+    assert_eq!(world.put(Alice, lease, &batch[5..]), refused, "nor by its expiry");
+    world.grant(Operator, Alice, Role::Uploader, None).unwrap();
+    assert_eq!(world.put(Alice, lease, &batch[5..]).unwrap(), [PutResult::Stored]);
+}
+
+#[test]
 fn a_put_heals_what_was_damaged_noticed_or_not() {
     let mut world = World::new();
     let lease = world.lease(Operator, "llama");

@@ -143,7 +143,7 @@ impl<M: Memory + Clone> Store<M> {
     }
 
     fn check_chunk(
-        &self,
+        &mut self,
         step: &mut Step<'_>,
         task: &mut Task,
         chunk: u32,
@@ -154,16 +154,26 @@ impl<M: Memory + Clone> Store<M> {
         task.raw_bytes += u64::from(record.raw_len);
         task.frame_bytes += u64::from(record.frame_len);
         let held = self.held(step.context, step.lease, &record.frame, &mut step.known);
-        let header = held.and_then(|entry| Some((entry, self.frames.header(entry)?)));
-        let Some((entry, header)) = header else {
+        let Some(entry) = held else {
             task.miss(&record.frame);
             return Ok(());
         };
-        let told = (record.frame_len, record.raw_len, record.codec, record.element);
-        let found = (entry.length, header.raw_len, header.codec, header.element);
-        if told != found || record.content != header.content {
+        let agrees = self.frames.header(entry).is_some_and(|header| {
+            let told = (record.frame_len, record.raw_len, record.codec, record.element);
+            let found = (entry.length, header.raw_len, header.codec, header.element);
+            told == found && record.content == header.content
+        });
+        if agrees {
+            return Ok(());
+        }
+        // Either the record is wrong or the stored header is: the digest tells which.
+        step.spend((entry.length as usize / UNIT_BYTES) as u32);
+        if self.frames.read_checked(&record.frame, entry).is_some() {
             return bad(format!("the record of chunk {chunk} and the header of its frame differ"));
         }
+        let damaged = Entry { damaged: true, ..entry };
+        self.frames.update(&record.frame, entry, damaged, &mut self.header);
+        task.miss(&record.frame);
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ use crate::leases::LeaseRow;
 use crate::limits::{MAX_MODELS, MAX_VERSIONS, STEP_UNITS};
 use crate::name::check_name;
 use crate::purge::Doomed;
+use crate::regions::Purpose;
 use crate::store::Store;
 use crate::{Context, Digest, Error, Outcome};
 
@@ -69,9 +70,10 @@ impl<M: Memory + Clone> Store<M> {
         if lease.model != seal.model {
             return Err(Error::BadRequest("the lease is on another model".into()));
         }
-        self.reserve_tables()?;
+        self.reserve_tables(Purpose::Fill)?;
         let mut task = self.seal_task(&lease, &seal, id)?;
-        let mut step = Step { context, lease: lease.id, known: Readable::new(), units: STEP_UNITS };
+        let mut step =
+            Step { context, lease: lease.id, known: Readable::default(), units: STEP_UNITS };
         while task.phase != Phase::Finish && step.units > 0 {
             if let Err(error) = self.advance(&mut step, &mut task) {
                 self.catalog.put(seal_key(lease.id), &task);
@@ -120,7 +122,7 @@ impl<M: Memory + Clone> Store<M> {
         if let Ok(lease) = self.lease_of(context, lease)
             && lease.model == model
         {
-            self.reserve_tables()?;
+            self.reserve_tables(Purpose::Free)?;
             self.end_lease(&lease);
             self.save();
         }
@@ -166,6 +168,12 @@ impl<M: Memory + Clone> Store<M> {
     pub(crate) fn sealing_leases(&self) -> Vec<u64> {
         let ids = self.catalog.keys(SEALS).filter_map(|key| <[u8; 8]>::try_from(key).ok());
         ids.map(u64::from_be_bytes).collect()
+    }
+
+    /// List the seals in progress that may have made references.
+    pub(crate) fn referring_seals(&self) -> impl Iterator<Item = u32> {
+        let tasks = self.catalog.walk(SEALS, None).map(|(_, task): (_, Task)| task);
+        tasks.filter(Task::refers).map(|task| task.seal)
     }
 
     fn check_expected(&self, model: &str, expected: Option<u32>) -> Outcome<()> {

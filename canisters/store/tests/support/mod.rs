@@ -78,6 +78,13 @@ impl World {
         assert_eq!(self.store.root(), before, "the tree is the same after an upgrade");
     }
 
+    /// Return a node of its own that goes on from here.
+    pub fn fork(&self) -> Self {
+        let memory = self.memory.snapshot();
+        let store = Store::open(memory.clone()).unwrap();
+        Self { memory, store, ..*self }
+    }
+
     pub fn advance(&mut self, ns: u64) {
         self.now_ns += ns;
     }
