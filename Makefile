@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 MANIFEST := --manifest-path canisters/Cargo.toml
+# The first cargo that works: a rustup shim without a toolchain does not.
+CARGO := $(shell for c in cargo /usr/bin/cargo; do $$c --version >/dev/null 2>&1 && echo $$c && break; done)
 
 .PHONY: help setup demo test check fix lock wasm wasm-check conformance postgres bench nightly
 
@@ -29,15 +31,15 @@ check: setup  ## formatting, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	@if command -v cargo >/dev/null && cargo clippy --version >/dev/null 2>&1; then \
-	  cargo fmt --check --all $(MANIFEST) && \
-	  cargo clippy --quiet --locked --workspace --all-targets --all-features $(MANIFEST) -- -D warnings; \
+	@if [ -n "$(CARGO)" ] && $(CARGO) clippy --version >/dev/null 2>&1; then \
+	  $(CARGO) fmt --check --all $(MANIFEST) && \
+	  $(CARGO) clippy --quiet --locked --workspace --all-targets --all-features $(MANIFEST) -- -D warnings; \
 	else echo "cargo clippy is not installed: canisters/ was not linted"; fi
 
 test: check  ## everything that must hold
 	$(BIN)/pytest -n 2 -q -m "not conformance and not nightly"
-	@if command -v cargo >/dev/null; then \
-	  cargo test --quiet --locked --workspace --all-features $(MANIFEST); \
+	@if [ -n "$(CARGO)" ]; then \
+	  $(CARGO) test --quiet --locked --workspace --all-features $(MANIFEST); \
 	else echo "cargo is not installed: the native tests of canisters/ did not run"; fi
 
 fix: setup  ## format and mend what ruff can
