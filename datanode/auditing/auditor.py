@@ -2,6 +2,7 @@
 
 import random
 import time
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -101,7 +102,7 @@ def audit_model(
             certificate=opened.answer.certificate,
             witness=opened.answer.witness,
             head=opened.head_frame,
-            chunk_pages=walk.pages,
+            chunk_pages={index: zlib.compress(frame) for index, frame in walk.pages.items()},
         ),
     )
 

@@ -141,7 +141,7 @@ def parse(content: Mapping[str, object]) -> AuditReport:
             certificate=proof.base64("certificate"),
             witness=proof.base64("witness"),
             head=proof.base64("head"),
-            chunk_pages={_index(name): _inflate(pages.base64(name)) for name in pages.names()},
+            chunk_pages={_index(name): pages.base64(name) for name in pages.names()},
         ),
     )
 
@@ -218,8 +218,12 @@ def _index(name: str) -> int:
     return int(name)
 
 
-def _inflate(data: bytes) -> bytes:
-    """A page is a raw frame; a bomb is not inflated beyond one."""
+def inflate(data: bytes) -> bytes:
+    """Inflate a page: a raw frame, beyond whose length a bomb is not inflated.
+
+    Raises:
+        FormatError: It is none.
+    """
     inflater = zlib.decompressobj()
     try:
         page = inflater.decompress(data, MAX_FRAME_BYTES)

@@ -5,8 +5,8 @@
 3. The certificate and the witness prove the version, by the root key that the verifier trusts,
    at the time that the report states (steps 1 to 4 of `datanode/reader/proof.py`).
 4. The head and the chunk pages that it carries are those of the certified manifest.
-5. Exactly the chunks that the mode calls for are accounted for, each once; those whose page is
-   not carried are not judged.
+5. Exactly the chunks that the mode calls for are accounted for, each once, and all tensor pages
+   and the placement; chunks whose page is not carried are not judged.
 6. Every finding names the file and the digests that the manifest has at that place, and every
    outcome but OK has its finding.
 7. Module hash and controllers are certified for the same canister.
@@ -116,7 +116,7 @@ def _proven(
         )
         head = proof.trust_head(trusted, report.proof.head)  # 4
         pages = {
-            index: _page(head, index, frame) for index, frame in report.proof.chunk_pages.items()
+            index: _page(head, index, page) for index, page in report.proof.chunk_pages.items()
         }
     except (NotFoundError, CorruptionError) as error:
         # Of a node these are findings; of a report they say that it was put together wrongly.
@@ -163,17 +163,26 @@ def _auditor(seal: reading.Fields, digest: bytes) -> Principal | None:
     return auditor
 
 
-def _page(head: ManifestHead, index: int, frame: bytes) -> tuple[ChunkRecord, ...]:
+def _page(head: ManifestHead, index: int, page: bytes) -> tuple[ChunkRecord, ...]:
     if index >= len(head.chunk_pages):
         raise FormatError(f"the report carries chunk page {index}, which the manifest lacks")
-    return proof.trust_chunk_page(head, index, frame)
+    return proof.trust_chunk_page(head, index, reading.inflate(page))
 
 
-def _expanded(report: AuditReport, part: Part) -> Iterator[tuple[int, Outcome]]:
+def _expanded(report: AuditReport, head: ManifestHead, part: Part) -> Iterator[tuple[int, Outcome]]:
+    """Every check of a part, in rising order; never more than the manifest has."""
+    there = {
+        Part.CHUNK: head.chunk_count,
+        Part.CHUNK_PAGE: len(head.chunk_pages),
+        Part.TENSOR_PAGE: len(head.tensor_pages),
+        Part.PLACEMENT: 1,
+    }
+    end = 0
     for kind, run in report.checks:
         if kind is part:
-            if run.first + run.count > max(report.chunk_count, run.count):
-                raise FormatError("the report accounts for chunks that do not exist")
+            if run.first < end or run.first + run.count > there[part]:
+                raise FormatError(f"the report accounts for a {part} that is not there, or twice")
+            end = run.first + run.count
             yield from ((run.first + step, run.outcome) for step in range(run.count))
 
 
@@ -182,14 +191,17 @@ def _check_drawn(
     head: ManifestHead,
     pages: Mapping[int, tuple[ChunkRecord, ...]],
 ) -> None:
-    """Exactly the chunks that the mode calls for are accounted for."""
+    """Exactly what the mode calls for is accounted for."""
     mode = reading.mode_of(report.mode)
-    checked = list(_expanded(report, Part.CHUNK))
+    checked = list(_expanded(report, head, Part.CHUNK))
     indices = [index for index, _ in checked]
-    if report.chunk_count != head.chunk_count or indices != sorted(set(indices)):
-        raise FormatError("the report does not account for its chunks")
-    # A sample is whatever was drawn, as long as it has its size.
-    wanted = modes.draw(mode, head.chunk_count, lambda _, count: indices[:count])
+    others = [
+        len(list(_expanded(report, head, part))) for part in (Part.TENSOR_PAGE, Part.PLACEMENT)
+    ]
+    if report.chunk_count != head.chunk_count or others != [len(head.tensor_pages), 1]:
+        raise FormatError("the report does not account for all parts of its version")
+    # A sample is whatever was drawn, as long as it has its size: what it lacks is no chunk.
+    wanted = modes.draw(mode, head.chunk_count, lambda _, count: (indices + count * [-1])[:count])
     if list(wanted) != indices:
         raise FormatError("the report accounts for other chunks than its mode calls for")
     if any(
@@ -210,7 +222,7 @@ def _check_findings(
     expected = {
         (part, index): outcome
         for part in Part
-        for index, outcome in _expanded(report, part)
+        for index, outcome in _expanded(report, head, part)
         if outcome is not Outcome.OK
     }
     found = {(finding.part, finding.index): finding.outcome for finding in report.findings}

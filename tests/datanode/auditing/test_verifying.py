@@ -4,6 +4,7 @@ import base64
 import copy
 import json
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +13,7 @@ import pytest
 
 from datanode.agent import identity
 from datanode.auditing import Mode, Outcome, Sample, audit_model, verify_report
+from datanode.auditing.modes import sentence
 from datanode.auditing.report import SIGNATURE_DOMAIN, body_digest
 from datanode.errors import CertificateError, DataNodeError, FormatError, UnsupportedVersionError
 from datanode.principal import Principal
@@ -138,6 +140,16 @@ def drop_finding(report: Report) -> None:
     report["verdict"] = "ok"
 
 
+def drawn_nothing(report: Report) -> None:
+    """Claim a sample and look at nothing, consistently."""
+    report["mode"] = {"kind": "sample", "count": 20}
+    report["checks"] = [check for check in report["checks"] if check[0] != "chunk"]
+    report["findings"] = []
+    report["counts"] = dict.fromkeys(report["counts"], 0)
+    report["verdict"] = "ok"
+    report["sentence"] = sentence(Sample(20), 31, 0)
+
+
 LIES: dict[str, Callable[[Report], None]] = {
     "another version": set_in("version", to=2),
     "another latest": set_in("latest", to=1),
@@ -166,6 +178,10 @@ LIES: dict[str, Callable[[Report], None]] = {
     "another module": set_in("canister", "module_hash", to="00" * 32),
     "other controllers": set_in("canister", "controllers", to=["aaaaa-aa"]),
     "another mode": set_in("mode", to={"kind": "sample", "count": 5}),
+    "a sample that was not drawn": drawn_nothing,
+    "chunks without end": set_in("checks", 0, 2, to=2**62),
+    "pages without end": lambda r: r["checks"].append(["tensor_page", 0, 2**62, "ok"]),
+    "a placement left out": lambda r: r["checks"].remove(["placement", 0, 1, "ok"]),
     "a mode of more": set_in("mode", to={"kind": "rolling", "part": 1, "parts": 2}),
 }
 
@@ -221,6 +237,33 @@ def test_a_page_that_inflates_beyond_a_frame_is_refused(node: MemoryNode) -> Non
     forged = forge(report_of(node, None), set_in("proof", "chunk_pages", "0", to=bomb))
     with pytest.raises(FormatError, match="longer than a frame"):
         verify_report(forged, root_key=node.root_key)
+
+
+def test_a_report_of_another_zlib_is_not_an_altered_one(node: MemoryNode) -> None:
+    """Compressors differ in their bytes, and a report outlives them."""
+    import zlib
+
+    def recompress(report: Report) -> None:
+        pages = report["proof"]["chunk_pages"]
+        page = zlib.decompress(base64.b64decode(pages["0"]))
+        pages["0"] = base64.b64encode(zlib.compress(page, 0)).decode()
+
+    forged = forge(report_of(node, None), recompress)
+    assert verify_report(forged, root_key=node.root_key).report.chunk_count == 31
+
+
+def test_many_pages_that_inflate_a_thousandfold_are_not_all_inflated(node: MemoryNode) -> None:
+    import zlib
+
+    bomb = base64.b64encode(zlib.compress(bytes(2_000_000))).decode()
+    bombs = {str(index): bomb for index in range(100)}
+    forged = forge(report_of(node, None), set_in("proof", "chunk_pages", to=bombs))
+    tracemalloc.start()
+    with pytest.raises((FormatError, CertificateError)):
+        verify_report(forged, root_key=node.root_key)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 def test_random_damage_gives_a_typed_error(node: MemoryNode) -> None:
