@@ -13,6 +13,7 @@ NOTICE_S: Final = 0.7
 """How long a run has to notice that it is asked to stop, before it is interrupted where it is."""
 
 
+AGAIN_S: Final = 0.05
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
@@ -37,17 +38,38 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise SignalledError(TERMINATED)
 
 
+def _strike_again(number: int) -> None:
+    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
+
+
 @contextmanager
 def signals_caught() -> Iterator[None]:
-    """End by `SignalledError` when the user or the system asks to."""
+    """End by `SignalledError` when the user or the system asks to.
+
+    A signal that strikes in a destructor or a callback of the interpreter would only be noted
+    there: it is sent again.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is told of signals
         return
     wanted = {signal.SIGINT: _interrupt, signal.SIGTERM: _terminate}
     before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    noted = sys.unraisablehook
+
+    def on_unraisable(args: "sys.UnraisableHookArgs") -> None:
+        if isinstance(args.exc_value, SignalledError):
+            interrupted = args.exc_value.exit_code == INTERRUPTED
+            _strike_again(signal.SIGINT if interrupted else signal.SIGTERM)
+        else:
+            noted(args)
+
+    sys.unraisablehook = on_unraisable
     try:
         yield
     finally:
+        sys.unraisablehook = noted
         for number, handler in before.items():
             signal.signal(number, handler)
 
