@@ -345,7 +345,8 @@ def test_a_module_that_the_ic_would_not_install_is_refused(
 
 
 @pytest.mark.parametrize(
-    "junk", [b"", b"\0asm", b"\0asm\1\0\0\0\xff", b"\x1f\x8bjunk", gzip.compress(b"no module", mtime=0)]
+    "junk",
+    [b"", b"\0asm", b"\0asm\1\0\0\0\xff", b"\x1f\x8bjunk", gzip.compress(b"no module", mtime=0)],
 )
 def test_bytes_that_are_no_module_are_refused(tmp_path: Path, junk: bytes) -> None:
     with machine(tmp_path) as made:
