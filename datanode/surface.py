@@ -148,8 +148,7 @@ def fetch(
         if tensor is None:
             return fetch_model(opened, Path(destination))
         entry = fetch_tensor(opened, tensor, Path(destination))
-        chunks = range(entry.first_chunk, entry.first_chunk + entry.chunk_count)
-        size = sum(opened.record(index).raw_bytes for index in chunks)
+        size = opened.chunks_bytes(entry.first_chunk, entry.first_chunk + entry.chunk_count)
         return FetchSummary(files_count=1, skipped_count=0, raw_bytes=size, fetched_bytes=size)
 
 

@@ -252,13 +252,16 @@ class Agent:
 
     def _awaited(self, message: SignedCall, found: Reply | Pending) -> bytes:
         pause_s, asked = FIRST_POLL_S, 0
-        # A subnet that cannot be reached does not say that a message expired; our clock does.
-        give_up_ns = message.expiry_ns + MESSAGE_EXPIRY_NS
-        while found is Pending.UNKNOWN and self._endpoint.clock.now_ns() < give_up_ns:
+        # A subnet that cannot be reached does not say that a message expired; our clock does, and
+        # not the one that certificates set: an endpoint could replay them to hold it.
+        clock = self._endpoint.clock
+        left_ns = message.expiry_ns + MESSAGE_EXPIRY_NS - clock.now_ns()
+        give_up_ns = clock.local_ns() + min(left_ns, 2 * MESSAGE_EXPIRY_NS)
+        while found is Pending.UNKNOWN and clock.local_ns() < give_up_ns:
             self._sleep(pause_s)
             pause_s = min(pause_s * 1.5, LONGEST_POLL_S)
             asked += 1
-            if asked % RESEND_EVERY == 0 and self._endpoint.clock.now_ns() < message.expiry_ns:
+            if asked % RESEND_EVERY == 0 and clock.now_ns() < message.expiry_ns:
                 found = self.send(message)
             else:
                 found = self.recover(message.request_id, message.canister, message.expiry_ns)

@@ -182,6 +182,6 @@ def _offset(version: VerifiedVersion, chunk: int, tensor: TensorEntry | None) ->
     if tensor is not None:
         first, offset = tensor.first_chunk, tensor.offset_bytes
     try:
-        return offset + sum(version.record(index).raw_bytes for index in range(first, chunk))
+        return offset + version.chunks_bytes(first, chunk)
     except DataNodeError:
         return None

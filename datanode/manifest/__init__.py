@@ -8,7 +8,7 @@ has the same manifest everywhere.
 """
 
 from datanode.manifest.build import Manifest, ManifestBuilder, build
-from datanode.manifest.check import check_pages
+from datanode.manifest.check import check_pages, check_tensor
 from datanode.manifest.head import FileEntry, ManifestHead, parse_head
 from datanode.manifest.pages import TensorEntry, parse_chunk_page, parse_tensor_page
 
@@ -20,6 +20,7 @@ __all__ = [
     "TensorEntry",
     "build",
     "check_pages",
+    "check_tensor",
     "parse_chunk_page",
     "parse_head",
     "parse_tensor_page",

@@ -7,7 +7,7 @@
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from datanode.errors import FormatError
 from datanode.limits import MAX_CHUNKS_A_PAGE
@@ -32,7 +32,7 @@ def check_pages(
         raise FormatError(f"{len(tensors)} tensors where the head says {head.tensor_count}")
     check_order(tensors)  # rule 3
     for entry in tensors:
-        _check_tensor(head, starts, entry)  # rule 4
+        check_tensor(head, entry, lambda first, end: starts[end] - starts[first])  # rule 4
 
 
 def _starts(head: ManifestHead, pages: Iterable[Sequence[ChunkRecord]]) -> "array[int]":
@@ -57,7 +57,19 @@ def _starts(head: ManifestHead, pages: Iterable[Sequence[ChunkRecord]]) -> "arra
     return starts
 
 
-def _check_tensor(head: ManifestHead, starts: "array[int]", entry: TensorEntry) -> None:
+def check_tensor(
+    head: ManifestHead, entry: TensorEntry, raw_bytes: Callable[[int, int], int]
+) -> None:
+    """Check rule 4 for one tensor.
+
+    Args:
+        head: The head.
+        entry: What a page says of the tensor.
+        raw_bytes: Counts the raw bytes of the chunks from a first one to before an end.
+
+    Raises:
+        FormatError: It lies elsewhere than the entry says.
+    """
     if entry.file_index >= len(head.files):
         raise FormatError(f"{entry.name} lies in a file that the manifest does not have")
     file = head.files[entry.file_index]
@@ -66,7 +78,5 @@ def _check_tensor(head: ManifestHead, starts: "array[int]", entry: TensorEntry) 
         raise FormatError(f"the chunks of {entry.name} are not chunks of {file.path}")
     if entry.offset_bytes > file.length_bytes:
         raise FormatError(f"{entry.name} starts beyond the end of {file.path}")
-    if entry.chunk_count and (
-        starts[entry.first_chunk] - starts[file.first_chunk] != entry.offset_bytes
-    ):
+    if entry.chunk_count and raw_bytes(file.first_chunk, entry.first_chunk) != entry.offset_bytes:
         raise FormatError(f"the first chunk of {entry.name} does not start where it does")

@@ -37,6 +37,9 @@ from datanode.node.refusals import open_reply
 from datanode.node.values import Row, case, items, narrow
 from datanode.principal import Principal
 
+MAX_MODELS = 100_000
+"""Most models that are listed: a node could go on for ever, and fill the memory. Ours."""
+
 _UNSETTLED = {
     Pending.UNKNOWN: Unsettled.UNKNOWN,
     Pending.EXPIRED: Unsettled.EXPIRED,
@@ -194,9 +197,12 @@ class CanisterNode:
         while True:
             page = Row.of(self._query("models", after))
             models += map(answers.model, page.items("models"))
-            after = page.optional("next", str)
-            if after is None:
+            following = page.optional("next", str)
+            if following is None:
                 return models
+            if following <= (after or "") or len(models) > MAX_MODELS:
+                raise FormatError("the node's list of models does not go on, or does not end")
+            after = following
 
     def model(self, name: str) -> ModelInfo:
         """See `StorageNode`."""

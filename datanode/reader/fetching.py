@@ -108,7 +108,11 @@ def fetch_tensor(
 def _place(destination: Path, path: str) -> Path:
     """Find where a file goes; a link inside the destination must not lead out of it."""
     place = destination / path
-    if not place.parent.resolve().is_relative_to(destination.resolve()):
+    try:
+        is_inside = place.parent.resolve().is_relative_to(destination.resolve())
+    except (OSError, RuntimeError) as error:  # RuntimeError: how Python 3.12 calls a circle
+        raise UsageError(f"{place.parent} leads nowhere: {error}") from error
+    if not is_inside:
         raise UsageError(f"{place.parent} leads out of {destination}: nothing is written there")
     return place
 
@@ -177,8 +181,22 @@ def _aside(place: Path) -> Iterator[BinaryIO]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"another process is writing {place}") from None
+            raise _busy(place) from None
+        if not _is_still_at(path, descriptor):
+            # Whoever had the lock has renamed it to its place: this is the finished file now.
+            raise _busy(place)
         yield file
+
+
+def _busy(place: Path) -> UsageError:
+    return UsageError(f"another process is writing {place}")
+
+
+def _is_still_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _aside_path(place: Path) -> Path:

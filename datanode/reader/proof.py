@@ -17,6 +17,7 @@ what the steps before it have made trusted; the code below carries the same numb
 9. A chunk's frame has the frame digest of its record, and its header says what the record says.
 10. The frame opens to raw bytes that have the record's content digest.
 11. A file's bytes have the length and the SHA-256 that the head names (`reader/fetching.py`).
+12. A tensor's chunks are chunks of its file, and begin at its offset (`reader/version.py`).
 """
 
 from collections.abc import Callable

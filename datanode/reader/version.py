@@ -8,7 +8,7 @@ from typing import Final
 from datanode.digest import FrameDigest
 from datanode.errors import CorruptionError, DataNodeError, NotFoundError
 from datanode.limits import MAX_CHUNKS_A_PAGE
-from datanode.manifest import FileEntry, ManifestHead, TensorEntry
+from datanode.manifest import FileEntry, ManifestHead, TensorEntry, check_tensor
 from datanode.model import ChunkRecord
 from datanode.node.port import FrameAbsence, ManifestPart, StorageNode, WitnessAnswer
 from datanode.placement import Placement
@@ -130,9 +130,11 @@ class VerifiedVersion:
 
         Raises:
             NotFoundError: There is none.
+            FormatError: It lies elsewhere than the manifest says: it was sealed wrong.
         """
         for entry in self.tensors():
             if entry.name == name:
+                check_tensor(self.head, entry, self.chunks_bytes)
                 return entry
         raise NotFoundError(
             f"{self.model} has no tensor {name}", hint=f"`datanode show {self.model}` lists them."
@@ -147,6 +149,14 @@ class VerifiedVersion:
         """Find the file that a chunk of this version belongs to."""
         place = bisect_right(self.head.files, chunk, key=lambda entry: entry.first_chunk)
         return self.head.files[place - 1]
+
+    def chunks_bytes(self, first: int, end: int) -> int:
+        """Count the raw bytes of the chunks from `first` to before `end`.
+
+        Raises:
+            CorruptionError: As `chunk_page`.
+        """
+        return sum(self.record(index).raw_bytes for index in range(first, end))
 
     def read_chunk(self, index: int) -> bytes:
         """Read one chunk's raw bytes.

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from datanode.agent import cbor, identity
 from datanode.agent.client import Agent
-from datanode.agent.envelope import Envelope
+from datanode.agent.envelope import Envelope, parse
 from datanode.agent.hash_tree import ABSENT, Plan
 from datanode.agent.outcome import Pending, Reply
 from datanode.agent.reject import RejectError, is_certified, reject_of
@@ -497,3 +497,26 @@ def test_a_canister_may_move_to_another_subnet(agent: Agent, replica: Replica) -
         agent.query(CANISTER, "echo", b"x")
     assert agent.query(CANISTER, "echo", b"x") == b"x"
     assert agent.call(CANISTER, "echo", b"y") == b"y"
+
+
+def test_an_endpoint_that_holds_the_clock_does_not_hold_a_call_for_ever(
+    agent: Agent, replica: Replica, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It replays the same certified time whenever it is asked, and complains of the expiry."""
+    agent.read_state(CANISTER, [[b"time"]])
+    old = replica.certificate([(b"time",)])
+    started_ns = clock.now_ns
+
+    def replay(_replica: Replica, request: Envelope, _body: bytes) -> tuple[int, bytes]:
+        if clock.now_ns > started_ns + 60 * MINUTE_NS:
+            raise AssertionError("it waits for ever")
+        if request.sender_pubkey is not None:
+            return 503, b""
+        return 200, cbor.encode({"certificate": old}, tagged=True)
+
+    monkeypatch.setattr(replica, "admitted", lambda _, body: (parse(body), ""))
+    replica.script["call"] += [http(400, b"Invalid request expiry")] * 10_000
+    replica.script["read_state"] += [replay] * 10_000
+    with pytest.raises(UnknownOutcomeError):
+        agent.call(CANISTER, "echo", b"x")
+    assert clock.now_ns < started_ns + 10 * MINUTE_NS

@@ -22,6 +22,7 @@ from datanode.errors import (
 from datanode.node.canister import CanisterNode
 from datanode.node.interface import METHODS
 from datanode.node.port import PutStatus, Refused, Settled, SignedMessage, Unsettled
+from datanode.node.values import Row
 from datanode.principal import Principal
 
 if TYPE_CHECKING:
@@ -229,3 +230,27 @@ def test_a_malformed_certified_reply_is_no_refusal(
     agent.outcome = lambda: Reply(b"junk", b"certificate")
     with pytest.raises(FormatError):
         node.send(MESSAGE)
+
+
+@pytest.mark.parametrize("after", ["", "a"])
+def test_a_list_of_models_that_does_not_go_on_is_refused(
+    agent: ScriptedAgent, node: CanisterNode, after: str
+) -> None:
+    agent.answers["models"] = {"models": [], "next": after}
+    with pytest.raises(FormatError, match="does not go on"):
+        node.models()
+
+
+def test_a_list_of_models_without_end_is_refused(node: CanisterNode) -> None:
+    names = iter(f"{number:020}" for number in range(10**9))
+    bare = [Row.of({"name": "m"})]
+    page = {"models": 256 * bare, "next": ""}
+
+    def endless(*_: object) -> Value:
+        return cast("Value", page | {"next": next(names)})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node, "_query", endless)
+        patch.setattr("datanode.node.answers.model", lambda row: row)
+        with pytest.raises(FormatError, match="does not end"):
+            node.models()

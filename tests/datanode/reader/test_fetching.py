@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from datanode.digest import FrameDigest
-from datanode.errors import CorruptionError, DiskFullError, NotFoundError, UsageError
+from datanode.errors import (
+    CorruptionError,
+    DiskFullError,
+    FormatError,
+    NotFoundError,
+    UsageError,
+)
 from datanode.node.port import FrameAbsence
 from datanode.reader import Reader, VerifiedVersion, fetch_model, fetch_tensor
 from tests.fakes.checkpoints import CHUNK_BYTES, sealed, some_bytes
@@ -185,3 +191,40 @@ def test_an_unknown_tensor_writes_nothing(node: Counting, tmp_path: Path) -> Non
     with pytest.raises(NotFoundError):
         fetch_tensor(opened(node), "nope", tmp_path / "tensor")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "lie", [{"first_chunk": 2, "chunk_count": 1}, {"chunk_count": 12}, {"offset_bytes": 1},
+            {"file_index": 9}],
+)  # fmt: skip
+def test_a_tensor_that_a_broken_manifest_names_elsewhere_is_refused(
+    node: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: dict[str, int]
+) -> None:
+    version = opened(node)
+    entries = tuple(replace(entry, **lie) for entry in version.tensor_page(0))
+    monkeypatch.setattr(VerifiedVersion, "tensor_page", lambda *_: entries)
+    with pytest.raises(FormatError):
+        fetch_tensor(version, "sub/dir/model.bin.weight", tmp_path / "tensor")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_another_process_finished_meanwhile_is_not_touched(
+    node: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "tensor"
+
+    def late(descriptor: int, _operation: int) -> None:
+        os.write(descriptor, b"finished")
+        (tmp_path / "tensor~datanode").replace(place)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    with pytest.raises(UsageError, match="another process"):
+        fetch_tensor(opened(node), "sub/dir/model.bin.weight", place)
+    assert place.read_bytes() == b"finished"
+
+
+def test_links_in_a_circle_are_refused(node: Counting, tmp_path: Path) -> None:
+    (tmp_path / "sub").symlink_to(tmp_path / "bus")
+    (tmp_path / "bus").symlink_to(tmp_path / "sub")
+    with pytest.raises(UsageError):
+        fetch_model(opened(node), tmp_path)
