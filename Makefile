@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 MANIFEST := --manifest-path canisters/Cargo.toml
-# The first cargo that works: a rustup shim without a toolchain does not.
-CARGO := $(shell for c in cargo /usr/bin/cargo; do $$c --version >/dev/null 2>&1 && echo $$c && break; done)
+# The first cargo that works: a rustup shim without a toolchain does not, and Debian's is not to
+# find that shim's rustc.
+DEBIAN_CARGO := RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc /usr/bin/cargo
+CARGO := $(shell cargo --version >/dev/null 2>&1 && echo cargo || \
+  { /usr/bin/cargo --version >/dev/null 2>&1 && echo "$(DEBIAN_CARGO)"; })
 
 .PHONY: help setup demo test check fix lock wasm wasm-check conformance postgres bench nightly
 
