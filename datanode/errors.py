@@ -39,7 +39,7 @@ items, 130 and 143 an interruption::
 """
 
 import errno
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class DataNodeError(Exception):
@@ -299,7 +299,8 @@ class StoppedByUserError(DataNodeError):
     default_hint = "Run the same command again: it goes on where it stopped."
 
 
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""How an operating system says that a disk is full."""
 
 
 def from_os_error(error: OSError, doing: str) -> DataNodeError:
@@ -307,7 +308,7 @@ def from_os_error(error: OSError, doing: str) -> DataNodeError:
     reason = error.strerror or type(error).__name__
     where = f" {error.filename}" if error.filename else ""
     mapped: DataNodeError
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         mapped = DiskFullError(f"the disk is full: {doing}{where}", safe="Nothing is half written.")
     else:
         mapped = DataNodeError(f"{doing}{where}: {reason}")

@@ -1,16 +1,12 @@
 """Files that are either whole or not there: written aside, fsynced, renamed."""
 
 import contextlib
-import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-from datanode.errors import DiskFullError, UsageError
-
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from datanode.errors import NO_SPACE, DiskFullError, UsageError
 
 
 @contextlib.contextmanager
@@ -28,7 +24,7 @@ def disk_errors(path: Path, *, safe: str = "Nothing was replaced.") -> Iterator[
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in NO_SPACE:
             raise DiskFullError(f"no space left to write {path}", safe=safe) from error
         raise UsageError(f"{path}: {error.strerror or error}") from error
 

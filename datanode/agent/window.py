@@ -6,7 +6,6 @@ met congestion; messages that were sent before it was halved do not halve it aga
 """
 
 import threading
-import time
 from typing import Final
 
 START_MESSAGES: Final = 2
@@ -30,7 +29,7 @@ class Window:
         self._messages = 0
         self._bytes = 0
         self._spared = 0
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.Lock()
 
     @property
     def limit(self) -> int:
@@ -40,32 +39,21 @@ class Window:
     @property
     def in_flight(self) -> tuple[int, int]:
         """Messages and bytes in flight."""
-        with self._changed:
+        with self._lock:
             return self._messages, self._bytes
 
     def try_acquire(self, size_bytes: int) -> bool:
         """Take a slot if there is one; always, when nothing is in flight."""
-        with self._changed:
+        with self._lock:
             if not self._fits(size_bytes):
                 return False
             self._messages += 1
             self._bytes += size_bytes
             return True
 
-    def acquire(self, size_bytes: int, timeout_s: float | None = None) -> bool:
-        """Wait for a slot; False when none came free in time."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._changed:
-            while not self.try_acquire(size_bytes):
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return False
-                self._changed.wait(left)
-            return True
-
     def release(self, size_bytes: int, *, congested: bool = False) -> None:
         """Give a slot back and tell how it went."""
-        with self._changed:
+        with self._lock:
             if self._messages == 0 or size_bytes > self._bytes:
                 raise ValueError("more is released than was acquired")
             self._messages -= 1
@@ -78,7 +66,6 @@ class Window:
                 self._spared -= 1
             elif not congested:
                 self._limit = min(float(self.max_messages), self._limit + 1 / self._limit)
-            self._changed.notify_all()
 
     def _fits(self, size_bytes: int) -> bool:
         if self._messages == 0:

@@ -1,7 +1,5 @@
 """datanode.agent.window: bounded in messages and bytes, halved once a congestion."""
 
-import threading
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,17 +69,6 @@ def test_no_history_breaks_the_bounds(steps: list[tuple[int, bool]]) -> None:
         assert len(flying) <= 3
         assert sum(flying) <= 500 or len(flying) == 1
         assert 1 <= window.limit <= 3
-
-
-def test_acquire_waits_for_a_release_and_gives_up_in_time() -> None:
-    window = Window(max_messages=1, max_bytes=10)
-    assert window.acquire(5)
-    assert not window.acquire(5, timeout_s=0.01)
-    timer = threading.Timer(0.05, window.release, [5])
-    timer.start()
-    assert window.acquire(5, timeout_s=10)
-    timer.join()
-    window.release(5)
 
 
 def test_misuse_is_refused() -> None:
