@@ -111,13 +111,17 @@ class Layout:
                 tensor = self._tensors[position]
                 if tensor.file_index != file_index:
                     break
+                position += 1
+                if not tensor.length_bytes:
+                    # No bytes, no place of its own: it may share its offset with a full one.
+                    self._segment_of_tensor.append(len(self._segments))
+                    continue
                 if tensor.offset_bytes < end:
                     raise ValueError(f"tensors overlap or are not sorted: {tensor}")
                 chunk = self._add(_plain(file_index, end, tensor.offset_bytes, chunk))
                 self._segment_of_tensor.append(len(self._segments))
                 chunk = self._add(_of_tensor(tensor, chunk))
                 end = tensor.offset_bytes + tensor.length_bytes
-                position += 1
             if end > file.length_bytes:
                 raise ValueError(f"a tensor ends after its file: {file}")
             chunk = self._add(_plain(file_index, end, file.length_bytes, chunk))

@@ -1,5 +1,6 @@
 """Promises of an upload: every byte arrives, nothing is paid twice, whatever happens on the way."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -229,3 +230,25 @@ def test_a_frame_that_the_node_found_damaged_is_sent_again(stage: Stage) -> None
     next(iter(stage.world.store.frames.values())).damaged = True
     stage.upload(source)
     assert fetched(stage) == on_disk(source)
+
+
+def test_an_empty_tensor_beside_a_full_one_travels_too(stage: Stage) -> None:
+    source = stage.folder / "m.safetensors"
+    tensors = {
+        "a": weights(1, 4),
+        "b": np.zeros((0, 5), dtype=np.float16),
+        "c": weights(2, 4),
+        "d": np.zeros((3, 0), dtype=np.float16),
+    }
+    data = bytearray(safetensors_bytes(tensors))
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["b"]["data_offsets"] = [0, 0]
+    text = json.dumps(header).encode()
+    source.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
+    stage.upload(source)
+    assert fetched(stage)[source.name] == source.read_bytes()
+    reader = Reader(
+        stage.node(), root_key=stage.world.certifier.root_key, clock_ns=stage.world.clock
+    )
+    assert [tensor.name for tensor in reader.open_version("m").tensors()] == ["a", "b", "c", "d"]
