@@ -22,8 +22,8 @@ from typing import Final, Self, cast
 
 from datanode.errors import LocalNetworkError
 from datanode.localnet import process
-from datanode.localnet.ledger import Entry
 from datanode.localnet.process import Running
+from datanode.localnet.state.ledger import Entry
 from datanode.principal import Principal
 
 _TIMEOUT_S: Final = 60

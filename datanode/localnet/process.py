@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from datanode.errors import LocalNetworkError
-from datanode.localnet import ledger, serving
-from datanode.localnet.database import Database
-from datanode.localnet.ledger import Entry
+from datanode.localnet import serving
+from datanode.localnet.state import ledger
+from datanode.localnet.state.database import Database
+from datanode.localnet.state.ledger import Entry
 
 DEFAULT_STATE_DIR: Final = Path(".datanode/localnet")
 DEFAULT_PORT: Final = 4943

@@ -16,9 +16,9 @@ from typing import Final
 import uvicorn
 
 from datanode.errors import LocalNetworkError
-from datanode.localnet.interface import Interface
-from datanode.localnet.network import Network, cache_folder
-from datanode.localnet.server import Application
+from datanode.localnet.gateway.interface import Interface
+from datanode.localnet.gateway.server import Application
+from datanode.localnet.state.network import Network, cache_folder
 
 HOST: Final = "127.0.0.1"
 DESCRIPTION: Final = "network.json"

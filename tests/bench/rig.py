@@ -21,7 +21,7 @@ from datanode.agent.network import Network
 from datanode.fees import FeeSchedule
 from datanode.limits import FRAME_HEADER_BYTES
 from datanode.localnet.api import LocalNetwork
-from datanode.localnet.ledger import Entry
+from datanode.localnet.state.ledger import Entry
 from datanode.model import ElementType
 from datanode.node import deploy
 from datanode.node.canister import CanisterNode

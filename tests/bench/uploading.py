@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from datanode.localnet import process
-from datanode.localnet.database import Database
+from datanode.localnet.state.database import Database
 from tests.bench.rig import PUT
 from tests.bench.synthetic import change_one_tensor, write_weights
 from tests.fakes.ledger_judge import paid

@@ -11,7 +11,7 @@ from datanode.agent.network import Network
 from datanode.limits import FRAME_HEADER_BYTES
 from datanode.localnet import process
 from datanode.localnet.api import ask
-from datanode.localnet.ledger import Entry
+from datanode.localnet.state.ledger import Entry
 from datanode.model import ElementType
 from datanode.node.canister import CanisterNode
 from datanode.node.port import ManifestPart

@@ -12,12 +12,12 @@ from datanode.agent.fields import Fields
 from datanode.agent.hash_tree import HashTree
 from datanode.agent.request_id import parse_leb128
 from datanode.fees import FeeSchedule
-from datanode.localnet import management_types as types
-from datanode.localnet import message
-from datanode.localnet.certificates import RangesForm
-from datanode.localnet.interface import Interface
-from datanode.localnet.network import Network, cache_folder
-from datanode.localnet.topology import REGISTRY
+from datanode.localnet.gateway.interface import Interface
+from datanode.localnet.management import types
+from datanode.localnet.state import message
+from datanode.localnet.state.certificates import RangesForm
+from datanode.localnet.state.network import Network, cache_folder
+from datanode.localnet.state.topology import REGISTRY
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import SECOND_NS, TC
 from tests.fakes.counter import counter_wasm

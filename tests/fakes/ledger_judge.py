@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datanode.errors import DataNodeError, FormatError
-from datanode.localnet.ledger import Entry
+from datanode.localnet.state.ledger import Entry
 from datanode.node import answers
 from datanode.node.interface import METHODS
 from datanode.node.port import PutResult, PutStatus

@@ -9,8 +9,8 @@ from datanode.agent.client import Agent
 from datanode.agent.identity import Identity
 from datanode.agent.network import Network
 from datanode.agent.outcome import Reply
-from datanode.localnet import management_types as types
-from datanode.localnet.topology import REGISTRY
+from datanode.localnet.management import types
+from datanode.localnet.state.topology import REGISTRY
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import MINUTE_S, SECOND_NS, TC
 from tests.fakes.counter import counter_wasm

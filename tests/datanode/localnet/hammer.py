@@ -9,8 +9,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from unittest import mock
 
-from datanode.localnet.machine import Execution, Machine
-from tests.datanode.localnet.test_machine import UPGRADED
+from datanode.localnet.machine.machine import Execution, Machine
+from tests.datanode.localnet.machine.test_machine import UPGRADED
 from tests.datanode.localnet.wasm_canisters import COUNTER, ENVIRONMENT, counts
 
 METHODS = ("increment", "grow", "trap_after", "grow_and_trap", "increment")

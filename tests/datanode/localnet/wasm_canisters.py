@@ -6,8 +6,8 @@ from pathlib import Path
 
 import wasmtime
 
-from datanode.localnet.ic0 import CALLS
-from datanode.localnet.machine import Environment, Execution, Machine
+from datanode.localnet.machine.ic0 import CALLS
+from datanode.localnet.machine.machine import Environment, Execution, Machine
 
 CANISTER = b"\0\0\0\0\0\0\0\1\1\1"
 CALLER = b"\4"

@@ -1,0 +1,1 @@
+"""Messages run in a canister, billed and committed."""

@@ -1,0 +1,82 @@
+"""What a message does to the network, and how it is committed: all of it, or nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from datanode.localnet.state import ledger
+from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.ledger import MAX_KEPT_REPLY_BYTES, Entry
+from datanode.localnet.state.message import Answer, Message
+from datanode.localnet.state.network import Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """The outcome of a message, before it is committed.
+
+    Attributes:
+        answer: What the sender is told.
+        bill: The canister that pays, as it is afterwards; None where none does.
+        instructions: What was executed.
+        logs: What the canister printed.
+        writes: Further writes of the same transaction.
+        done: What follows in memory, once it is committed.
+    """
+
+    answer: Answer
+    bill: Bill | None = None
+    instructions: int = 0
+    logs: tuple[str, ...] = ()
+    writes: tuple[Callable[[], object], ...] = ()
+    done: tuple[Callable[[], object], ...] = ()
+
+
+def commit(network: Network, message: Message, effect: Effect, slot: Slot | None) -> None:
+    """Write a message's outcome, then drop the machine's undo log.
+
+    The order is what makes a kill harmless: before the transaction the machine undoes the message
+    at the next start, after it the machine keeps it.
+
+    Raises:
+        DiskFullError: There is no room; the machine is rolled back and nothing has happened.
+    """
+    now_ns = network.clock.now_ns()
+    try:
+        with network.database.transaction():
+            network.requests.finish(message, effect.answer, now_ns)
+            if effect.bill is not None:
+                ledger.append(network.database, _entry(message, effect, effect.bill, now_ns))
+                if slot is not None:
+                    network.canisters.save(effect.bill.canister)
+            for write in effect.writes:
+                write()
+    except BaseException:
+        if slot is not None:
+            slot.machine.rollback()
+        raise
+    if slot is not None and effect.bill is not None:
+        slot.canister = effect.bill.canister
+        slot.machine.commit()
+        slot.log(effect.logs, now_ns)
+    for step in effect.done:
+        step()
+
+
+def _entry(message: Message, effect: Effect, bill: Bill, now_ns: int) -> Entry:
+    answer = effect.answer
+    reply = answer.reply or b""
+    return Entry(
+        time_ns=now_ns,
+        canister=bill.canister.id,
+        method=message.method,
+        sender=message.sender,
+        request_id=message.request_id,
+        envelope_bytes=message.envelope_bytes,
+        argument_bytes=len(message.arg),
+        instructions=effect.instructions,
+        items=bill.items,
+        balance_cycles=bill.canister.balance_cycles,
+        status=answer.status if answer.reject is None else answer.reject.error_code,
+        reply=reply if len(reply) <= MAX_KEPT_REPLY_BYTES else b"",
+    )

@@ -1,0 +1,1 @@
+"""The Internet Computer's HTTP interface, and what is beside it."""

@@ -1,0 +1,118 @@
+"""What the embedded network tells and does beside the Internet Computer's interface.
+
+| request | answer |
+| --- | --- |
+| `GET /_/ledger?after=N` | at most a thousand entries behind the N-th |
+| `GET /_/canisters` | id, status, balance, memory, module hash of every canister |
+| `POST /_/find` `{"canister", "needle"}` | where the bytes (hex) lie in stable memory |
+| `POST /_/flip` `{"canister", "offset", "xor"}` | changes a byte behind its back |
+
+Only for programs on this machine: the Host header must name the loopback, so that no page of the
+web can reach it under a name of its own, and a POST must be JSON, which a foreign page may not send
+without asking first; it is never allowed.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Final, TypeAlias
+from urllib.parse import parse_qs
+
+from datanode.errors import FormatError, LocalNetworkError
+from datanode.localnet.gateway import http
+from datanode.localnet.gateway.http import Event, Response
+from datanode.localnet.state import ledger
+from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.message import RefusedError
+from datanode.localnet.state.network import Network
+from datanode.principal import Principal
+
+_Handler: TypeAlias = Callable[[Event, bytes], object]
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_BYTE_MAX: Final = 255
+_log: Final = logging.getLogger("datanode.localnet")
+
+
+class Admin:
+    """Serves the requests of the table above."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def respond(self, scope: Event, body: bytes) -> Response:
+        """Serve one request.
+
+        Raises:
+            RefusedError: It comes from elsewhere, or makes no sense.
+        """
+        headers = _headers(scope)
+        if headers.get("host", "").rsplit(":", 1)[0] not in _LOOPBACK:
+            raise RefusedError(403, "Only programs on this machine may ask this.")
+        routes: dict[tuple[str, str], _Handler] = {
+            ("GET", "/_/ledger"): self._ledger,
+            ("GET", "/_/canisters"): self._canisters,
+            ("POST", "/_/find"): self._find,
+            ("POST", "/_/flip"): self._flip,
+        }
+        handle = routes.get((str(scope["method"]), str(scope["path"])))
+        if handle is None:
+            raise RefusedError(404, f"There is nothing at {scope['path']}.")
+        if scope["method"] == "POST" and headers.get("content-type") != http.JSON.decode():
+            raise RefusedError(415, "Send application/json.")
+        try:
+            answer = handle(scope, body)
+        except (FormatError, KeyError, TypeError, ValueError) as error:
+            raise RefusedError(400, f"The request makes no sense: {error}") from error
+        return Response(200, json.dumps(answer).encode(), http.JSON, ())
+
+    def _ledger(self, scope: Event, _body: bytes) -> object:
+        query = scope.get("query_string", b"")
+        asked = parse_qs(query.decode("ascii")) if isinstance(query, bytes) else {}
+        after = int(asked.get("after", ["0"])[0])
+        return [entry.to_json() for entry in ledger.page(self._network.database, after=after)]
+
+    def _canisters(self, _scope: Event, _body: bytes) -> object:
+        return [
+            {
+                "canister": each.id.text,
+                "status": each.status.value,
+                "balance_cycles": each.balance_cycles,
+                "memory_bytes": each.memory_bytes,
+                "stable_bytes": each.stable_bytes,
+                "module_hash": None if each.module_hash is None else each.module_hash.hex(),
+                "controllers": [who.text for who in each.settings.controllers],
+            }
+            for each in (slot.canister for slot in self._network.canisters)
+        ]
+
+    def _find(self, _scope: Event, body: bytes) -> object:
+        wanted = json.loads(body)
+        slot = self._slot(wanted["canister"])
+        with slot.lock:
+            return {"offset": slot.machine.find_stable(bytes.fromhex(wanted["needle"]))}
+
+    def _flip(self, _scope: Event, body: bytes) -> object:
+        wanted = json.loads(body)
+        offset, xor = int(wanted["offset"]), int(wanted["xor"])
+        if not 0 < xor <= _BYTE_MAX:
+            raise FormatError("xor is a number from 1 to 255")
+        slot = self._slot(wanted["canister"])
+        try:
+            with slot.lock:
+                slot.machine.corrupt_stable(offset, xor)
+        except LocalNetworkError as error:
+            raise FormatError(error.what) from error
+        _log.warning("fault: a stored byte of %s at %d is changed", slot.canister.id, offset)
+        return {}
+
+    def _slot(self, text: str) -> Slot:
+        slot = self._network.canisters.find(Principal.parse(text))
+        if slot is None:
+            raise FormatError(f"there is no canister {text}")
+        return slot
+
+
+def _headers(scope: Event) -> dict[str, str]:
+    headers = scope.get("headers", ())
+    pairs = headers if isinstance(headers, list | tuple) else ()
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}

@@ -1,0 +1,210 @@
+"""The embedded network over HTTP: an ASGI application without a framework, on the loopback only.
+
+| request | answer |
+| --- | --- |
+| `GET /api/v2/status` | health and root key |
+| `POST /api/v2/canister/<id>/call` | 202 once admitted |
+| `POST /api/v3/canister/<id>/call`, v4 | 200 with a certificate, 202 after ten seconds |
+| `POST /api/v2/canister/<id>/query`, v3 | 200, signed by the node |
+| `POST /api/v2/canister/<id>/read_state`, v3 | 200 with a certificate |
+| `POST /api/v2/subnet/<id>/read_state`, v3 | the same, about subnets |
+| `POST /api/v4/subnet/<id>/call`, v3 query | of the management canister, about no canister |
+| `/_/...` | see `admin`; not part of the Internet Computer |
+
+A request that is refused gets a status of 400 and more and a line of text. Work is done in two
+small pools of threads, so that updates that wait for their canister do not hold up queries.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from typing import Final, TypeVar
+
+from datanode.agent import cbor
+from datanode.errors import DataNodeError, FormatError
+from datanode.localnet.gateway import http
+from datanode.localnet.gateway.admin import Admin
+from datanode.localnet.gateway.http import Event, Receive, Response, Send
+from datanode.localnet.gateway.interface import PATIENCE_S, Interface
+from datanode.localnet.machine.rejects import Reject
+from datanode.localnet.state.certificates import RangesForm
+from datanode.localnet.state.message import Message, RefusedError, RejectedError
+from datanode.principal import Principal
+from datanode.units import MIB, MINUTE_S
+
+MAX_BODY_BYTES: Final = 4 * MIB
+"""Largest body that is read; an ingress message has its own, smaller limit."""
+
+UPDATE_THREADS: Final = 16
+QUERY_THREADS: Final = 8
+
+_API: Final = re.compile(r"/api/(v[234])/(canister|subnet)/([a-z0-9-]*)/(call|query|read_state)")
+_SHARDS_SINCE: Final = {"call": "v4", "read_state": "v3"}
+_VERSIONS: Final = {
+    ("canister", "call"): ("v2", "v3", "v4"),
+    ("canister", "query"): ("v2", "v3"),
+    ("canister", "read_state"): ("v2", "v3"),
+    ("subnet", "call"): ("v4",),
+    ("subnet", "query"): ("v3",),
+    ("subnet", "read_state"): ("v2", "v3"),
+}
+_log: Final = logging.getLogger("datanode.localnet")
+T = TypeVar("T")
+
+
+class Application:
+    """The ASGI application."""
+
+    def __init__(self, interface: Interface) -> None:
+        self._interface = interface
+        self._admin = Admin(interface.network)
+        self._updates = ThreadPoolExecutor(UPDATE_THREADS, "update")
+        self._queries = ThreadPoolExecutor(QUERY_THREADS, "query")
+        self._running: set[asyncio.Future[bytes | None]] = set()
+        self._forgetting: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+        """Serve one request, or the server's start and end."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await http.send_response(send, await self._respond(scope, receive))
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "lifespan.startup":
+                self._forgetting = asyncio.create_task(self._forget())
+                await send({"type": "lifespan.startup.complete"})
+            elif event["type"] == "lifespan.shutdown":
+                if self._forgetting is not None:
+                    self._forgetting.cancel()
+                await asyncio.to_thread(self._close)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    def _close(self) -> None:
+        self._updates.shutdown()
+        self._queries.shutdown()
+        self._interface.network.close()
+
+    async def _forget(self) -> None:
+        network = self._interface.network
+        while True:
+            await asyncio.sleep(MINUTE_S)
+            await self._in(self._queries, lambda: network.requests.forget(network.clock.now_ns()))
+
+    async def _respond(self, scope: Event, receive: Receive) -> Response:
+        try:
+            return await self._route(scope, receive)
+        except RefusedError as refused:
+            ours = str(scope["path"]).startswith("/_/")
+            return http.text(refused.status, refused.text, cors=not ours)
+        except RejectedError as rejected:
+            return _rejection(rejected.reject)
+        except DataNodeError as error:
+            _log.error("%s: %s", scope["path"], error.what)
+            return http.text(500, error.what)
+        except Exception:  # noqa: BLE001 - one request must not end the server; it is logged
+            _log.exception("%s failed", scope["path"])
+            return http.text(500, "The embedded network failed; its log says why.")
+
+    async def _route(self, scope: Event, receive: Receive) -> Response:
+        method, path = str(scope["method"]), str(scope["path"])
+        if path.startswith("/_/"):
+            body = await http.read_body(receive, MAX_BODY_BYTES)
+            return await self._in(self._queries, partial(self._admin.respond, scope, body))
+        if method == "OPTIONS":
+            return Response(204)
+        if method in ("GET", "HEAD"):
+            return self._page(path)
+        match = _API.fullmatch(path)
+        version, kind, text, verb = match.groups() if match else ("", "", "", "")
+        if method != "POST" or version not in _VERSIONS.get((kind, verb), ()):
+            return http.text(404, f"There is nothing at {path}.")
+        try:
+            principal = Principal.parse(text)
+        except FormatError as error:
+            return http.text(400, error.what)
+        body = await http.read_body(receive, MAX_BODY_BYTES)
+        return await self._api(version, kind, verb, principal, body)
+
+    def _page(self, path: str) -> Response:
+        if path == "/api/v2/status":
+            return Response(200, self._interface.status(), http.CBOR)
+        if path == "/":
+            return http.text(200, "The embedded network of datanode. Its API is at /api/v2/status.")
+        return http.text(404, f"There is nothing at {path}.")
+
+    async def _api(
+        self, version: str, kind: str, verb: str, principal: Principal, body: bytes
+    ) -> Response:
+        interface = self._interface
+        if kind == "subnet" and verb != "read_state":
+            principal = interface.management_of(principal)
+        since = _SHARDS_SINCE.get(verb, "")
+        form = RangesForm.SHARDS if version >= since else RangesForm.LEAF
+        if verb == "call":
+            return await self._call(body, principal, version, form)
+        if verb == "query":
+            work = partial(interface.query, body, principal)
+        elif kind == "subnet":
+            work = partial(interface.read_subnet_state, body, principal, form)
+        else:
+            work = partial(interface.read_state, body, principal, form)
+        return Response(200, await self._in(self._queries, work), http.CBOR)
+
+    async def _call(
+        self, body: bytes, principal: Principal, version: str, form: RangesForm
+    ) -> Response:
+        """Answer a call: refused, executed and certified, or on its way."""
+        interface = self._interface
+        admitted = await self._in(self._updates, partial(interface.admit, body, principal))
+        if admitted.refused is not None and admitted.refused.reject is not None:
+            return _rejection(admitted.refused.reject)
+        execution = asyncio.wrap_future(
+            self._updates.submit(_execute, interface, admitted.message, form)
+        )
+        self._running.add(execution)
+        execution.add_done_callback(self._running.discard)
+        execution.add_done_callback(_note_failure)
+        if version == "v2":
+            return Response(202)
+        done, _ = await asyncio.wait({execution}, timeout=PATIENCE_S)
+        if not done:
+            return http.text(202, "The message is being executed; ask for it with read_state.")
+        certified = execution.result()
+        if certified is None:
+            return http.text(202, "The message is being executed; ask for it with read_state.")
+        return Response(200, certified, http.CBOR)
+
+    async def _in(self, pool: Executor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+def _execute(interface: Interface, message: Message, form: RangesForm) -> bytes | None:
+    """Execute a message and certify its answer in one go, on one thread."""
+    interface.execute(message)
+    return interface.outcome(message, form)
+
+
+def _rejection(reject: Reject) -> Response:
+    body = cbor.encode(
+        {
+            "status": "non_replicated_rejection",
+            "reject_code": reject.code,
+            "reject_message": reject.message,
+            "error_code": reject.error_code,
+        },
+        tagged=True,
+    )
+    return Response(200, body, http.CBOR)
+
+
+def _note_failure(execution: "asyncio.Future[bytes | None]") -> None:
+    """Log what went wrong in a call that nobody waits for any more."""
+    if not execution.cancelled() and execution.exception() is not None:
+        _log.error("a message failed: %s", execution.exception())

@@ -1,0 +1,1 @@
+"""One canister's machine: its Wasm, metered, and its memories, message by message."""

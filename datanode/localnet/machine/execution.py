@@ -1,0 +1,127 @@
+"""One message while it runs, what it was given, and what came of it."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from datanode.localnet.machine import prices, rejects
+from datanode.localnet.machine.rejects import Failure, Reject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the network tells a canister about itself and the caller.
+
+    Attributes:
+        caller: Principal of the caller.
+        canister: Principal of the canister.
+        time_ns: Nanoseconds since 1970.
+        balance_cycles: The canister's balance.
+        controllers: Principals of the canister's controllers.
+        canister_version: The canister's version.
+        data_certificate: Certificate for a query; None in replicated execution.
+        liquid_cycles: What of the balance is above the freezing threshold; None means all.
+        root_key: The network's root key in DER form.
+        subnet: Principal of the subnet.
+    """
+
+    caller: bytes
+    canister: bytes
+    time_ns: int
+    balance_cycles: int
+    controllers: frozenset[bytes]
+    canister_version: int
+    data_certificate: bytes | None = None
+    liquid_cycles: int | None = None
+    root_key: bytes = b""
+    subnet: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What came of a message.
+
+    Attributes:
+        reply: The reply's bytes; None when there is none.
+        reject: Why there is no reply; None for an installation that went well.
+        instructions: Instructions to be paid for.
+        certified_data: What the message certified; None when it did not.
+        logs: Lines of `debug_print`, and the trap's if there was one.
+        accepted: Whether `canister_inspect_message` let the message in.
+    """
+
+    reply: bytes | None
+    reject: Reject | None
+    instructions: int
+    certified_data: bytes | None
+    logs: tuple[str, ...]
+    accepted: bool
+
+
+class Kind(Enum):
+    """How a message runs: name in error texts, instruction limit, whether replicated."""
+
+    START = ("start", prices.INSTRUCTION_LIMIT_INSTALL, True)
+    INIT = ("init", prices.INSTRUCTION_LIMIT_INSTALL, True)
+    PRE_UPGRADE = ("pre upgrade", prices.INSTRUCTION_LIMIT_INSTALL, True)
+    UPDATE = ("update", prices.INSTRUCTION_LIMIT_UPDATE, True)
+    REPLICATED_QUERY = ("replicated query", prices.INSTRUCTION_LIMIT_UPDATE, True)
+    QUERY = ("non replicated query", prices.INSTRUCTION_LIMIT_QUERY, False)
+    INSPECT = ("inspect message", prices.INSTRUCTION_LIMIT_INSPECT, True)
+
+    def __init__(self, words: str, limit: int, replicated: bool) -> None:  # noqa: FBT001
+        self.words = words
+        self.limit = limit
+        self.replicated = replicated
+
+
+@dataclass(slots=True, kw_only=True)
+class Message:
+    """A message under way.
+
+    Attributes:
+        replied: Whether `msg_reply` or `msg_reject` was called.
+        rejection: Text of `msg_reject`.
+        instructions: Instructions used so far, as of the last look.
+    """
+
+    kind: Kind
+    environment: Environment
+    arg: bytes = b""
+    method: str = ""
+    instructions: int = 0
+    reply: list[bytes] = field(default_factory=list)
+    reply_bytes: int = 0
+    replied: bool = False
+    rejection: bytes | None = None
+    certified_data: bytes | None = None
+    logs: list[str] = field(default_factory=list)
+    accepted: bool = False
+
+    @property
+    def answers(self) -> bool:
+        """Whether a message of this kind must reply."""
+        return self.kind in (Kind.UPDATE, Kind.REPLICATED_QUERY, Kind.QUERY)
+
+
+def outcome(message: Message, failure: Failure | None) -> Execution:
+    """Sum up a message that has ended, by a failure or by returning."""
+    canister = message.environment.canister
+    reject: Reject | None = None
+    if failure is not None:
+        reject = failure.reject(canister)
+        if message.instructions:
+            message.logs.append(f"[TRAP]: {failure.what}")
+    elif message.kind is Kind.INSPECT and not message.accepted:
+        reject = rejects.not_accepted(canister)
+    elif message.rejection is not None:
+        reject = rejects.rejected(message.rejection)
+    elif message.answers and not message.replied:
+        reject = rejects.did_not_reply(canister)
+    return Execution(
+        reply=b"".join(message.reply) if message.replied and reject is None else None,
+        reject=reject,
+        instructions=message.instructions,
+        certified_data=None if failure is not None else message.certified_data,
+        logs=tuple(message.logs),
+        accepted=message.accepted and failure is None,
+    )

@@ -1,0 +1,170 @@
+"""A canister's state while it runs: its files, and the instance that mirrors them."""
+
+import contextlib
+from pathlib import Path
+
+from datanode.localnet.machine import wasm_module
+from datanode.localnet.machine.engine import compiled
+from datanode.localnet.machine.execution import Message
+from datanode.localnet.machine.head import Head
+from datanode.localnet.machine.heap import HeapMirror
+from datanode.localnet.machine.instance import Instance, Linked
+from datanode.localnet.machine.stable import StableMemory
+from datanode.localnet.machine.undo import Target, UndoLog
+
+
+def heap_path(folder: Path, generation: int) -> Path:
+    """Name the file of a heap mirror."""
+    return folder / f"heap-{generation}.bin"
+
+
+def stable_path(folder: Path, generation: int) -> Path:
+    """Name the file of a stable memory."""
+    return folder / f"stable-{generation}.bin"
+
+
+def module_path(folder: Path, module_hash: bytes) -> Path:
+    """Name the file of a module."""
+    return folder / f"module-{module_hash.hex()}.wasm"
+
+
+class Running:
+    """One generation of a canister's state.
+
+    Args:
+        folder: The canister's folder.
+        cache: Folder of compiled modules.
+        head: Which files hold the state.
+        stable: The stable memory of the generation before, if an upgrade hands it on.
+
+    Attributes:
+        head: What the files hold.
+        stable: The stable memory.
+        heap: The heap mirror.
+    """
+
+    def __init__(
+        self, folder: Path, cache: Path, head: Head, stable: StableMemory | None = None
+    ) -> None:
+        self.head = head
+        self.stable = stable or StableMemory(stable_path(folder, head.stable_generation))
+        self.heap = HeapMirror(heap_path(folder, head.heap_generation))
+        self._folder = folder
+        self._cache = cache
+        self._metadata: dict[str, tuple[str, bytes]] | None = None
+        self._linked: Linked | None = None
+        self._instance: Instance | None = None
+        self._new: Instance | None = None
+
+    @property
+    def linked(self) -> Linked:
+        """The module; it is loaded when it is first needed."""
+        if self._linked is None:
+            self._linked = Linked(compiled(self._module(), self._cache))
+        return self._linked
+
+    def _module(self) -> bytes:
+        if self.head.module_hash is None:
+            raise LookupError("the canister has no module")
+        return module_path(self._folder, self.head.module_hash).read_bytes()
+
+    @property
+    def metadata(self) -> dict[str, tuple[str, bytes]]:
+        """The module's metadata sections: name to (visibility, content)."""
+        if self._metadata is None:
+            self._metadata = {}
+            if self.head.module_hash is not None:
+                self._metadata = wasm_module.metadata(wasm_module.unpack(self._module()))
+        return self._metadata
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Functions that the module exports."""
+        return self.linked.compiled.facts.methods
+
+    def instance(self) -> Instance:
+        """Return an instance that holds what the files hold."""
+        if self._instance is None or self.linked.compiled.facts.per_instance:
+            fresh = Instance(self.linked)
+            if self.heap.pages:
+                fresh.grow_to(self.heap.pages)
+                self.heap.load(fresh.memory)
+                fresh.restore_globals(self.head.globals)
+            self._instance = fresh
+        return self._instance
+
+    def new_instance(self) -> Instance:
+        """Return the instance of a module that is being installed."""
+        self._new = self._instance = Instance(self.linked)
+        return self._instance
+
+    def run(self, message: Message, export: str, used: int = 0) -> int:
+        """Run a function as (part of) a message; return the instructions used by the message.
+
+        Raises:
+            Failure: It failed, in the IC's words; its changes are still there.
+            OSError: A file could not be written.
+        """
+        instance = self._new or self.instance()
+        self.linked.calls.serve(instance, message, self.stable)
+        try:
+            instance.run(export, message.kind.limit, used)
+        finally:
+            message.instructions = instance.used()
+        return message.instructions
+
+    def keep(self, undo: UndoLog | None) -> Head:
+        """Write the instance's state to the files; return the head that describes them."""
+        self._new = None
+        head = self.head
+        if self._instance is not None:
+            self.heap.store(self._instance.memory, undo)
+            head = Head(
+                heap_generation=head.heap_generation,
+                stable_generation=head.stable_generation,
+                stable_pages=self.stable.pages,
+                heap_pages=self.heap.pages,
+                module_hash=head.module_hash,
+                globals=self._instance.save_globals(),
+            )
+        return head
+
+    def revert(self) -> None:
+        """Make the instance hold what the files hold, after a message that is undone."""
+        instance = self._instance
+        if instance is not None:
+            if instance.pages != self.heap.pages:
+                self._instance = None
+            else:
+                self.heap.restore(instance.memory)
+                instance.restore_globals(self.head.globals)
+
+    def undo_files(self, undo: UndoLog) -> None:
+        """Put the files back to what the head says."""
+        undo.replay({Target.STABLE: self.stable.descriptor, Target.HEAP: self.heap.descriptor})
+        self.stable.resize(self.head.stable_pages)
+        self.heap.resize(self.head.heap_pages)
+
+    def close(self, *, keep_stable: bool = False) -> None:
+        """Release the files."""
+        if self._linked is not None:
+            self._linked.release()
+        self._instance = self._new = self._linked = None
+        self.heap.close()
+        if not keep_stable:
+            self.stable.close()
+
+
+def sweep(folder: Path, head: Head) -> None:
+    """Delete the files that the head does not name."""
+    named = {
+        heap_path(folder, head.heap_generation),
+        stable_path(folder, head.stable_generation),
+    }
+    if head.module_hash:
+        named.add(module_path(folder, head.module_hash))
+    for pattern in ("heap-*.bin", "stable-*.bin", "module-*.wasm", "*.part"):
+        for path in folder.glob(pattern):
+            if path not in named:
+                with contextlib.suppress(FileNotFoundError):
+                    path.unlink()

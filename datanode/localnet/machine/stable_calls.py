@@ -1,0 +1,66 @@
+"""The system calls of stable memory, priced as the IC prices its native ones."""
+
+# The interface specification documents each call under the method's name.
+# ruff: noqa: D102
+
+from typing import Final
+
+from datanode.localnet.machine import prices
+from datanode.localnet.machine.rejects import Failure
+from datanode.localnet.machine.stable import MAX_STABLE_PAGES_32BIT
+from datanode.localnet.machine.system_calls import SystemCalls
+
+_REFUSED64: Final = (1 << 64) - 1
+_REFUSED32: Final = (1 << 32) - 1
+
+
+class StableCalls(SystemCalls):
+    """`stable64_*`, and the older `stable_*` that reach the first 4 GiB."""
+
+    def stable64_size(self) -> int:
+        return self.stable.pages
+
+    def stable64_grow(self, pages: int) -> int:
+        before = self.stable.grow(pages)
+        return _REFUSED64 if before < 0 else before
+
+    def stable64_write(self, offset: int, at: int, size: int) -> None:
+        if not size:
+            return
+        if not self.stable.holds(offset, size):
+            raise Failure.trap("stable memory out of bounds")
+        data = self.instance.view(at, size)
+        fresh = self.stable.claim(offset, size)
+        if fresh:
+            self.instance.charge(fresh * prices.INSTRUCTIONS_A_NEW_DIRTY_PAGE)
+        self.stable.write(offset, data)
+
+    def stable64_read(self, to: int, offset: int, size: int) -> None:
+        if not size:
+            return
+        if not self.stable.holds(offset, size):
+            raise Failure.trap("stable memory out of bounds")
+        self.stable.read(offset, self.instance.view(to, size))
+
+    def _check_32bit(self) -> None:
+        if self.stable.pages > MAX_STABLE_PAGES_32BIT:
+            raise Failure.trap("32 bit stable memory api used on a memory larger than 4GB")
+
+    def stable_size(self) -> int:
+        self._check_32bit()
+        return self.stable.pages
+
+    def stable_grow(self, pages: int) -> int:
+        self._check_32bit()
+        if self.stable.pages + pages > MAX_STABLE_PAGES_32BIT:
+            return _REFUSED32
+        before = self.stable.grow(pages)
+        return _REFUSED32 if before < 0 else before
+
+    def stable_write(self, offset: int, at: int, size: int) -> None:
+        self._check_32bit()
+        self.stable64_write(offset, at, size)
+
+    def stable_read(self, to: int, offset: int, size: int) -> None:
+        self._check_32bit()
+        self.stable64_read(to, offset, size)

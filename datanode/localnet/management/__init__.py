@@ -1,0 +1,1 @@
+"""The management canister and the canisters that are built in."""

@@ -1,0 +1,52 @@
+"""A call of the management canister while it is handled."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from datanode.agent import candid
+from datanode.localnet.execution.effect import Effect
+from datanode.localnet.machine.rejects import Reject, RejectCode
+from datanode.localnet.management.arguments import Arguments
+from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.message import Answer, Message, RejectedError
+from datanode.localnet.state.network import Network
+
+EMPTY_REPLY: Final = candid.encode((), ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What a handler gets; the slot's lock is held.
+
+    Attributes:
+        network: The network.
+        message: The message.
+        args: Its argument.
+        slot: The canister that it concerns and that pays.
+        bill: That canister's account, ingress fee taken.
+    """
+
+    network: Network
+    message: Message
+    args: Arguments
+    slot: Slot
+    bill: Bill
+
+    def done(self, reply: bytes = EMPTY_REPLY, *, changed: bool = False) -> Effect:
+        """Return the effect of a call that went well.
+
+        Args:
+            reply: The reply.
+            changed: Whether the canister's version grows.
+        """
+        if changed:
+            canister = self.bill.canister
+            self.bill.canister = replace(canister, version=canister.version + 1)
+        return Effect(answer=Answer(reply=reply), bill=self.bill)
+
+
+def reject(error_code: str, text: str) -> RejectedError:
+    """Make the reject of a call that cannot be done; the first digit of the code is its kind."""
+    kind = RejectCode(int(error_code.removeprefix("IC0")[0]))
+    return RejectedError(Reject(code=kind, error_code=error_code, message=text))

@@ -1,0 +1,118 @@
+"""Installs, upgrades and removes code, in one piece or from chunks."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from datanode.agent.candid import Value
+from datanode.localnet.execution import admission, update
+from datanode.localnet.execution.effect import Effect
+from datanode.localnet.machine import prices
+from datanode.localnet.machine.execution import Execution
+from datanode.localnet.management import chunk_store
+from datanode.localnet.management.call import EMPTY_REPLY, Call, reject
+from datanode.localnet.state.message import Answer, RejectedError
+from datanode.units import MIB
+
+MAX_MODULE_BYTES: Final = 100 * MIB
+"""Largest module, bytes. Source: IC resource limits, 2026-05."""
+
+
+def install(call: Call) -> Effect:
+    """Handle `install_code`."""
+    return _install(call, call.args.blob("wasm_module"))
+
+
+def install_chunked(call: Call) -> Effect:
+    """Handle `install_chunked_code`."""
+    target = call.slot.canister.id
+    store = call.args.optional_principal("store_canister") or target
+    if store != target:
+        holder = call.network.canisters.find(store)
+        if holder is None:
+            raise RejectedError(admission.not_found(store))
+        if not holder.canister.is_controlled_by(call.message.sender):
+            raise RejectedError(admission.not_controller(store, call.message.method))
+    hashes = [each.blob("hash") for each in call.args.records("chunk_hashes_list")]
+    wasm = chunk_store.assemble(call.network, store, hashes)
+    if hashlib.sha256(wasm).digest() != call.args.blob("wasm_module_hash"):
+        raise reject("IC0505", "The chunks do not make up a module of the hash that was given")
+    return _install(call, wasm)
+
+
+def uninstall(call: Call) -> Effect:
+    """Handle `uninstall_code`: code, heap, stable memory and chunks go."""
+    sequence = call.slot.canister.sequence + 1
+    call.slot.machine.uninstall(sequence=sequence)
+    call.bill.canister = replace(
+        call.bill.canister,
+        sequence=sequence,
+        module_hash=None,
+        certified_data=b"",
+        heap_bytes=0,
+        stable_bytes=0,
+        module_bytes=0,
+        chunk_bytes=0,
+    )
+    effect = call.done(changed=True)
+    return replace(effect, writes=(chunk_store.clearing(call),))
+
+
+def _install(call: Call, wasm: bytes) -> Effect:
+    network, canister = call.network, call.slot.canister
+    mode, options = call.args.variant("mode")
+    _check(call, mode, wasm)
+    missing = call.bill.missing(network.fees.execution_cycles(prices.INSTRUCTION_LIMIT_INSTALL))
+    if missing:
+        raise RejectedError(admission.out_of_cycles(canister.id, missing))
+    network.check_disk(2 * len(wasm))
+    sequence = canister.sequence + 1
+    execution = _execute(call, mode, options, wasm, sequence)
+    update.charge(call.bill, execution, network)
+    call.bill.canister = replace(call.bill.canister, sequence=sequence)
+    if execution.reject is not None:
+        answer = Answer(reject=execution.reject)
+    else:
+        answer = Answer(reply=EMPTY_REPLY)
+        if mode != "upgrade" and execution.certified_data is None:
+            call.bill.canister = replace(call.bill.canister, certified_data=b"")
+        call.bill.canister = replace(
+            call.bill.canister,
+            version=canister.version + 1,
+            module_hash=call.slot.machine.module_hash,
+            module_bytes=len(wasm),
+            heap_bytes=call.slot.machine.heap_bytes,
+            stable_bytes=call.slot.machine.stable_bytes,
+        )
+    return Effect(
+        answer=answer,
+        bill=call.bill,
+        instructions=execution.instructions,
+        logs=execution.logs,
+    )
+
+
+def _check(call: Call, mode: str, wasm: bytes) -> None:
+    canister = call.slot.canister
+    if len(wasm) > MAX_MODULE_BYTES:
+        raise reject("IC0505", f"A module has at most {MAX_MODULE_BYTES} bytes")
+    if mode == "install" and canister.module_hash is not None:
+        raise reject(
+            "IC0514",
+            f"Canister {canister.id} cannot be installed because the canister is not empty. "
+            "Try installing with mode='reinstall' instead.",
+        )
+
+
+def _execute(call: Call, mode: str, options: Value, wasm: bytes, sequence: int) -> Execution:
+    machine, arg = call.slot.machine, call.args.blob("arg")
+    env = call.network.environment(call.bill.canister, call.message.sender)
+    if mode != "upgrade":
+        return machine.install(wasm, arg, env, sequence=sequence)
+    keep = ("keep", None)
+    if isinstance(options, Mapping) and options["wasm_memory_persistence"] == keep:
+        # Only modules that ask for it by a custom section may keep their heap, and few do.
+        raise reject("IC0408", "Keeping the heap over an upgrade is not supported here")
+    skip = isinstance(options, Mapping) and options["skip_pre_upgrade"] is True
+    return machine.upgrade(wasm, arg, env, sequence=sequence, skip_pre_upgrade=skip)

@@ -1,0 +1,122 @@
+"""Creates, starts, stops, feeds and deletes canisters, and changes their settings."""
+
+from dataclasses import replace
+from typing import Final
+
+from datanode.agent import candid
+from datanode.localnet.execution.effect import Effect
+from datanode.localnet.management import settings, status
+from datanode.localnet.management.arguments import Arguments
+from datanode.localnet.management.call import Call, reject
+from datanode.localnet.management.types import CANISTER
+from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canister import Canister, Settings, Status
+from datanode.localnet.state.message import Answer, Message
+from datanode.localnet.state.network import Network
+from datanode.localnet.state.topology import is_free
+from datanode.principal import Principal
+from datanode.units import TC
+
+DEFAULT_PROVISIONAL_CYCLES: Final = 100 * TC
+"""What a canister gets when nobody says how much. Source: replica, 2026-05."""
+
+
+def provisional_create(network: Network, message: Message, args: Arguments) -> Effect:
+    """Handle `provisional_create_canister_with_cycles`: cycles out of nothing, no fee."""
+    wanted = args.optional_principal("specified_id")
+    if wanted is not None and (not is_free(wanted) or network.canisters.find(wanted)):
+        raise reject("IC0205", f"The canister id {wanted} is not free on this subnet")
+    cycles = args.optional_number("amount")
+    given = args.optional_record("settings")
+    chosen = Settings(controllers=(message.sender,))
+    if given is not None:
+        chosen = settings.changed(chosen, given)
+    canister, effect = created(
+        network,
+        chosen,
+        DEFAULT_PROVISIONAL_CYCLES if cycles is None else cycles,
+        canister=wanted,
+    )
+    reply = candid.encode((CANISTER,), ({"canister_id": canister},))
+    return replace(effect, answer=Answer(reply=reply))
+
+
+def created(
+    network: Network,
+    chosen: Settings,
+    cycles: int,
+    *,
+    canister: Principal | None = None,
+    creation_fee_cycles: int = 0,
+) -> tuple[Principal, Effect]:
+    """Make a new, empty canister; the effect's answer is the caller's to give."""
+    principal = canister or network.canisters.free_id()
+    now_ns = network.clock.now_ns()
+    record = Canister(id=principal, settings=chosen, balance_cycles=0, charged_ns=now_ns)
+    bill = Bill(record, now_ns, network.fees)
+    bill.deposit(cycles)
+    bill.take("creation", creation_fee_cycles)
+    slots = []
+
+    def write() -> None:
+        slots.append(network.canisters.create(bill.canister))
+
+    def enter() -> None:
+        network.canisters.enter(slots[0])
+
+    return principal, Effect(answer=Answer(), bill=bill, writes=(write,), done=(enter,))
+
+
+def top_up(call: Call) -> Effect:
+    """Handle `provisional_top_up_canister`: cycles out of nothing."""
+    call.bill.deposit(call.args.number("amount"))
+    return call.done()
+
+
+def start(call: Call) -> Effect:
+    """Handle `start_canister`."""
+    call.bill.canister = replace(call.bill.canister, status=Status.RUNNING)
+    return call.done(changed=True)
+
+
+def stop(call: Call) -> Effect:
+    """Handle `stop_canister`: at once, because no calls are ever outstanding here."""
+    call.bill.canister = replace(call.bill.canister, status=Status.STOPPED)
+    return call.done(changed=True)
+
+
+def delete(call: Call) -> Effect:
+    """Handle `delete_canister`; cycles that are left are burnt."""
+    canister = call.slot.canister
+    if canister.status is not Status.STOPPED:
+        raise reject("IC0510", f"Canister {canister.id} must be stopped before it is deleted.")
+    call.bill.take("burnt", call.bill.canister.balance_cycles)
+    canisters, slot = call.network.canisters, call.slot
+    effect = call.done()
+    return replace(
+        effect,
+        writes=(lambda: canisters.delete(canister.id),),
+        done=(lambda: canisters.forget(slot),),
+    )
+
+
+def update_settings(call: Call) -> Effect:
+    """Handle `update_settings`."""
+    given = call.args.record("settings")
+    before, fees = call.bill.canister, call.network.fees
+    after = replace(before, settings=settings.changed(before.settings, given))
+    call.bill.canister = after
+    missing = call.bill.missing(0)
+    if missing and after.idle_cycles_per_day(fees) > before.idle_cycles_per_day(fees):
+        call.bill.canister = before
+        raise reject(
+            "IC0532" if given.has("memory_allocation") else "IC0530",
+            f"Canister {before.id} cannot reserve more: at least {missing} additional cycles are "
+            "required",
+        )
+    return call.done(changed=True)
+
+
+def show_status(call: Call) -> Effect:
+    """Handle `canister_status`."""
+    return call.done(status.canister_status(call.network, call.bill.canister))

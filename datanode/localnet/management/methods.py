@@ -1,0 +1,188 @@
+"""The management canister, `aaaaa-aa`: which methods it has, who may call them and who pays.
+
+Every method concerns one canister, which pays the ingress fee; the two provisional ones make
+cycles out of nothing, are free and open to all, and exist on local networks only.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from datanode.agent.candid import Record
+from datanode.errors import FormatError
+from datanode.localnet.execution import admission
+from datanode.localnet.execution.effect import Effect
+from datanode.localnet.machine.rejects import Reject
+from datanode.localnet.management import chunk_store, installation, lifecycle, status, types
+from datanode.localnet.management.arguments import Arguments
+from datanode.localnet.management.call import Call
+from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.message import Answer, Message, RefusedError, RejectedError
+from datanode.localnet.state.network import Network
+from datanode.localnet.state.topology import is_hosted
+from datanode.principal import MANAGEMENT_CANISTER, Principal
+
+CREATE: Final = "provisional_create_canister_with_cycles"
+TOP_UP: Final = "provisional_top_up_canister"
+_STATUS: Final = "canister_status"
+_LOGS: Final = "fetch_canister_logs"
+_BAD_REQUEST: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method: its argument, its handler, the field that names the canister."""
+
+    argument: Record
+    handle: Callable[[Call], Effect]
+    canister: str = "canister_id"
+
+
+_METHODS: Final[dict[str, Method]] = {
+    TOP_UP: Method(types.TOP_UP, lifecycle.top_up),
+    "install_code": Method(types.INSTALL, installation.install),
+    "install_chunked_code": Method(
+        types.INSTALL_CHUNKED, installation.install_chunked, "target_canister"
+    ),
+    "uninstall_code": Method(types.CANISTER, installation.uninstall),
+    "upload_chunk": Method(types.UPLOAD_CHUNK, chunk_store.upload),
+    "stored_chunks": Method(types.CANISTER, chunk_store.stored),
+    "clear_chunk_store": Method(types.CANISTER, chunk_store.clear),
+    "update_settings": Method(types.UPDATE_SETTINGS, lifecycle.update_settings),
+    "start_canister": Method(types.CANISTER, lifecycle.start),
+    "stop_canister": Method(types.CANISTER, lifecycle.stop),
+    "delete_canister": Method(types.CANISTER, lifecycle.delete),
+    _STATUS: Method(types.CANISTER, lifecycle.show_status),
+}
+
+_CANISTERS_ONLY: Final = frozenset(
+    {
+        *("create_canister", "deposit_cycles", "raw_rand", "canister_info", "http_request"),
+        *("ecdsa_public_key", "sign_with_ecdsa", "schnorr_public_key", "sign_with_schnorr"),
+        *("node_metrics_history", "subnet_info", "vetkd_public_key", "vetkd_derive_key"),
+    }
+)
+"""Methods that take no ingress messages on any network."""
+
+
+def effective_canister(method: str, arg: bytes, url: Principal) -> Principal:
+    """Find out which canister a call concerns.
+
+    Args:
+        method: The method.
+        arg: Its argument.
+        url: The canister in the request's URL.
+
+    Raises:
+        RefusedError: The argument names another canister than the URL, or cannot be read.
+    """
+    if method == CREATE:
+        if url != MANAGEMENT_CANISTER and not is_hosted(url):
+            raise RefusedError(_BAD_REQUEST, f"The canister {url} is not on this subnet")
+        return url
+    if method not in _METHODS and method != _LOGS:
+        return url
+    record = _METHODS[method].argument if method in _METHODS else types.CANISTER
+    field = _METHODS[method].canister if method in _METHODS else "canister_id"
+    try:
+        named = Arguments.decode(record, arg).principal(field)
+    except FormatError as error:
+        raise RefusedError(
+            _BAD_REQUEST, f"Cannot read the argument of {method}: {error}"
+        ) from error
+    if named != url:
+        raise RefusedError(
+            _BAD_REQUEST,
+            f"Specified CanisterId {named} does not match effective canister id in URL {url}",
+        )
+    return named
+
+
+def admit(network: Network, message: Message) -> Answer | None:
+    """Say why a call is refused on arrival; None when it is taken."""
+    method = message.method
+    if method == CREATE:
+        return None
+    slot = network.canisters.find(message.effective)
+    reject = _inadmissible(method, message.effective, message.sender, slot)
+    if reject is None and method != TOP_UP and slot is not None:
+        bill = Bill(slot.canister, network.clock.now_ns(), network.fees)
+        missing = bill.missing(network.fees.ingress_cycles(message.envelope_bytes))
+        if missing:
+            reject = admission.out_of_cycles(slot.canister.id, missing)
+    return None if reject is None else Answer(reject=reject)
+
+
+def create(network: Network, message: Message) -> Effect:
+    """Execute the one method that concerns no canister yet."""
+    try:
+        args = Arguments.decode(types.PROVISIONAL_CREATE, message.arg)
+        network.check_disk()
+        return lifecycle.provisional_create(network, message, args)
+    except FormatError as error:
+        return Effect(answer=Answer(reject=admission.invalid_payload(str(error))))
+    except RejectedError as rejected:
+        return Effect(answer=Answer(reject=rejected.reject))
+
+
+def run(network: Network, slot: Slot, message: Message) -> Effect:
+    """Execute a call; the lock of the slot that it concerns is held."""
+    method = _METHODS[message.method]
+    bill = Bill(slot.canister, network.clock.now_ns(), network.fees)
+    reject = _inadmissible(message.method, message.effective, message.sender, slot)
+    ingress_cycles = network.fees.ingress_cycles(message.envelope_bytes)
+    if reject is None and message.method != TOP_UP:
+        missing = bill.missing(ingress_cycles)
+        if missing:
+            reject = admission.out_of_cycles(slot.canister.id, missing)
+        else:
+            bill.take("ingress", ingress_cycles)
+    if reject is not None:
+        return Effect(answer=Answer(reject=reject), bill=bill)
+    try:
+        args = Arguments.decode(method.argument, message.arg)
+        return method.handle(
+            Call(network=network, message=message, args=args, slot=slot, bill=bill)
+        )
+    except RejectedError as rejected:
+        return Effect(answer=Answer(reject=rejected.reject), bill=bill)
+
+
+def query(network: Network, method: str, canister: Principal, caller: Principal) -> Answer:
+    """Answer a query of the management canister."""
+    slot = network.canisters.find(canister)
+    if slot is None:
+        return Answer(reject=admission.not_found(canister))
+    settings = slot.canister.settings
+    if method == _STATUS:
+        if not settings.lets_see(settings.status_viewers, caller):
+            return Answer(reject=admission.not_controller(canister, method))
+        bill = Bill(slot.canister, network.clock.now_ns(), network.fees)
+        return Answer(reply=status.canister_status(network, bill.canister))
+    if method == _LOGS:
+        if not settings.lets_see(settings.log_viewers, caller):
+            return Answer(
+                reject=replace(
+                    admission.only_canisters(method),
+                    message=f"Caller {caller} is not allowed to access canister logs",
+                )
+            )
+        return Answer(reply=status.canister_logs(slot))
+    return Answer(reject=admission.no_management_method(method))
+
+
+def _inadmissible(
+    method: str, canister: Principal, sender: Principal, slot: Slot | None
+) -> Reject | None:
+    if method in _CANISTERS_ONLY:
+        return admission.only_canisters(method)
+    if method not in _METHODS:
+        return admission.no_management_method(method)
+    if slot is None or slot.deleted:
+        return admission.not_found(canister)
+    settings = slot.canister.settings
+    allowed = settings.lets_see(settings.status_viewers, sender) if method == _STATUS else False
+    if method == TOP_UP or allowed or sender in settings.controllers:
+        return None
+    return admission.not_controller(canister, method)

@@ -1,0 +1,1 @@
+"""What happens to a call or a query that was let in."""

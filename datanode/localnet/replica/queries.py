@@ -1,0 +1,75 @@
+"""Answers queries: run on the committed state, undone, signed by the node."""
+
+from datanode.agent.cbor import Encodable
+from datanode.localnet.execution import admission
+from datanode.localnet.management import methods as management
+from datanode.localnet.management.built_in import BuiltIns
+from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.message import Answer
+from datanode.localnet.state.network import Network
+from datanode.principal import MANAGEMENT_CANISTER, Principal
+
+
+class Queries:
+    """Runs queries; safe to be called from many threads."""
+
+    def __init__(self, network: Network, built_ins: BuiltIns) -> None:
+        self._network = network
+        self._built_ins = built_ins
+
+    def answer(
+        self,
+        *,
+        request_id: bytes,
+        canister: Principal,
+        effective: Principal,
+        method: str,
+        arg: bytes,
+        caller: Principal,
+    ) -> dict[str, Encodable]:
+        """Answer a query; returns the map that goes over the wire, signature included."""
+        if canister == MANAGEMENT_CANISTER:
+            answer = management.query(self._network, method, effective, caller)
+        elif canister in self._built_ins:
+            answer = self._built_ins.query(canister, method, arg, caller)
+        else:
+            answer = self._run(canister, method, arg, caller)
+        fields = _fields(answer)
+        signed = self._network.certifier.node_signature(fields, request_id)
+        signature: dict[str, Encodable] = {
+            "timestamp": signed.timestamp_ns,
+            "signature": signed.signature,
+            "identity": signed.node.raw,
+        }
+        return {**fields, "signatures": [signature]}
+
+    def _run(self, canister: Principal, method: str, arg: bytes, caller: Principal) -> Answer:
+        network = self._network
+        slot = network.canisters.find(canister)
+        if slot is None:
+            return Answer(reject=admission.not_found(canister))
+        with slot.lock:
+            if slot.deleted:
+                return Answer(reject=admission.not_found(canister))
+            reject = admission.stopped(slot.canister)
+            bill = Bill(slot.canister, network.clock.now_ns(), network.fees)
+            if reject is None and bill.missing(0):
+                reject = admission.frozen(canister)
+            if reject is not None:
+                return Answer(reject=reject)
+            certificate = network.data_certificate(slot.canister)
+            env = network.environment(bill.canister, caller, data_certificate=certificate)
+            execution = slot.machine.query(method, arg, env)
+            slot.log(execution.logs, env.time_ns)
+        return Answer(reply=execution.reply, reject=execution.reject)
+
+
+def _fields(answer: Answer) -> dict[str, Encodable]:
+    if answer.reject is None:
+        return {"status": "replied", "reply": {"arg": answer.reply or b""}}
+    return {
+        "status": "rejected",
+        "reject_code": answer.reject.code,
+        "reject_message": answer.reject.message,
+        "error_code": answer.reject.error_code,
+    }

@@ -1,0 +1,139 @@
+"""What every message cost, item by item, in the order in which they were committed.
+
+The items of an entry are cycles taken from one canister; a deposit is negative. Their sum is the
+entry's total, and all totals of a canister add up to the change of its balance.
+
+| item | for |
+| --- | --- |
+| `ingress` | the message and the bytes of its envelope |
+| `execution` | executing it, whatever it does |
+| `instructions` | what it executed |
+| `storage`, `base`, `compute` | the time since the canister's previous entry |
+| `creation` | creating it, where the cycles ledger did |
+| `deposit` | cycles that were added |
+| `burnt` | cycles that a deleted canister still had |
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Final, cast
+
+from datanode.localnet.state.database import Database, Row
+from datanode.principal import Principal
+
+PAGE_ENTRIES: Final = 1000
+MAX_KEPT_REPLY_BYTES: Final = 2048
+_COLUMNS: Final = (
+    "time_ns, canister, method, sender, request_id, envelope_bytes, argument_bytes,"
+    " instructions, items, balance, status, reply"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One message and its bill.
+
+    Attributes:
+        sequence: Position in the ledger, from 1; 0 before it is written.
+        time_ns: When it was committed.
+        canister: Who paid.
+        method: What was called; names of the management canister's methods too.
+        sender: Who called.
+        request_id: Which message.
+        envelope_bytes: Size of its envelope.
+        argument_bytes: Size of its argument.
+        instructions: What it executed.
+        items: Names and cycles taken.
+        balance_cycles: What the canister has afterwards.
+        status: `replied`, or the error code of the reject.
+        reply: The reply's bytes when they are at most 2,048, else nothing.
+    """
+
+    sequence: int = 0
+    time_ns: int
+    canister: Principal
+    method: str
+    sender: Principal
+    request_id: bytes
+    envelope_bytes: int
+    argument_bytes: int
+    instructions: int
+    items: tuple[tuple[str, int], ...]
+    balance_cycles: int
+    status: str
+    reply: bytes = b""
+
+    @property
+    def total_cycles(self) -> int:
+        """The sum of the items."""
+        return sum(cycles for _, cycles in self.items)
+
+    def to_json(self) -> dict[str, object]:
+        """The entry as `datanode localnet ledger --json` shows it."""
+        return {
+            "sequence": self.sequence,
+            "time_ns": self.time_ns,
+            "canister": self.canister.text,
+            "method": self.method,
+            "sender": self.sender.text,
+            "request_id": self.request_id.hex(),
+            "envelope_bytes": self.envelope_bytes,
+            "argument_bytes": self.argument_bytes,
+            "instructions": self.instructions,
+            "items": dict(self.items),
+            "total_cycles": self.total_cycles,
+            "balance_cycles": self.balance_cycles,
+            "status": self.status,
+            "reply": self.reply.hex(),
+        }
+
+
+def append(database: Database, entry: Entry) -> int:
+    """Write an entry; returns its position."""
+    return database.write(
+        f"INSERT INTO ledger ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+        (
+            entry.time_ns,
+            entry.canister.raw,
+            entry.method,
+            entry.sender.raw,
+            entry.request_id,
+            entry.envelope_bytes,
+            entry.argument_bytes,
+            entry.instructions,
+            json.dumps(entry.items),
+            str(entry.balance_cycles),
+            entry.status,
+            entry.reply,
+        ),
+    )
+
+
+def page(database: Database, *, after: int = 0) -> list[Entry]:
+    """Read at most a thousand entries behind a position."""
+    rows = database.rows(
+        f"SELECT sequence, {_COLUMNS} FROM ledger WHERE sequence > ?"  # noqa: S608
+        " ORDER BY sequence LIMIT ?",
+        (after, PAGE_ENTRIES),
+    )
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: Row) -> Entry:
+    sequence, time_ns, canister, method, sender, request_id, *sizes, items, balance = row[:-2]
+    envelope_bytes, argument_bytes, instructions = (cast("int", size) for size in sizes)
+    return Entry(
+        sequence=cast("int", sequence),
+        time_ns=cast("int", time_ns),
+        canister=Principal(cast("bytes", canister)),
+        method=str(method),
+        sender=Principal(cast("bytes", sender)),
+        request_id=cast("bytes", request_id),
+        envelope_bytes=envelope_bytes,
+        argument_bytes=argument_bytes,
+        instructions=instructions,
+        items=tuple((name, cycles) for name, cycles in json.loads(str(items))),
+        balance_cycles=int(str(balance)),
+        status=str(row[-2]),
+        reply=cast("bytes", row[-1]),
+    )

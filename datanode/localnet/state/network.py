@@ -1,0 +1,172 @@
+"""The embedded network's state, opened from its folder and shared by all requests."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, cast
+
+from datanode.agent import cbor
+from datanode.agent.hash_tree import Plan
+from datanode.errors import DiskFullError
+from datanode.fees import FeeSchedule
+from datanode.localnet.machine.execution import Environment
+from datanode.localnet.machine.machine import Machine
+from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.canisters import Canisters
+from datanode.localnet.state.certificates import Certifier
+from datanode.localnet.state.clock import Clock
+from datanode.localnet.state.database import Database
+from datanode.localnet.state.requests import Requests
+from datanode.localnet.state.state_tree import Branch, Collection
+from datanode.localnet.state.topology import Topology
+from datanode.principal import Principal
+from datanode.units import MIB, SECOND_NS
+
+DISK_RESERVE_BYTES: Final = 128 * MIB
+"""Below this much free space no update is executed: a page of a mapped file that finds no block
+ends the process, not the message."""
+
+_CERTIFICATE_REUSE_NS: Final = SECOND_NS
+"""How long a data certificate for queries is used again."""
+
+
+class Network:
+    """Everything that requests share.
+
+    Args:
+        folder: State folder; created when absent.
+        module_cache: Folder of compiled modules; inside the state folder by default.
+        clock_ns: Where time comes from.
+        fees: Prices.
+        free_bytes: How much room the disk of a folder has.
+
+    Attributes:
+        topology: Keys and ids.
+        clock: Strictly monotonic time.
+        database: Everything but memories.
+        canisters: Their slots.
+        requests: Answers to messages.
+        certifier: Signs.
+        fees: Prices.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        module_cache: Path | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+        fees: FeeSchedule | None = None,
+        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        cache = module_cache or folder / "modules"
+        self.folder = folder
+        self._free_bytes = free_bytes
+        self.fees = fees or FeeSchedule.load()
+        self.topology = Topology.open(folder)
+        self.database = Database(folder / "network.db")
+        self.clock = Clock(clock_ns, not_before_ns=self._last_time_ns())
+        self.requests = Requests(self.database)
+        self.certifier = Certifier(self.topology, self.clock)
+        self.canisters = Canisters(
+            folder, self.database, lambda path: Machine(path, module_cache=cache)
+        )
+        self._data_certificates: dict[Principal, tuple[Canister, int, bytes]] = {}
+
+    def state(self) -> dict[bytes, Branch]:
+        """The top of the state tree."""
+        requests = self.requests
+        return {
+            b"api_boundary_nodes": {},
+            b"canister": Collection(
+                self._canister_plan, self.canisters.before, self.canisters.after
+            ),
+            b"canister_ranges": self.certifier.canister_ranges(),
+            b"request_status": Collection(self._request_plan, requests.before, requests.after),
+            b"subnet": self.certifier.subnets(),
+        }
+
+    def environment(
+        self, canister: Canister, caller: Principal, *, data_certificate: bytes | None = None
+    ) -> Environment:
+        """What a canister is told about itself and its caller."""
+        threshold = canister.frozen_below_cycles(self.fees)
+        return Environment(
+            caller=caller.raw,
+            canister=canister.id.raw,
+            time_ns=self.clock.now_ns(),
+            balance_cycles=canister.balance_cycles,
+            controllers=frozenset(each.raw for each in canister.settings.controllers),
+            canister_version=canister.version,
+            data_certificate=data_certificate,
+            liquid_cycles=max(0, canister.balance_cycles - threshold),
+            root_key=self.topology.root_key,
+            subnet=self.topology.subnet_id.raw,
+        )
+
+    def data_certificate(self, canister: Canister) -> bytes:
+        """Certify a canister's certified data for its queries; at most a second old."""
+        now_ns = self.clock.now_ns()
+        known = self._data_certificates.get(canister.id)
+        if known is not None:
+            of, made_ns, certificate = known
+            if of is canister and now_ns - made_ns < _CERTIFICATE_REUSE_NS:
+                return certificate
+        path = (b"canister", canister.id.raw, b"certified_data")
+        certificate = self.certifier.certificate(self.state(), [path])
+        self._data_certificates[canister.id] = (canister, now_ns, certificate)
+        return certificate
+
+    def check_disk(self, wanted_bytes: int = 0) -> None:
+        """Refuse what changes state while the disk is nearly full.
+
+        Raises:
+            DiskFullError: There is too little room.
+        """
+        free_bytes = self._free_bytes(self.folder)
+        if free_bytes < DISK_RESERVE_BYTES + wanted_bytes:
+            raise DiskFullError(
+                f"the disk that holds the embedded network has {free_bytes // MIB} MiB left;"
+                " updates are refused, queries are answered",
+                safe="Every acknowledged message is kept.",
+            )
+
+    def close(self) -> None:
+        """Close every file."""
+        self.canisters.close()
+        self.database.close()
+
+    def _canister_plan(self, label: bytes) -> Plan | None:
+        slot = self.canisters.find(Principal(label))
+        if slot is None:
+            return None
+        canister = slot.canister
+        plan: dict[bytes, Plan | bytes] = {
+            b"certified_data": canister.certified_data,
+            b"controllers": cbor.encode(
+                [each.raw for each in canister.settings.controllers], tagged=True
+            ),
+        }
+        if canister.module_hash is not None:
+            plan[b"module_hash"] = canister.module_hash
+            plan[b"metadata"] = {
+                name.encode(): content for name, (_, content) in slot.sections().items()
+            }
+        return plan
+
+    def _request_plan(self, label: bytes) -> Plan | None:
+        known = self.requests.find(label)
+        return None if known is None else known.plan()
+
+    def _last_time_ns(self) -> int:
+        row = self.database.row("SELECT max(time_ns) FROM ledger")
+        return cast("int", row[0]) if row and row[0] else 0
+
+
+def cache_folder() -> Path:
+    """Where compiled modules are kept for all networks of this user."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "datanode" / "modules"

@@ -1,0 +1,211 @@
+"""Cycles: what a message costs, who pays, and when a canister is frozen."""
+
+import pytest
+
+from datanode.agent import candid
+from datanode.agent.candid import Nat, Record, Variant
+from datanode.agent.candid import Principal as PrincipalType
+from datanode.agent.identity import Identity
+from datanode.fees import FeeSchedule
+from datanode.localnet.machine import prices
+from datanode.localnet.management import cycles_ledger, types
+from datanode.localnet.state import ledger
+from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.topology import CYCLES_LEDGER, CYCLES_MINTING, REGISTRY
+from datanode.principal import Principal
+from datanode.units import DAY_S, TC
+from tests.fakes.counter import argument, number
+from tests.fakes.gateway import Gateway, RejectedError
+
+
+def entries(net: Gateway, canister: Principal | None = None) -> list[Entry]:
+    found = ledger.page(net.network.database)
+    return [entry for entry in found if canister in (None, entry.canister)]
+
+
+def test_an_update_is_billed_by_envelope_bytes_and_instructions(
+    net: Gateway, alice: Identity
+) -> None:
+    canister = net.counter(alice)
+    before = net.balance(canister)
+    body = net.signed_call(alice, canister, "add", argument(3))
+    net.post_call(body, canister)
+    entry = entries(net)[-1]
+    assert dict(entry.items) == {
+        "ingress": 1_200_000 + 2_000 * len(body),
+        "execution": 5_000_000,
+        "instructions": entry.instructions,
+    }
+    assert entry.envelope_bytes == len(body)
+    assert entry.argument_bytes == 15
+    assert before - net.balance(canister) == entry.total_cycles
+    assert entry.balance_cycles == net.balance(canister)
+    assert entry.status == "replied"
+    assert number(entry.reply) == 3
+    assert (entry.method, entry.sender) == ("add", alice.principal)
+
+
+def test_a_trap_is_paid_for(net: Gateway, alice: Identity) -> None:
+    canister = net.counter(alice)
+    before = net.balance(canister)
+    with pytest.raises(RejectedError):
+        net.call(alice, canister, "crash")
+    entry = entries(net)[-1]
+    assert entry.status == "IC0503"
+    assert dict(entry.items)["execution"] == 5_000_000
+    assert before - net.balance(canister) == entry.total_cycles > 6_000_000
+
+
+def test_a_query_costs_nothing(net: Gateway, alice: Identity) -> None:
+    canister = net.counter(alice)
+    before = net.balance(canister), len(entries(net))
+    net.query(alice, canister, "get")
+    assert (net.balance(canister), len(entries(net))) == before
+
+
+def test_time_is_billed_with_the_next_message(net: Gateway, alice: Identity) -> None:
+    canister = net.counter(alice)
+    slot = net.network.canisters.find(canister)
+    assert slot is not None
+    held = slot.canister.memory_bytes
+    net.wall.pass_s(1_000)
+    net.call(alice, canister, "add", argument(1))
+    items = dict(entries(net)[-1].items)
+    assert items["storage"] == net.fees.storage_cycles(held, 1_000)
+    assert items["base"] == 10_000 * 1_000
+
+
+def test_the_ledger_adds_up_to_the_balance(net: Gateway, alice: Identity) -> None:
+    canister = net.counter(alice, 20 * TC)
+    for seconds in (0, 7, 86_400):
+        net.wall.pass_s(seconds)
+        net.call(alice, canister, "add", argument(1))
+        with pytest.raises(RejectedError):
+            net.call(alice, canister, "crash")
+    net.install(alice, canister, "upgrade")
+    net.manage(alice, "provisional_top_up_canister", types.TOP_UP, canister_id=canister, amount=9)
+    net.manage(alice, "stop_canister", types.CANISTER, canister_id=canister)
+    mine = entries(net, canister)
+    assert -sum(entry.total_cycles for entry in mine) == net.balance(canister)
+    net.manage(alice, "delete_canister", types.CANISTER, canister_id=canister)
+    assert sum(entry.total_cycles for entry in entries(net, canister)) == 0
+
+
+def test_pages_of_the_ledger_join(net: Gateway, alice: Identity) -> None:
+    canister = net.counter(alice)
+    for _ in range(3):
+        net.call(alice, canister, "add", argument(1))
+    whole = entries(net)
+    assert [entry.sequence for entry in whole] == [1, 2, 3, 4, 5]
+    assert ledger.page(net.network.database, after=2) == whole[2:]
+    assert [entry.to_json()["items"] for entry in whole] == [dict(entry.items) for entry in whole]
+
+
+def test_a_canister_below_its_freezing_threshold_is_frozen(net: Gateway, alice: Identity) -> None:
+    canister = net.counter(alice, TC)
+    slot = net.network.canisters.find(canister)
+    assert slot is not None
+    threshold = slot.canister.frozen_below_cycles(net.fees)
+    days = (net.balance(canister) - threshold) * 30 // threshold + 1
+    net.wall.pass_s(days * DAY_S)
+    with pytest.raises(RejectedError, match="out of cycles") as rejected:
+        net.call(alice, canister, "add", argument(1))
+    assert (rejected.value.error_code, rejected.value.certified) == ("IC0207", False)
+    with pytest.raises(RejectedError, match="frozen") as rejected:
+        net.query(alice, canister, "get")
+    assert rejected.value.error_code == "IC0207"
+    net.manage(alice, "provisional_top_up_canister", types.TOP_UP, canister_id=canister, amount=TC)
+    assert number(net.call(alice, canister, "add", argument(1))) == 1
+
+
+def test_a_canister_must_afford_all_instructions_that_a_message_may_use(
+    net: Gateway, alice: Identity
+) -> None:
+    canister = net.counter(alice, TC)
+    slot = net.network.canisters.find(canister)
+    assert slot is not None
+    limit = net.fees.execution_cycles(prices.INSTRUCTION_LIMIT_UPDATE)
+    spare = net.balance(canister) - slot.canister.frozen_below_cycles(net.fees) - limit
+    days = spare * 30 // slot.canister.frozen_below_cycles(net.fees)
+    net.wall.pass_s(days * DAY_S + DAY_S)
+    with pytest.raises(RejectedError, match="out of cycles") as rejected:
+        net.call(alice, canister, "add", argument(1))
+    assert (rejected.value.error_code, rejected.value.certified) == ("IC0207", True)
+    assert "ingress" in dict(entries(net)[-1].items)
+
+
+def test_a_larger_subnet_takes_more(net: Gateway, alice: Identity) -> None:
+    net.fees = FeeSchedule.load(nodes=34)
+    net.reopen()
+    canister = net.counter(alice)
+    body = net.signed_call(alice, canister, "add", argument(3))
+    net.post_call(body, canister)
+    items = dict(entries(net)[-1].items)
+    assert items["ingress"] == net.fees.ingress_cycles(len(body)) > 2_000 * len(body) * 2
+    assert items["execution"] == 5_000_000 * 34 // 13
+
+
+def test_the_cycles_ledger_creates_and_feeds_canisters(
+    net: Gateway, alice: Identity, bob: Identity
+) -> None:
+    def balance_of(who: Identity) -> int:
+        arg = candid.encode(
+            (cycles_ledger.ACCOUNT,), ({"owner": who.principal, "subaccount": None},)
+        )
+        (found,) = candid.decode((Nat,), net.query(bob, CYCLES_LEDGER, "icrc1_balance_of", arg))
+        assert isinstance(found, int)
+        return found
+
+    start = balance_of(alice)
+    create = {"amount": 2 * TC, "from_subaccount": None, "created_at_time": None}
+    arg = candid.encode((cycles_ledger.CREATE,), ({**create, "creation_args": None},))
+    (made,) = candid.decode(
+        (cycles_ledger.CREATED,), net.call(alice, CYCLES_LEDGER, "create_canister", arg)
+    )
+    assert isinstance(made, tuple)
+    case, fields = made
+    assert case == "Ok"
+    assert isinstance(fields, dict)
+    canister = fields["canister_id"]
+    assert isinstance(canister, Principal)
+    assert net.balance(canister) == 2 * TC - net.fees.creation_cycles
+    assert balance_of(alice) == start - 2 * TC - 100_000_000
+    withdraw = {"amount": TC, "from_subaccount": None, "to": canister}
+    arg = candid.encode((cycles_ledger.WITHDRAW,), (withdraw,))
+    net.call(alice, CYCLES_LEDGER, "withdraw", arg)
+    assert net.balance(canister) == 3 * TC - net.fees.creation_cycles
+    assert balance_of(alice) == start - 3 * TC - 200_000_000
+    assert -sum(entry.total_cycles for entry in entries(net, canister)) == net.balance(canister)
+    net.reopen()
+    assert balance_of(alice) == start - 3 * TC - 200_000_000
+
+
+def test_the_cycles_ledger_gives_no_credit(net: Gateway, alice: Identity) -> None:
+    create = {"amount": 10_000 * TC, "from_subaccount": None, "created_at_time": None}
+    arg = candid.encode((cycles_ledger.CREATE,), ({**create, "creation_args": None},))
+    (made,) = candid.decode(
+        (cycles_ledger.CREATED,), net.call(alice, CYCLES_LEDGER, "create_canister", arg)
+    )
+    assert made == ("Err", ("InsufficientFunds", {"balance": 1_000 * TC}))
+    withdraw = {"amount": TC, "from_subaccount": None, "to": REGISTRY}
+    arg = candid.encode((cycles_ledger.WITHDRAW,), (withdraw,))
+    (sent,) = candid.decode(
+        (cycles_ledger.WITHDRAWN,), net.call(alice, CYCLES_LEDGER, "withdraw", arg)
+    )
+    assert sent == ("Err", ("InvalidReceiver", {"receiver": REGISTRY}))
+    assert entries(net) == []
+
+
+def test_the_built_in_canisters_name_the_subnet(net: Gateway, alice: Identity) -> None:
+    subnet = net.network.topology.subnet_id
+    reply = net.query(alice, CYCLES_MINTING, "get_default_subnets")
+    assert candid.decode((candid.Vec(PrincipalType),), reply) == ([subnet],)
+    canister = net.create(alice)
+    arg = candid.encode(
+        (Record({"principal": candid.Opt(PrincipalType)}),), ({"principal": canister},)
+    )
+    reply = net.query(alice, REGISTRY, "get_subnet_for_canister", arg)
+    ok = Variant({"Ok": Record({"subnet_id": candid.Opt(PrincipalType)}), "Err": candid.Text})
+    assert candid.decode((ok,), reply) == (("Ok", {"subnet_id": subnet}),)
+    with pytest.raises(RejectedError, match="built into"):
+        net.call(alice, REGISTRY, "vote")

@@ -1,0 +1,183 @@
+"""The embedded network over HTTP: routes, refusals, what browsers may do, the admin endpoints."""
+
+import http.client
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from datanode.agent import cbor, envelope, identity
+from datanode.agent.fields import Fields
+from datanode.agent.identity import Identity
+from datanode.agent.network import Network
+from datanode.errors import LocalNetworkError
+from datanode.localnet.api import LocalNetwork, ask
+from datanode.localnet.state.topology import REGISTRY, canister_id
+from datanode.principal import MANAGEMENT_CANISTER
+from tests.datanode.localnet.gateway_client import Client
+from tests.fakes.counter import argument, number
+
+ANYWHERE = canister_id(0x8000_0000_0010_0FFF)
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    with LocalNetwork(tmp_path_factory.mktemp("http") / "localnet") as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def client(net: LocalNetwork, alice: Identity) -> Iterator[Client]:
+    with Client(Network(url=net.url, root_key=net.root_key, name="test"), alice) as client:
+        yield client
+
+
+def request(
+    net: LocalNetwork,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", int(net.url.rsplit(":", 1)[1]), 30)
+    try:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), response.read()
+    finally:
+        connection.close()
+
+
+def test_the_status_names_the_root_key(net: LocalNetwork) -> None:
+    code, _, body = request(net, "GET", "/api/v2/status")
+    fields = Fields(cbor.decode(body), "status")
+    assert code == 200
+    assert fields.data("root_key") == net.root_key
+    assert fields.text("replica_health_status") == "healthy"
+
+
+def test_the_root_page_says_what_this_is(net: LocalNetwork) -> None:
+    code, headers, body = request(net, "GET", "/")
+    assert code == 200
+    assert headers["content-type"] == "text/plain; charset=utf-8"
+    assert b"embedded network" in body
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v5/canister/aaaaa-aa/call",
+        "/api/v4/canister/aaaaa-aa/query",
+        "/api/v2/subnet/aaaaa-aa/call",
+        "/api/v2/canister/aaaaa-aa/nothing",
+        "/elsewhere",
+    ],
+)
+def test_what_is_not_there_is_404(net: LocalNetwork, path: str) -> None:
+    assert request(net, "POST", path)[0] == 404
+
+
+def test_a_text_that_is_no_principal_is_400(net: LocalNetwork) -> None:
+    code, _, body = request(net, "POST", "/api/v4/canister/aaaaa-ab/call")
+    assert (code, body) == (400, b"not a principal: 'aaaaa-ab'")
+
+
+def test_a_body_that_is_too_large_is_413_at_once(net: LocalNetwork) -> None:
+    path = f"/api/v4/canister/{ANYWHERE}/call"
+    assert request(net, "POST", path, bytes(5 * 1024 * 1024))[0] == 413
+
+
+def test_pages_of_any_origin_may_speak_to_the_network(net: LocalNetwork) -> None:
+    code, headers, _ = request(net, "OPTIONS", f"/api/v4/canister/{ANYWHERE}/call")
+    assert code == 204
+    assert headers["access-control-allow-origin"] == "*"
+    assert "Content-Type" in headers["access-control-allow-headers"]
+
+
+def test_a_refusal_on_arrival_is_a_map_without_a_certificate(
+    net: LocalNetwork, client: Client
+) -> None:
+    for version in ("v2", "v3", "v4"):
+        body = client.signed(ANYWHERE, "add", argument(1))
+        path = f"/api/{version}/canister/{ANYWHERE}/call"
+        code, headers, answer = request(net, "POST", path, body)
+        fields = Fields(cbor.decode(answer), "answer")
+        assert (code, headers["content-type"]) == (200, "application/cbor")
+        assert fields.text("status") == "non_replicated_rejection"
+        assert fields.number("reject_code") == 3
+        assert fields.text("error_code") == "IC0301"
+        assert str(ANYWHERE) in fields.text("reject_message")
+
+
+def test_version_two_answers_202_and_tells_later(net: LocalNetwork, client: Client) -> None:
+    canister = client.counter()
+    body = client.signed(canister, "add", argument(7))
+    code, _, answer = request(net, "POST", f"/api/v2/canister/{canister}/call", body)
+    assert (code, answer) == (202, b"")
+    assert number(client.settled(canister, envelope.parse(body).request_id)) == 7
+
+
+def test_a_call_to_the_subnet_creates_a_canister(net: LocalNetwork, client: Client) -> None:
+    subnet = json.loads((net.directory / "network.json").read_text())["subnet"]
+    method = "provisional_create_canister_with_cycles"
+    body = client.signed(MANAGEMENT_CANISTER, method, b"DIDL\x01\x6c\0\x01\0")
+    code, _, answer = request(net, "POST", f"/api/v4/subnet/{subnet}/call", body)
+    assert code == 200
+    assert Fields(cbor.decode(answer), "answer").text("status") == "replied"
+    path = f"/api/v4/subnet/{REGISTRY}/call"
+    assert request(net, "POST", path, body)[0] == 400
+
+
+def test_the_ledger_and_the_canisters_are_told(net: LocalNetwork, client: Client) -> None:
+    canister = client.counter()
+    client.call(canister, "add", argument(2))
+    code, headers, body = request(net, "GET", "/_/ledger?after=0")
+    assert code == 200
+    assert "access-control-allow-origin" not in headers
+    told = json.loads(body)
+    assert told == [entry.to_json() for entry in net.ledger()]
+    assert told[-1]["method"] == "add"
+    (mine,) = [each for each in net.canisters() if each["canister"] == canister.text]
+    assert mine["balance_cycles"] == net.ledger()[-1].balance_cycles
+    assert mine["status"] == "running"
+
+
+def test_a_stored_byte_is_found_and_changed(net: LocalNetwork, client: Client) -> None:
+    canister = client.counter()
+    client.call(canister, "add", argument(0x1122334455667788))
+    offset = net.find(canister, bytes.fromhex("8877665544332211"))
+    assert offset == 0
+    net.flip(canister, offset, 1)
+    assert number(client.query(canister, "get")) == 0x1122334455667789
+    assert net.find(canister, b"\xee" * 9) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/_/flip", {"canister": str(ANYWHERE), "offset": 0, "xor": 1}),
+        ("/_/flip", {"canister": "x", "offset": 0, "xor": 1}),
+        ("/_/find", {"needle": "00"}),
+        ("/_/nothing", {}),
+    ],
+)
+def test_admin_requests_that_make_no_sense_are_refused(
+    net: LocalNetwork, path: str, body: dict[str, object]
+) -> None:
+    with pytest.raises(LocalNetworkError, match="refused"):
+        ask(net.url, path, body)
+
+
+def test_pages_of_the_web_reach_no_admin_endpoint(net: LocalNetwork) -> None:
+    assert request(net, "GET", "/_/ledger", headers={"Host": "evil.example:80"})[0] == 403
+    body = json.dumps({"canister": str(ANYWHERE), "needle": "00"}).encode()
+    assert request(net, "POST", "/_/find", body, {"Content-Type": "text/plain"})[0] == 415
+    code, headers, _ = request(net, "OPTIONS", "/_/find")
+    assert code == 404
+    assert "access-control-allow-origin" not in headers
+
+
+def test_an_identity_of_another_curve_is_understood(net: LocalNetwork) -> None:
+    where = Network(url=net.url, root_key=net.root_key, name="test")
+    with Client(where, identity.anonymous()) as nobody:
+        assert number(nobody.call(nobody.counter(), "add", argument(1))) == 1

@@ -1,0 +1,363 @@
+"""Counts are by hand, from the IC's price list: nothing here is read from the program's tables."""
+
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from datanode.localnet.machine import engine, instrument
+from datanode.localnet.machine.instrument import COUNTER, Instrumented
+from datanode.localnet.machine.wasm_module import WasmError
+
+BUDGET = 1_000_000
+V = "(v128.const i64x2 1 2)"
+I = "(i32.const 2)"  # noqa: E741
+L = "(i64.const 2)"
+F = "(f32.const 2)"
+D = "(f64.const 2)"
+
+SCALAR = {
+    1: [
+        *(f"(i32.{op} {I} {I})" for op in ("add", "sub", "mul", "and", "or", "xor", "shl")),
+        *(f"(i64.{op} {L} {L})" for op in ("shr_s", "shr_u", "rotl", "rotr", "eq", "lt_u")),
+        f"(i32.eqz {I})",
+        f"(i64.clz {L})",
+        f"(i32.ctz {I})",
+        f"(i64.popcnt {L})",
+        f"(i32.wrap_i64 {L})",
+        f"(i64.extend_i32_s {I})",
+        f"(i64.extend8_s {L})",
+        f"(f32.abs {F})",
+        f"(f64.neg {D})",
+        f"(f64.promote_f32 {F})",
+        f"(i32.reinterpret_f32 {F})",
+        f"(i32.load {I})",
+        f"(i64.load8_u {I})",
+        f"(f64.load {I})",
+        f"(select {I} {I} {I})",
+        "(local.get 0)",
+        "(ref.null func)",
+    ],
+    2: [
+        f"(f32.add {F} {F})",
+        f"(f64.mul {D} {D})",
+        f"(f32.ceil {F})",
+        f"(f64.nearest {D})",
+        f"(f32.copysign {F} {F})",
+        "(global.get 0)",
+    ],
+    3: [
+        f"(f32.lt {F} {F})",
+        f"(f64.eq {D} {D})",
+        f"(f32.div {F} {F})",
+        f"(f64.copysign {D} {D})",
+        f"(f32.convert_i32_s {I})",
+        f"(f64.convert_i64_s {L})",
+    ],
+    5: [f"(f64.div {D} {D})", f"(f32.sqrt {F})", f"(table.get {I})"],
+    8: [f"(f64.sqrt {D})"],
+    10: [
+        f"(i32.div_s {I} {I})",
+        f"(i32.rem_u {I} {I})",
+        f"(i64.div_u {L} {L})",
+        f"(i64.rem_s {L} {L})",
+    ],
+    16: [f"(f32.convert_i32_u {I})", f"(f64.convert_i64_u {L})"],
+    18: [f"(f32.min {F} {F})", f"(f64.max {D} {D})"],
+    20: [
+        f"(i32.trunc_f32_s {F})",
+        f"(i64.trunc_f64_u {D})",
+        f"(i32.trunc_sat_f64_s {D})",
+        f"(i64.trunc_sat_f32_u {F})",
+        "(memory.size)",
+    ],
+    100: ["(table.size)"],
+    130: ["(ref.func 0)"],
+    300: [f"(memory.grow {I})"],
+}
+
+SIMD = {
+    1: [
+        f"(v128.load {I})",
+        f"(v128.load8x8_s {I})",
+        f"(v128.load32_splat {I})",
+        f"(v128.load64_zero {I})",
+        f"(v128.load32_lane 1 {I} {V})",
+        f"(i8x16.swizzle {V} {V})",
+        f"(i32x4.splat {I})",
+        f"(i32x4.extract_lane 1 {V})",
+        f"(i64x2.replace_lane 1 {V} {L})",
+        f"(i8x16.eq {V} {V})",
+        f"(i8x16.lt_s {V} {V})",
+        f"(i32x4.le_u {V} {V})",
+        f"(f32x4.lt {V} {V})",
+        f"(v128.xor {V} {V})",
+        f"(v128.bitselect {V} {V} {V})",
+        f"(i8x16.narrow_i16x8_u {V} {V})",
+        f"(i8x16.add_sat_u {V} {V})",
+        f"(i16x8.mul {V} {V})",
+        f"(i32x4.add {V} {V})",
+        f"(i32x4.dot_i16x8_s {V} {V})",
+        f"(i16x8.extmul_low_i8x16_s {V} {V})",
+        f"(i64x2.extmul_high_i32x4_u {V} {V})",
+        f"(f32x4.pmin {V} {V})",
+        f"(f32x4.convert_i32x4_s {V})",
+        f"(f64x2.promote_low_f32x4 {V})",
+        f"(i8x16.bitmask {V})",
+    ],
+    2: [
+        f"(i8x16.lt_u {V} {V})",
+        f"(i16x8.gt_u {V} {V})",
+        f"(i8x16.shr_u {V} {I})",
+        f"(i16x8.extadd_pairwise_i8x16_u {V})",
+        f"(i16x8.shl {V} {I})",
+        f"(i16x8.extmul_high_i8x16_s {V} {V})",
+        f"(i32x4.shr_u {V} {I})",
+        f"(i32x4.mul {V} {V})",
+        f"(i32x4.extmul_low_i16x8_u {V} {V})",
+        f"(i64x2.shl {V} {I})",
+        f"(f32x4.add {V} {V})",
+        f"(f32x4.abs {V})",
+        f"(f64x2.mul {V} {V})",
+        f"(f64x2.floor {V})",
+        f"(i32x4.trunc_sat_f32x4_s {V})",
+        f"(i32x4.trunc_sat_f64x2_s_zero {V})",
+    ],
+    3: [
+        f"(i8x16.shuffle 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 31 {V} {V})",
+        f"(i8x16.popcnt {V})",
+        f"(i8x16.shl {V} {I})",
+        f"(i8x16.shr_s {V} {I})",
+        f"(i32x4.extadd_pairwise_i16x8_u {V})",
+        f"(i64x2.shr_s {V} {I})",
+        f"(i32x4.trunc_sat_f64x2_u_zero {V})",
+    ],
+    4: [
+        f"(i64x2.mul {V} {V})",
+        f"(f32x4.min {V} {V})",
+        f"(f64x2.min {V} {V})",
+        f"(i32x4.trunc_sat_f32x4_u {V})",
+        f"(f32x4.convert_i32x4_u {V})",
+    ],
+    5: [f"(f32x4.sqrt {V})", f"(f64x2.max {V} {V})"],
+    10: [f"(f32x4.div {V} {V})"],
+    12: [f"(f64x2.div {V} {V})"],
+    14: [f"(f64x2.sqrt {V})"],
+}
+CASES = [
+    (price, code) for group in (SCALAR, SIMD) for price, codes in group.items() for code in codes
+]
+FRAME = """(memory 1) (table 4 funcref) (global (mut i32) (i32.const 0)) (elem declare func 0)
+(data $d "0123456789") (elem $e func 0 0)"""
+
+
+def metered(body: str, extra: str = "") -> Instrumented:
+    text = f'(module {FRAME} (func (export "run") (local i32) {body}) {extra})'
+    return instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+
+
+def count(body: str, extra: str = "") -> int:
+    store = wasmtime.Store(engine.engine())
+    module = wasmtime.Module(engine.engine(), metered(body, extra).module)
+    exports = wasmtime.Instance(store, module, []).exports(store)
+    counter, run = exports[COUNTER], exports["run"]
+    assert isinstance(counter, wasmtime.Global)
+    assert isinstance(run, wasmtime.Func)
+    counter.set_value(store, wasmtime.Val.i64(BUDGET))
+    run(store)
+    left = counter.value(store)
+    assert isinstance(left, int)
+    return BUDGET - left
+
+
+@pytest.mark.parametrize(("price", "code"), CASES, ids=[code for _, code in CASES])
+def test_an_operator_costs_what_the_ic_charges(price: int, code: str) -> None:
+    entry, drop = 1, 1
+    operands = code[1:].count("(")
+    assert count(f"(drop {code})") == entry + operands + price + drop
+
+
+def test_more_than_a_hundred_operators_of_every_price_are_counted() -> None:
+    assert len(CASES) > 100
+    assert set(SCALAR) >= {1, 2, 3, 5, 8, 10, 16, 18, 20, 100, 130, 300}
+    assert set(SIMD) == {1, 2, 3, 4, 5, 10, 12, 14}
+
+
+@pytest.mark.parametrize(
+    ("body", "extra", "expected"),
+    [
+        ("", "", 1),
+        ("nop", "", 1 + 1),
+        ("(local.set 0 (i32.const 1))", "", 1 + 2),
+        ("(i32.const 1) (local.tee 0) (drop)", "", 1 + 3),
+        ("(global.set 0 (i32.const 1))", "", 1 + 1 + 2),
+        ("(i32.store (i32.const 0) (i32.const 1))", "", 1 + 3),
+        (f"(v128.store (i32.const 0) {V})", "", 1 + 3),
+        (f"(v128.store16_lane 3 (i32.const 0) {V})", "", 1 + 3),
+        ("(return)", "", 1 + 1),
+        ("(block (br 0) (nop))", "", 1 + 2),
+        ("(block (br_if 0 (i32.const 1)) (nop) (nop))", "", 1 + 1 + 2),
+        ("(block (br_if 0 (i32.const 0)) (nop) (nop))", "", 1 + 1 + 2 + 2),
+        ("(block (block (br_table 0 1 (i32.const 1))) (nop))", "", 1 + 1 + 2),
+        ("(block (block (br_table 0 1 (i32.const 0))) (nop))", "", 1 + 1 + 2 + 1),
+        ("(if (i32.const 1) (then nop) (else nop nop))", "", 1 + 1 + 2 + 1),
+        ("(if (i32.const 0) (then nop) (else nop nop))", "", 1 + 1 + 2 + 2),
+        ("(call $f)", "(func $f nop)", 1 + 5 + 1 + 1),
+        ("(return_call $f)", "(func $f nop)", 1 + 3 + 1 + 1),
+        (
+            "(table.set (i32.const 1) (ref.func $f)) (call_indirect (i32.const 1))",
+            "(func $f nop)",
+            1 + (1 + 130 + 5) + (1 + 10) + 1 + 1,
+        ),
+        (
+            "(table.set (i32.const 1) (ref.func $f)) (return_call_indirect (i32.const 1))",
+            "(func $f nop)",
+            1 + (1 + 130 + 5) + (1 + 60) + 1 + 1,
+        ),
+        ("(drop (ref.is_null (ref.null func)))", "", 1 + 1 + 5 + 1),
+        ("(memory.fill (i32.const 0) (i32.const 1) (i32.const 1000))", "", 1 + 3 + 100 + 1000),
+        ("(memory.copy (i32.const 0) (i32.const 9) (i32.const 500))", "", 1 + 3 + 100 + 500),
+        ("(memory.init $d (i32.const 0) (i32.const 0) (i32.const 7))", "", 1 + 3 + 100 + 7),
+        ("(data.drop $d)", "", 1 + 300),
+        ("(elem.drop $e)", "", 1 + 300),
+        ("(table.init $e (i32.const 0) (i32.const 0) (i32.const 2))", "", 1 + 3 + 100 + 2),
+        ("(table.copy (i32.const 0) (i32.const 1) (i32.const 3))", "", 1 + 3 + 100 + 3),
+        ("(table.fill (i32.const 0) (ref.null func) (i32.const 4))", "", 1 + 3 + 100 + 4),
+        ("(drop (table.grow (ref.null func) (i32.const 4)))", "", 1 + 2 + 300 + 1),
+        # ten turns of: get 1, const 1, sub 1, tee 1, br_if 2
+        (
+            (
+                "(local.set 0 (i32.const 10))"
+                "(loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))"
+            ),
+            "",
+            1 + 2 + 10 * (1 + 1 + 1 + 1 + 2),
+        ),
+        # five calls of a function that loops three times
+        (
+            (
+                "(local.set 0 (i32.const 5)) (loop (call $g)"
+                "(br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))"
+            ),
+            (
+                "(func $g (local i64) (local.set 0 (i64.const 3)) (loop (br_if 0 (i32.wrap_i64"
+                " (local.tee 0 (i64.sub (local.get 0) (i64.const 1)))))))"
+            ),
+            1 + 2 + 5 * (5 + (1 + 2 + 3 * (1 + 1 + 1 + 1 + 1 + 2)) + 1 + 1 + 1 + 1 + 2),
+        ),
+    ],
+)
+def test_control_flow_and_bulk_operations_cost_what_they_execute(
+    body: str, extra: str, expected: int
+) -> None:
+    declare = "(elem declare func $f)" if "ref.func $f" in body else ""
+    assert count(body, extra + declare) == expected
+
+
+def test_code_after_a_branch_is_not_charged() -> None:
+    assert count("(block (br 0) (drop (i32.const 1)))") == 1 + 2
+
+
+def test_loads_and_stores_of_a_64_bit_memory_cost_two() -> None:
+    text = """(module (memory i64 1) (func (export "run")
+      (i32.store (i64.const 0) (i32.load (i64.const 8)))
+      (v128.store (i64.const 0) (v128.load (i64.const 16)))
+      (memory.fill (i64.const 0) (i32.const 1) (i64.const 1000))))"""
+    store = wasmtime.Store(engine.engine())
+    module = wasmtime.Module(
+        engine.engine(), instrument.instrument(bytes(wasmtime.wat2wasm(text))).module
+    )
+    exports = wasmtime.Instance(store, module, []).exports(store)
+    counter, run = exports[COUNTER], exports["run"]
+    assert isinstance(counter, wasmtime.Global)
+    assert isinstance(run, wasmtime.Func)
+    counter.set_value(store, wasmtime.Val.i64(BUDGET))
+    run(store)
+    assert counter.value(store) == BUDGET - (1 + (2 + 2 + 2) + (2 + 2 + 2) + 3 + 100 + 1000)
+
+
+def test_a_function_stops_when_the_counter_falls_below_zero() -> None:
+    store = wasmtime.Store(engine.engine())
+    module = wasmtime.Module(engine.engine(), metered("(loop (br 0))").module)
+    exports = wasmtime.Instance(store, module, []).exports(store)
+    counter, run = exports[COUNTER], exports["run"]
+    assert isinstance(counter, wasmtime.Global)
+    assert isinstance(run, wasmtime.Func)
+    counter.set_value(store, wasmtime.Val.i64(100))
+    with pytest.raises(wasmtime.Trap, match="unreachable"):
+        run(store)
+    assert -3 < int(str(counter.value(store))) < 0
+
+
+def test_a_bulk_operation_larger_than_the_counter_stops_before_it_runs() -> None:
+    store = wasmtime.Store(engine.engine())
+    body = "(memory.fill (i32.const 0) (i32.const 1) (i32.const 60000))"
+    module = wasmtime.Module(engine.engine(), metered(body).module)
+    exports = wasmtime.Instance(store, module, []).exports(store)
+    counter, run = exports[COUNTER], exports["run"]
+    memory = exports[instrument.MEMORY]
+    assert isinstance(counter, wasmtime.Global)
+    assert isinstance(run, wasmtime.Func)
+    assert isinstance(memory, wasmtime.Memory)
+    counter.set_value(store, wasmtime.Val.i64(50_000))
+    with pytest.raises(wasmtime.Trap, match="unreachable"):
+        run(store)
+    assert memory.read(store, 0, 4) == bytes(4)
+
+
+def test_the_start_function_becomes_an_export_and_does_not_run_by_itself() -> None:
+    text = """(module (memory 1) (func $s (i32.store (i32.const 0) (i32.const 9))) (start $s))"""
+    store = wasmtime.Store(engine.engine())
+    made = instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+    module = wasmtime.Module(engine.engine(), made.module)
+    exports = wasmtime.Instance(store, module, []).exports(store)
+    memory = exports[instrument.MEMORY]
+    assert isinstance(memory, wasmtime.Memory)
+    assert memory.read(store, 0, 4) == bytes(4)
+    assert isinstance(exports[instrument.START], wasmtime.Func)
+
+
+def test_only_mutable_globals_are_exported() -> None:
+    text = "(module (global i32 (i32.const 1)) (global (mut v128) (v128.const i64x2 1 2)))"
+    made = instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+    exported = [each.name for each in wasmtime.Module(engine.engine(), made.module).exports]
+    assert exported == [COUNTER, "datanode global 1"]
+
+
+def test_tables_and_segments_that_change_ask_for_fresh_instances() -> None:
+    assert not metered("nop").per_instance
+    assert metered("(table.set (i32.const 0) (ref.null func))").per_instance
+    assert metered("(data.drop $d)").per_instance
+
+
+def test_a_mutable_global_that_holds_a_reference_is_refused() -> None:
+    text = "(module (global (mut funcref) (ref.null func)))"
+    with pytest.raises(WasmError, match="holds a reference"):
+        instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+
+
+def test_a_reserved_export_is_refused() -> None:
+    text = '(module (func (export "canister_start")))'
+    with pytest.raises(WasmError, match="reserved symbol 'canister_start'"):
+        instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+
+
+def test_instrumenting_keeps_every_value(tmp_path: Path) -> None:
+    text = """(module (func (export "sum") (param i64) (result i64) (local i64 i64)
+      (block (loop (br_if 1 (i64.gt_u (local.get 1) (local.get 0)))
+        (local.set 2 (i64.add (local.get 2) (i64.mul (local.get 1) (local.get 1))))
+        (local.set 1 (i64.add (local.get 1) (i64.const 1))) (br 0))) (local.get 2)))"""
+    plain = bytes(wasmtime.wat2wasm(text))
+    values = []
+    for module in (plain, instrument.instrument(plain).module):
+        store = wasmtime.Store(engine.engine())
+        code = wasmtime.Module(engine.engine(), module)
+        exports = wasmtime.Instance(store, code, []).exports(store)
+        if module is not plain:
+            counter = exports[COUNTER]
+            assert isinstance(counter, wasmtime.Global)
+            counter.set_value(store, wasmtime.Val.i64(BUDGET))
+        function = exports["sum"]
+        assert isinstance(function, wasmtime.Func)
+        values.append(function(store, 1000))
+    assert values[0] == values[1] == sum(n * n for n in range(1001))
