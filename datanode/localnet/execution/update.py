@@ -22,7 +22,7 @@ def admit(network: Network, slot: Slot, message: Message) -> Answer | None:
     with slot.lock:
         if slot.deleted:
             return Answer(reject=admission.not_found(message.canister))
-        bill = Bill(slot.canister, network.clock.now_ns(), network.fees)
+        bill = Bill(slot.canister, network.canister_time.now_ns(), network.fees)
         missing = bill.missing(network.fees.ingress_cycles(message.envelope_bytes))
         if missing:
             return Answer(reject=admission.out_of_cycles(slot.canister.id, missing))
@@ -40,7 +40,7 @@ def run(network: Network, slot: Slot, message: Message) -> Effect:
     message may execute; what it does not use stays.
     """
     fees = network.fees
-    bill = Bill(slot.canister, network.clock.now_ns(), fees)
+    bill = Bill(slot.canister, network.canister_time.now_ns(), fees)
     ingress_cycles = fees.ingress_cycles(message.envelope_bytes)
     missing = bill.missing(ingress_cycles)
     if missing:

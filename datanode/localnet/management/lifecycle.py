@@ -51,7 +51,7 @@ def created(
 ) -> tuple[Principal, Effect]:
     """Make a new, empty canister; the effect's answer is the caller's to give."""
     principal = canister or network.canisters.free_id()
-    now_ns = network.clock.now_ns()
+    now_ns = network.canister_time.now_ns()
     record = Canister(id=principal, settings=chosen, balance_cycles=0, charged_ns=now_ns)
     bill = Bill(record, now_ns, network.fees)
     bill.deposit(cycles)

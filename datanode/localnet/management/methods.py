@@ -107,7 +107,7 @@ def admit(network: Network, message: Message) -> Answer | None:
     slot = network.canisters.find(message.effective)
     reject = _inadmissible(method, message.effective, message.sender, slot)
     if reject is None and method != TOP_UP and slot is not None:
-        bill = Bill(slot.canister, network.clock.now_ns(), network.fees)
+        bill = Bill(slot.canister, network.canister_time.now_ns(), network.fees)
         missing = bill.missing(network.fees.ingress_cycles(message.envelope_bytes))
         if missing:
             reject = admission.out_of_cycles(slot.canister.id, missing)
@@ -129,7 +129,7 @@ def create(network: Network, message: Message) -> Effect:
 def run(network: Network, slot: Slot, message: Message) -> Effect:
     """Execute a call; the lock of the slot that it concerns is held."""
     method = _METHODS[message.method]
-    bill = Bill(slot.canister, network.clock.now_ns(), network.fees)
+    bill = Bill(slot.canister, network.canister_time.now_ns(), network.fees)
     reject = _inadmissible(message.method, message.effective, message.sender, slot)
     ingress_cycles = network.fees.ingress_cycles(message.envelope_bytes)
     if reject is None and message.method != TOP_UP:
@@ -158,7 +158,7 @@ def query(network: Network, method: str, canister: Principal, caller: Principal)
     if method == _STATUS:
         if not settings.lets_see(settings.status_viewers, caller):
             return Answer(reject=admission.not_controller(canister, method))
-        bill = Bill(slot.canister, network.clock.now_ns(), network.fees)
+        bill = Bill(slot.canister, network.canister_time.now_ns(), network.fees)
         return Answer(reply=status.canister_status(network, bill.canister))
     if method == _LOGS:
         if not settings.lets_see(settings.log_viewers, caller):

@@ -52,7 +52,7 @@ class Queries:
             if slot.deleted:
                 return Answer(reject=admission.not_found(canister))
             reject = admission.stopped(slot.canister)
-            bill = Bill(slot.canister, network.clock.now_ns(), network.fees)
+            bill = Bill(slot.canister, network.canister_time.now_ns(), network.fees)
             if reject is None and bill.missing(0):
                 reject = admission.frozen(canister)
             if reject is not None:

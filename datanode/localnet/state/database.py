@@ -11,6 +11,7 @@ on the disk.
 | `ledger` | what each message cost, item by item |
 | `chunks` | Wasm chunks that were uploaded and not yet installed |
 | `accounts` | balances of the built-in cycles ledger |
+| `facts` | single facts about the network, by name |
 """
 
 import sqlite3
@@ -22,7 +23,7 @@ from typing import Final, TypeAlias
 
 from datanode.errors import DataNodeError, DiskFullError, LocalNetworkError
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Kept in `user_version`; another one is refused."""
 
 _SCHEMA: Final = """
@@ -52,6 +53,7 @@ CREATE TABLE accounts (
     owner BLOB NOT NULL, subaccount BLOB NOT NULL, balance TEXT NOT NULL,
     PRIMARY KEY (owner, subaccount)
 ) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
 Value: TypeAlias = "bytes | str | int | None"
@@ -117,6 +119,15 @@ class Database:
         """Run a query for its first row."""
         found = self.rows(statement, values)
         return found[0] if found else None
+
+    def fact(self, name: str) -> str | None:
+        """Read a fact about the network."""
+        found = self.row("SELECT value FROM facts WHERE name = ?", (name,))
+        return None if found is None else str(found[0])
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Write a fact about the network."""
+        self.write("INSERT OR REPLACE INTO facts VALUES (?,?)", (name, value))
 
     def close(self) -> None:
         """Close the connection; what is committed stays."""

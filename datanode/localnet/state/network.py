@@ -14,6 +14,7 @@ from datanode.fees import FeeSchedule
 from datanode.localnet.machine.execution import Environment
 from datanode.localnet.machine.machine import Machine
 from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.canister_time import CanisterTime
 from datanode.localnet.state.canisters import Canisters
 from datanode.localnet.state.certificates import Certifier
 from datanode.localnet.state.clock import Clock
@@ -44,7 +45,8 @@ class Network:
 
     Attributes:
         topology: Keys and ids.
-        clock: Strictly monotonic time.
+        clock: Strictly monotonic time, for certificates and expiries.
+        canister_time: What canisters are told and pay rent for; may run ahead of the clock.
         database: Everything but memories.
         canisters: Their slots.
         requests: Answers to messages.
@@ -69,6 +71,7 @@ class Network:
         self.topology = Topology.open(folder)
         self.database = Database(folder / "network.db")
         self.clock = Clock(clock_ns, not_before_ns=self._last_time_ns())
+        self.canister_time = CanisterTime(self.clock, self.database)
         self.requests = Requests(self.database)
         self.certifier = Certifier(self.topology, self.clock)
         self.canisters = Canisters(
@@ -97,7 +100,7 @@ class Network:
         return Environment(
             caller=caller.raw,
             canister=canister.id.raw,
-            time_ns=self.clock.now_ns(),
+            time_ns=self.canister_time.now_ns(),
             balance_cycles=canister.balance_cycles,
             controllers=frozenset(each.raw for each in canister.settings.controllers),
             canister_version=canister.version,
