@@ -1,8 +1,25 @@
 """Options that several commands share, so that one name means one thing everywhere."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
+
+from datanode.errors import DataNodeError
+from datanode.folders import config_folder
+from datanode.node import registry
+
+
+def known_nodes(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Complete the name of a node, for the shell: names and canister ids; nothing when in doubt."""
+    try:
+        known = registry.all_nodes(config_folder())
+    except DataNodeError:
+        return
+    for node in known:
+        if node.name.startswith(incomplete):
+            yield node.name, f"{node.canister} on {node.network}"
+
 
 Network = Annotated[
     str | None,
@@ -16,7 +33,11 @@ Identity = Annotated[
 ]
 Node = Annotated[
     str | None,
-    typer.Option("--node", help="A name from `datanode node list`, or a canister id."),
+    typer.Option(
+        "--node",
+        help="A name from `datanode node list`, or a canister id.",
+        autocompletion=known_nodes,
+    ),
 ]
 State = Annotated[
     str | None,
