@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from datanode.localnet.machine import prices, rejects
+from datanode.localnet.machine.log_room import LogRoom
 from datanode.localnet.machine.rejects import Failure, Reject
 
 
@@ -73,6 +74,11 @@ class Kind(Enum):
         self.limit = limit
         self.replicated = replicated
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the changes of such a message stay, and the pages that it changed are paid."""
+        return self not in (Kind.REPLICATED_QUERY, Kind.QUERY, Kind.INSPECT)
+
 
 @dataclass(slots=True, kw_only=True)
 class Message:
@@ -95,6 +101,7 @@ class Message:
     rejection: bytes | None = None
     certified_data: bytes | None = None
     logs: list[str] = field(default_factory=list)
+    log_room: LogRoom = field(default_factory=LogRoom)
     accepted: bool = False
 
     @property

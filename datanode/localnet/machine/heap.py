@@ -5,7 +5,8 @@ the mirror: an update's changes are copied to the mirror under the undo log, a q
 update's are copied back. A restart fills the linear memory from the mirror.
 
 The comparison reads both sides at memory speed (about 10 GB/s); the storage canister's heap is a
-few MB. Only `changes` knows how changed pages are found.
+few MB. Only `changes` knows how changed pages are found. It finds the pages that the Internet
+Computer charges for: there too a page that was written counts only if its content is another one.
 """
 
 import mmap
@@ -54,31 +55,28 @@ class HeapMirror:
             self.pages = pages
             self._remap()
 
-    def changes(self, memory: memoryview) -> list[tuple[int, int]]:
-        """Return the byte ranges in which a linear memory of this size differs."""
-        if self._map is None:
-            return []
-        live = np.frombuffer(memory, np.uint64).reshape(-1, _PAGE_WORDS)
-        kept = np.frombuffer(self._map, np.uint64).reshape(-1, _PAGE_WORDS)
-        out: list[tuple[int, int]] = []
-        for block in range(0, len(live), _BLOCK_PAGES):
-            rows = slice(block, block + _BLOCK_PAGES)
-            if np.array_equal(live[rows], kept[rows]):
-                continue
-            for page in np.flatnonzero((live[rows] != kept[rows]).any(axis=1)).tolist():
-                at = block + page
-                if out and at - out[-1][1] < _JOIN_PAGES:
-                    out[-1] = (out[-1][0], at + 1)
-                else:
-                    out.append((at, at + 1))
-        return [(start * _PAGE_BYTES, end * _PAGE_BYTES) for start, end in out]
+    def changes(self, memory: memoryview) -> list[int]:
+        """Return the pages of 4 KiB in which a linear memory differs, ascending.
 
-    def store(self, memory: memoryview, undo: UndoLog | None) -> None:
-        """Copy what changed in the linear memory to the mirror."""
+        The memory may be larger than the mirror, never smaller; what was added counts as zero.
+        """
+        live = np.frombuffer(memory, np.uint64).reshape(-1, _PAGE_WORDS)
+        kept = np.frombuffer(self._map or b"", np.uint64).reshape(-1, _PAGE_WORDS)
+        out: list[int] = []
+        for block in range(0, len(kept), _BLOCK_PAGES):
+            before = kept[block : block + _BLOCK_PAGES]
+            after = live[block : block + len(before)]
+            if not np.array_equal(after, before):
+                out += (np.flatnonzero((after != before).any(axis=1)) + block).tolist()
+        added = live[len(kept) :].any(axis=1)
+        return out + (np.flatnonzero(added) + len(kept)).tolist()
+
+    def store(self, memory: memoryview, changes: list[int], undo: UndoLog | None) -> None:
+        """Copy the pages that changed in the linear memory to the mirror."""
         before = self.pages * WASM_PAGE_BYTES
         self.resize(len(memory) // WASM_PAGE_BYTES)
         kept = memoryview(self._map or b"")
-        for start, end in self.changes(memory):
+        for start, end in _ranges(changes):
             if undo is not None and start < before:
                 length = min(end, before) - start
                 undo.save(Target.HEAP, self.descriptor, start, length, kept)
@@ -90,14 +88,24 @@ class HeapMirror:
         while at < len(memory):
             at += os.preadv(self.descriptor, [memory[at:]], at)
 
-    def restore(self, memory: memoryview) -> None:
-        """Copy what changed in the linear memory, which has this size, back from the mirror."""
-        if self._map is not None:
-            kept = memoryview(self._map)
-            for start, end in self.changes(memory):
-                memory[start:end] = kept[start:end]
+    def restore(self, memory: memoryview, changes: list[int]) -> None:
+        """Copy the pages that changed in the linear memory, which has this size, back."""
+        kept = memoryview(self._map or b"")
+        for start, end in _ranges(changes):
+            memory[start:end] = kept[start:end]
 
     def close(self) -> None:
         """Release the file."""
         self._map = None
         os.close(self.descriptor)
+
+
+def _ranges(pages: list[int]) -> list[tuple[int, int]]:
+    """Join pages that are near to each other into ranges of bytes."""
+    out: list[tuple[int, int]] = []
+    for page in pages:
+        if out and page - out[-1][1] < _JOIN_PAGES:
+            out[-1] = (out[-1][0], page + 1)
+        else:
+            out.append((page, page + 1))
+    return [(start * _PAGE_BYTES, end * _PAGE_BYTES) for start, end in out]

@@ -64,7 +64,7 @@ cycles_burn128                   llI      -  IGU   -
 data_certificate_copy            III      -  Q     2
 data_certificate_present         -        i  *     -
 data_certificate_size            -        I  Q     -
-debug_print                      II       -  *s    1
+debug_print                      II       -  *s    -
 env_var_count                    -        I  *     -
 env_var_name_copy                IIII     -  *     3
 env_var_name_exists              II       i  *     -

@@ -23,7 +23,7 @@ from datanode.localnet.machine import ic0, prices, wasm_module
 from datanode.localnet.machine.redirect import redirect
 from datanode.localnet.machine.wasm_module import WasmError, name, read_unsigned, signed, unsigned
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Part of the cache key: raise it when the output changes."""
 
 COUNTER: Final = "canister counter_instructions"

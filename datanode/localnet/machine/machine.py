@@ -194,6 +194,7 @@ class Machine(Settlement):
                     message.kind = kind
                     if export in running.methods:
                         used = running.run(message, export, used)
+                        running.keep_heap(None)
                 self._replace(running, running.keep(None))
             except Failure as stop:
                 failure = stop

@@ -5,7 +5,8 @@ overheads, mid-2026), Wasm32 column; loads and stores cost one more in Wasm64. A
 costs 1. An operation on memory or a table also costs its size operand, at run time.
 
 System calls cost a fixed part and a part a byte; `stable64_write` adds 1,000 for each 4 KiB page
-that this message had not written yet.
+that this message had not written yet. At its end a message pays for each 4 KiB page of the heap
+whose content it changed, queries excepted: `WasmtimeInstance::run` of the replica, mid-2026.
 """
 
 from typing import Final
@@ -17,7 +18,8 @@ INSTRUCTION_LIMIT_INSPECT: Final = 200_000_000
 """Instructions a message may execute, by its kind. Source: IC resource limits, 2026-05."""
 
 INSTRUCTIONS_A_FUNCTION_ENTRY: Final = 1
-INSTRUCTIONS_A_NEW_DIRTY_PAGE: Final = 1_000
+INSTRUCTIONS_A_DIRTY_PAGE: Final = 1_000
+_DIRTY_PAGE_FACTOR_64BIT: Final = 4
 INSTRUCTIONS_TO_COMPILE_AN_OPERATOR: Final = 6_000
 """Added to an installation for each operator of the instrumented module."""
 
@@ -89,8 +91,11 @@ DEFAULT_CALL: Final = 500
 FIXED: Final[dict[str, int]] = {
     "call_new": 1_500,
     "call_perform": 5_000,
+    "cost_http_request_v2": 10_000,
     "debug_print": 100,
     "is_controller": 1_000,
+    "mint_cycles": 0,
+    "mint_cycles128": 0,
     "performance_counter": 200,
     "stable64_grow": 100,
     "stable64_read": 20,
@@ -107,6 +112,11 @@ A_BYTE: Final = 1
 A_TRANSMITTED_BYTE: Final = 50
 TRANSMITTING: Final = frozenset({"msg_reply_data_append", "msg_reject", "call_data_append"})
 """System calls whose bytes leave the canister."""
+
+
+def heap_page(*, wide: bool) -> int:
+    """Return the price of a page of the heap that a message changed."""
+    return INSTRUCTIONS_A_DIRTY_PAGE * (_DIRTY_PAGE_FACTOR_64BIT if wide else 1)
 
 
 def fixed(call: str) -> int:

@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-from datanode.localnet.machine import wasm_module
+from datanode.localnet.machine import prices, wasm_module
 from datanode.localnet.machine.engine import compiled
 from datanode.localnet.machine.execution import Message
 from datanode.localnet.machine.head import Head
@@ -55,6 +55,7 @@ class Running:
         self._linked: Linked | None = None
         self._instance: Instance | None = None
         self._new: Instance | None = None
+        self._changes: list[int] = []
 
     @property
     def linked(self) -> Linked:
@@ -86,16 +87,22 @@ class Running:
         """Return an instance that holds what the files hold."""
         if self._instance is None or self.linked.compiled.facts.per_instance:
             fresh = Instance(self.linked)
+            fresh.grow_to(self.heap.pages)
             if self.heap.pages:
-                fresh.grow_to(self.heap.pages)
                 self.heap.load(fresh.memory)
+            if self.head.globals:
                 fresh.restore_globals(self.head.globals)
             self._instance = fresh
         return self._instance
 
     def new_instance(self) -> Instance:
-        """Return the instance of a module that is being installed."""
+        """Return the instance of a module that is being installed.
+
+        Its data segments are not what a message changed: they go to the files at once.
+        """
         self._new = self._instance = Instance(self.linked)
+        self._changes = self.heap.changes(self._instance.memory)
+        self.keep_heap(None)
         return self._instance
 
     def run(self, message: Message, export: str, used: int = 0) -> int:
@@ -110,15 +117,24 @@ class Running:
         try:
             instance.run(export, message.kind.limit, used)
         finally:
-            message.instructions = instance.used()
+            self._changes = self.heap.changes(instance.memory)
+            used = instance.used()
+            if message.kind.keeps:
+                used += len(self._changes) * prices.heap_page(wide=self.linked.compiled.facts.wide)
+            message.instructions = min(used, message.kind.limit)
         return message.instructions
+
+    def keep_heap(self, undo: UndoLog | None) -> None:
+        """Write what changed in the instance's memory to the mirror."""
+        if self._instance is not None:
+            self.heap.store(self._instance.memory, self._changes, undo)
 
     def keep(self, undo: UndoLog | None) -> Head:
         """Write the instance's state to the files; return the head that describes them."""
         self._new = None
         head = self.head
         if self._instance is not None:
-            self.heap.store(self._instance.memory, undo)
+            self.keep_heap(undo)
             head = Head(
                 heap_generation=head.heap_generation,
                 stable_generation=head.stable_generation,
@@ -136,7 +152,7 @@ class Running:
             if instance.pages != self.heap.pages:
                 self._instance = None
             else:
-                self.heap.restore(instance.memory)
+                self.heap.restore(instance.memory, self._changes)
                 instance.restore_globals(self.head.globals)
 
     def undo_files(self, undo: UndoLog) -> None:

@@ -32,7 +32,7 @@ class StableCalls(SystemCalls):
         data = self.instance.view(at, size)
         fresh = self.stable.claim(offset, size)
         if fresh:
-            self.instance.charge(fresh * prices.INSTRUCTIONS_A_NEW_DIRTY_PAGE)
+            self.instance.charge(fresh * prices.INSTRUCTIONS_A_DIRTY_PAGE)
         self.stable.write(offset, data)
 
     def stable64_read(self, to: int, offset: int, size: int) -> None:

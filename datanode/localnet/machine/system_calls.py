@@ -21,6 +21,7 @@ MAX_CERTIFIED_DATA_BYTES: Final = 32
 _RUNNING: Final = 1
 _CYCLES_BYTES: Final = 16
 _COUNTERS: Final = 2
+_OUT_OF_BOUNDS: Final = b"(debug_print message out of memory bounds)"
 
 
 class LinearMemory(Protocol):
@@ -249,7 +250,15 @@ class SystemCalls:
         self.env_var_value_size(at, size)
 
     def debug_print(self, at: int, size: int) -> None:
-        self.message.logs.append(self._take(at, size).decode("utf-8", "replace"))
+        room = self.message.log_room
+        self.instance.charge(room.price(size))
+        try:
+            line = self._take(at, size)
+        except Failure:
+            line = _OUT_OF_BOUNDS
+        kept = line[: room.add(len(line))]
+        self.message.logs.append(kept.decode("utf-8", "replace"))
 
     def trap(self, at: int, size: int) -> None:
+        self.instance.charge(self.message.log_room.price(size))
         raise Failure.called_trap(self._take(at, size).decode("utf-8", "replace"))

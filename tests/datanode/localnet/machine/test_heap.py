@@ -11,6 +11,13 @@ from datanode.localnet.machine.undo import Target, UndoLog
 
 PAGES = 8
 SIZE = PAGES * WASM_PAGE_BYTES
+
+
+def keep(mirror: HeapMirror, live: bytes | bytearray, undo: UndoLog | None = None) -> None:
+    memory = memoryview(bytearray(live))
+    mirror.store(memory, mirror.changes(memory), undo)
+
+
 SPOTS = st.lists(st.integers(0, SIZE - 1), max_size=30)
 
 
@@ -29,16 +36,16 @@ def test_storing_restoring_and_undoing_follow_a_model(
     live = bytearray(SIZE)
     for spot in first:
         live[spot] ^= 0x5A
-    mirror.store(memoryview(live), None)
+    keep(mirror, live)
     kept = bytes(live)
     for spot in second:
         live[spot] ^= 0xC3
     changed = bytes(live)
-    mirror.restore(memoryview(live))
+    mirror.restore(memoryview(live), mirror.changes(memoryview(live)))
     assert live == kept
     live[:] = changed
     undo.begin(1)
-    mirror.store(memoryview(live), undo)
+    keep(mirror, live, undo)
     assert os.pread(mirror.descriptor, SIZE + 1, 0) == changed
     undo.replay({Target.HEAP: mirror.descriptor})
     assert os.pread(mirror.descriptor, SIZE + 1, 0) == kept
@@ -51,28 +58,28 @@ def test_storing_restoring_and_undoing_follow_a_model(
 def test_changes_name_the_pages_that_differ(tmp_path: Path) -> None:
     mirror = HeapMirror(tmp_path / "mirror")
     live = bytearray(SIZE)
-    mirror.store(memoryview(live), None)
+    keep(mirror, live)
     live[0] = live[5000] = live[300_000] = live[SIZE - 1] = 1
-    assert mirror.changes(memoryview(live)) == [
-        (0, 8192),
-        (73 * 4096, 74 * 4096),
-        (SIZE - 4096, SIZE),
-    ]
+    last = SIZE // 4096
+    assert mirror.changes(memoryview(live)) == [0, 1, 73, last - 1]
+    live += bytes(3 * WASM_PAGE_BYTES)
+    live[SIZE] = live[-1] = 1
+    assert mirror.changes(memoryview(live)) == [0, 1, 73, last - 1, last, last + 47]
 
 
 def test_pages_that_stay_zero_take_no_room(tmp_path: Path) -> None:
     mirror = HeapMirror(tmp_path / "mirror")
     live = bytearray(256 * WASM_PAGE_BYTES)
     live[10_000_000] = 1
-    mirror.store(memoryview(live), None)
+    keep(mirror, live)
     assert (tmp_path / "mirror").stat().st_size == len(live)
     assert (tmp_path / "mirror").stat().st_blocks * 512 < 100_000
 
 
 def test_growing_keeps_what_was_there(tmp_path: Path) -> None:
     mirror = HeapMirror(tmp_path / "mirror")
-    mirror.store(memoryview(bytearray(b"a" * WASM_PAGE_BYTES)), None)
-    mirror.store(memoryview(bytearray(b"a" * WASM_PAGE_BYTES + b"b" * WASM_PAGE_BYTES)), None)
+    keep(mirror, b"a" * WASM_PAGE_BYTES)
+    keep(mirror, b"a" * WASM_PAGE_BYTES + b"b" * WASM_PAGE_BYTES)
     again = HeapMirror(tmp_path / "mirror")
     assert again.pages == 2
     live = bytearray(2 * WASM_PAGE_BYTES)
