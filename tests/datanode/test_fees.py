@@ -34,18 +34,57 @@ def test_a_large_subnet_takes_its_share_of_every_price() -> None:
     fees = FeeSchedule.load(nodes=34)
     assert fees.creation_cycles == 500_000_000_000 * 34 // 13
     assert fees.ingress_cycles(3) == 1_200_000 * 34 // 13 + 3 * (2_000 * 34 // 13)
-    assert fees.base_cycles(2) == 2 * (10_000 * 34 // 13)
+    assert fees.base_cycles(2) == 20_000 * 34 // 13
+    assert fees.call_byte_cycles(3) == 3_000 * 34 // 13
+
+
+def test_prices_under_sev_are_for_seven_nodes() -> None:
+    assert FeeSchedule.load(nodes=7, sev=True).ingress_cycles(1) == 1_202_000
+    assert FeeSchedule.load(nodes=13, sev=True).creation_cycles == 500_000_000_000 * 13 // 7
+
+
+def test_rent_is_a_share_of_the_price_of_a_day() -> None:
+    fees = FeeSchedule.load(nodes=34)
+    storage_a_day = (1000 * 127_000 * DAY_S // GIB) * 34 // 13
+    base_a_day = 10_000 * DAY_S * 34 // 13
+    rent = fees.rent(1000, 17, compute_percent=3)
+    assert rent.storage_cycles + rent.base_cycles == (storage_a_day + base_a_day) * 17 // DAY_S
+    assert rent.base_cycles == base_a_day * 17 // DAY_S
+    assert rent.compute_cycles == (30_000_000 * DAY_S * 34 // 13) * 17 // DAY_S
+    assert fees.rent(0, 17).cycles == 0
+
+
+def test_what_an_execution_does_not_use_comes_back() -> None:
+    fees = FeeSchedule.load(nodes=28)
+    limit = 40_000_000_000
+    used = fees.used_cycles(12_345, limit)
+    assert used == (5_000_000 + limit) * 28 // 13 - (limit - 12_345) * 28 // 13
+    assert fees.used_cycles(limit + 5, limit) == fees.execution_cycles(limit)
+
+
+def test_growth_reserves_the_more_the_fuller_the_subnet_is() -> None:
+    fees = FeeSchedule.load()
+    assert fees.reservation_cycles(GIB, subnet_bytes=749 * GIB) == 0
+    last = fees.reservation_cycles(GIB, subnet_bytes=2047 * GIB)
+    seconds = [300_000_000 * above // 1298 // 2 for above in (1297, 1298)]
+    assert last == 1298 * 127_000 * seconds[1] - 1297 * 127_000 * seconds[0]
+    first = fees.reservation_cycles(GIB, subnet_bytes=750 * GIB)
+    assert first == 127_000 * (300_000_000 // 1298 // 2)
+    whole = fees.reservation_cycles(3 * GIB, subnet_bytes=800 * GIB)
+    parts = [fees.reservation_cycles(GIB, subnet_bytes=size * GIB) for size in (800, 801, 802)]
+    assert whole == sum(parts)
 
 
 def test_a_quiet_canister_pays_rent_and_its_base_fee() -> None:
     fees = FeeSchedule.load()
     assert fees.idle_cycles_per_day(GIB) == (127_000 + 10_000) * DAY_S
-    extra = fees.idle_cycles_per_day(0, compute_percent=2) - fees.idle_cycles_per_day(0)
-    assert extra == 20_000_000 * DAY_S
+    assert fees.idle_cycles_per_day(0) == 0
+    assert fees.idle_cycles_per_day(0, compute_percent=2) == 20_000_000 * DAY_S
 
 
 def test_a_call_costs_its_base_and_both_directions() -> None:
-    assert FeeSchedule.load().call_cycles(100) == 260_000 + 100_000
+    fees = FeeSchedule.load()
+    assert fees.call_cycles(100) + fees.call_byte_cycles(7) == 260_000 + 107_000
 
 
 def test_every_figure_names_its_source_and_date() -> None:

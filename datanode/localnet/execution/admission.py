@@ -23,14 +23,17 @@ def not_found(canister: Principal) -> Reject:
     )
 
 
-def out_of_cycles(canister: Principal, missing_cycles: int) -> Reject:
-    """Word that a canister cannot pay for a message and stay above its freezing threshold."""
-    return Reject(
-        code=RejectCode.SYS_TRANSIENT,
-        error_code="IC0207",
-        message=f"Canister {canister} is out of cycles: please top up the canister with at least "
-        f"{missing_cycles} additional cycles",
-    )
+def out_of_cycles(canister: Canister, missing_cycles: int, caller: Principal) -> Reject:
+    """Word that a canister cannot pay for a message and stay above its freezing threshold.
+
+    Only its controllers are told how much it lacks.
+    """
+    message = f"Canister {canister.id} is out of cycles"
+    if canister.is_controlled_by(caller):
+        message += (
+            f": please top up the canister with at least {missing_cycles:_} additional cycles"
+        )
+    return Reject(code=RejectCode.SYS_TRANSIENT, error_code="IC0207", message=message)
 
 
 def frozen(canister: Principal) -> Reject:

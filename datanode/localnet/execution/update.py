@@ -22,41 +22,47 @@ def admit(network: Network, slot: Slot, message: Message) -> Answer | None:
     with slot.lock:
         if slot.deleted:
             return Answer(reject=admission.not_found(message.canister))
-        bill = Bill(slot.canister, network.canister_time.now_ns(), network.fees)
+        bill = Bill(slot.canister, network.fees)
         missing = bill.missing(network.fees.ingress_cycles(message.envelope_bytes))
         if missing:
-            return Answer(reject=admission.out_of_cycles(slot.canister.id, missing))
-        reject = admission.stopped(slot.canister)
-        if reject is None:
+            reject = admission.out_of_cycles(slot.canister, missing, message.sender)
+            return Answer(reject=reject)
+        refused = admission.stopped(slot.canister)
+        if refused is None:
             env = network.environment(bill.canister, message.sender)
-            reject = slot.machine.inspect(message.method, message.arg, env).reject
-        return None if reject is None else Answer(reject=reject)
+            refused = slot.machine.inspect(message.method, message.arg, env).reject
+        return None if refused is None else Answer(reject=refused)
 
 
 def run(network: Network, slot: Slot, message: Message) -> Effect:
     """Execute a message; the slot's lock is held.
 
-    As on the Internet Computer the canister must be able to pay for as many instructions as a
-    message may execute; what it does not use stays.
+    As on the Internet Computer a canister that does not run is charged nothing, the message is paid
+    for before it is executed, and as many instructions as it may execute are paid in advance: what
+    it does not use comes back.
     """
     fees = network.fees
-    bill = Bill(slot.canister, network.canister_time.now_ns(), fees)
+    bill = Bill(slot.canister, fees)
     ingress_cycles = fees.ingress_cycles(message.envelope_bytes)
-    missing = bill.missing(ingress_cycles)
-    if missing:
-        return _rejected(bill, Answer(reject=admission.out_of_cycles(slot.canister.id, missing)))
-    bill.take("ingress", ingress_cycles)
     reject = admission.stopped(slot.canister)
-    missing = bill.missing(fees.execution_cycles(prices.INSTRUCTION_LIMIT_UPDATE))
+    missing = bill.missing(ingress_cycles)
     if reject is None and missing:
-        reject = admission.out_of_cycles(slot.canister.id, missing)
+        reject = admission.out_of_cycles(slot.canister, missing, message.sender)
     if reject is not None:
-        return _rejected(bill, Answer(reject=reject))
+        return Effect(answer=Answer(reject=reject), bill=bill)
+    bill.take("ingress", ingress_cycles)
+    limit, wasm64 = prices.INSTRUCTION_LIMIT_UPDATE, slot.machine.is_wide
+    prepaid_cycles = fees.execution_cycles(limit, wasm64=wasm64)
+    missing = bill.missing(prepaid_cycles)
+    if missing:
+        reject = admission.out_of_cycles(slot.canister, missing, message.sender)
+        return Effect(answer=Answer(reject=reject), bill=bill)
     network.check_disk(len(message.arg))
     sequence = slot.canister.sequence + 1
-    env = network.environment(bill.canister, message.sender)
+    env = network.environment(bill.canister, message.sender, prepaid_cycles=prepaid_cycles)
     execution = slot.machine.update(message.method, message.arg, env, sequence=sequence)
-    charge(bill, execution, network)
+    bill.take("execution", fees.execution_cycles(0))
+    charge(bill, execution, network, limit=limit, wasm64=wasm64)
     bill.canister = replace(
         bill.canister,
         sequence=sequence,
@@ -72,13 +78,20 @@ def run(network: Network, slot: Slot, message: Message) -> Effect:
     )
 
 
-def charge(bill: Bill, execution: Execution, network: Network) -> None:
-    """Take the fees of an execution, and note what it certified."""
-    bill.take("execution", network.fees.execution_cycles(0))
-    bill.take("instructions", network.fees.instruction_cycles(execution.instructions))
+def charge(
+    bill: Bill, execution: Execution, network: Network, *, limit: int, wasm64: bool = False
+) -> None:
+    """Take what an execution's instructions cost beyond its base fee, and note what it certified.
+
+    Args:
+        bill: Of the canister that was executed; the base fee is taken already.
+        execution: What came of it.
+        network: Whose prices hold.
+        limit: How many instructions were paid for in advance.
+        wasm64: Whether the module has a 64-bit memory.
+    """
+    fees = network.fees
+    used_cycles = fees.used_cycles(execution.instructions, limit, wasm64=wasm64)
+    bill.take("instructions", used_cycles - fees.execution_cycles(0))
     if execution.certified_data is not None:
         bill.canister = replace(bill.canister, certified_data=execution.certified_data)
-
-
-def _rejected(bill: Bill, answer: Answer) -> Effect:
-    return Effect(answer=answer, bill=bill)

@@ -107,6 +107,11 @@ class Machine(Settlement):
         return self._running.head.module_hash
 
     @property
+    def is_wide(self) -> bool:
+        """Whether the module has a 64-bit memory."""
+        return self.module_hash is not None and self._running.linked.compiled.facts.wide
+
+    @property
     def stable_bytes(self) -> int:
         """Size of the stable memory, bytes."""
         return self._running.stable.pages * WASM_PAGE_BYTES

@@ -217,9 +217,17 @@ def exports(body: bytes) -> dict[str, tuple[int, int]]:
 
 def is_memory64(body: bytes | None) -> bool:
     """Tell from a memory section whether addresses have 64 bits."""
-    if not body or body[0] == 0:
+    if not body or body[0] == 0 or len(body) == 1:
         return False
     return bool(body[1] & MEMORY64_FLAG)
+
+
+def has_wide_memory(given: bytes) -> bool:
+    """Tell from any bytes whether they are a module with a 64-bit memory."""
+    try:
+        return is_memory64(dict(sections(unpack(given))).get(MEMORY))
+    except WasmError:
+        return False
 
 
 def is_reference(value_type: int) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final, cast
 
 from datanode.agent import candid
+from datanode.localnet.execution import admission
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.management.call import Call, reject
 from datanode.localnet.management.types import CHUNK_HASH, STORED_CHUNKS
@@ -23,6 +24,14 @@ def upload(call: Call) -> Effect:
     """Handle `upload_chunk`."""
     database, canister = call.network.database, call.slot.canister.id
     data = call.args.blob("chunk")
+    upload_cycles = call.network.fees.instruction_cycles(UPLOAD_INSTRUCTIONS)
+    missing = call.bill.missing(upload_cycles)
+    if missing:
+        why = admission.out_of_cycles(call.slot.canister, missing, call.message.sender).message
+        raise reject(
+            "IC0504", f"Error from Wasm chunk store: Error charging for 'upload_chunk': {why}."
+        )
+    call.bill.take("instructions", upload_cycles)
     if len(data) > MAX_CHUNK_BYTES:
         raise reject("IC0408", f"A chunk has at most {MAX_CHUNK_BYTES} bytes, not {len(data)}")
     digest = hashlib.sha256(data).digest()
@@ -30,7 +39,6 @@ def upload(call: Call) -> Effect:
     if digest not in known and len(known) >= MAX_CHUNKS:
         raise reject("IC0408", f"The chunk store holds at most {MAX_CHUNKS} chunks")
     call.network.check_disk(len(data))
-    call.bill.take("instructions", call.network.fees.instruction_cycles(UPLOAD_INSTRUCTIONS))
     call.bill.canister = replace(call.bill.canister, chunk_bytes=MIB * len({*known, digest}))
 
     def write() -> None:
@@ -52,13 +60,13 @@ def clear(call: Call) -> Effect:
     """Handle `clear_chunk_store`."""
     call.bill.canister = replace(call.bill.canister, chunk_bytes=0)
     effect = call.done()
-    return Effect(answer=effect.answer, bill=effect.bill, writes=(clearing(call),))
+    writes = (clearing(call.network, call.slot.canister.id),)
+    return Effect(answer=effect.answer, bill=effect.bill, writes=writes)
 
 
-def clearing(call: Call) -> Callable[[], object]:
+def clearing(network: Network, canister: Principal) -> Callable[[], object]:
     """Return the write that empties a canister's chunk store."""
-    database, canister = call.network.database, call.slot.canister.id
-    return lambda: database.write("DELETE FROM chunks WHERE canister = ?", (canister.raw,))
+    return lambda: network.database.write("DELETE FROM chunks WHERE canister = ?", (canister.raw,))
 
 
 def assemble(network: Network, store: Principal, hashes: list[bytes]) -> bytes:

@@ -151,7 +151,7 @@ class CyclesLedger:
         if slot is None:
             receiver = {"receiver": args.principal("to")}
             return _answered(WITHDRAWN, ("Err", ("InvalidReceiver", receiver)))
-        bill = Bill(slot.canister, self._network.canister_time.now_ns(), self._network.fees)
+        bill = Bill(slot.canister, self._network.fees)
         bill.deposit(amount)
         return Effect(
             answer=Answer(reply=candid.encode((WITHDRAWN,), (("Ok", 0),))),

@@ -8,7 +8,7 @@ from typing import Final
 from datanode.agent.candid import Value
 from datanode.localnet.execution import admission, update
 from datanode.localnet.execution.effect import Effect
-from datanode.localnet.machine import prices
+from datanode.localnet.machine import prices, wasm_module
 from datanode.localnet.machine.execution import Execution
 from datanode.localnet.management import chunk_store
 from datanode.localnet.management.call import EMPTY_REPLY, Call, reject
@@ -45,31 +45,26 @@ def uninstall(call: Call) -> Effect:
     """Handle `uninstall_code`: code, heap, stable memory and chunks go."""
     sequence = call.slot.canister.sequence + 1
     call.slot.machine.uninstall(sequence=sequence)
-    call.bill.canister = replace(
-        call.bill.canister,
-        sequence=sequence,
-        module_hash=None,
-        certified_data=b"",
-        heap_bytes=0,
-        stable_bytes=0,
-        module_bytes=0,
-        chunk_bytes=0,
-    )
-    effect = call.done(changed=True)
-    return replace(effect, writes=(chunk_store.clearing(call),))
+    call.bill.canister = call.bill.canister.without_code(sequence)
+    effect = call.done()
+    return replace(effect, writes=(chunk_store.clearing(call.network, call.slot.canister.id),))
 
 
 def _install(call: Call, wasm: bytes) -> Effect:
     network, canister = call.network, call.slot.canister
     mode, options = call.args.variant("mode")
-    _check(call, mode, wasm)
-    missing = call.bill.missing(network.fees.execution_cycles(prices.INSTRUCTION_LIMIT_INSTALL))
+    limit, wasm64 = prices.INSTRUCTION_LIMIT_INSTALL, wasm_module.has_wide_memory(wasm)
+    prepaid_cycles = network.fees.execution_cycles(limit, wasm64=wasm64)
+    missing = call.bill.missing(prepaid_cycles)
     if missing:
-        raise RejectedError(admission.out_of_cycles(canister.id, missing))
+        why = admission.out_of_cycles(canister, missing, call.message.sender).message
+        raise reject("IC0207", f"Canister installation failed with `{why}`.")
+    call.bill.take("execution", network.fees.execution_cycles(0))
+    _check(call, mode, wasm)
     network.check_disk(2 * len(wasm))
     sequence = canister.sequence + 1
     execution = _execute(call, mode, options, wasm, sequence)
-    update.charge(call.bill, execution, network)
+    update.charge(call.bill, execution, network, limit=limit, wasm64=wasm64)
     call.bill.canister = replace(call.bill.canister, sequence=sequence)
     if execution.reject is not None:
         answer = Answer(reject=execution.reject)

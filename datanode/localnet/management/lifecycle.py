@@ -53,7 +53,7 @@ def created(
     principal = canister or network.canisters.free_id()
     now_ns = network.canister_time.now_ns()
     record = Canister(id=principal, settings=chosen, balance_cycles=0, charged_ns=now_ns)
-    bill = Bill(record, now_ns, network.fees)
+    bill = Bill(record, network.fees)
     bill.deposit(cycles)
     bill.take("creation", creation_fee_cycles)
     slots = []
@@ -90,7 +90,7 @@ def delete(call: Call) -> Effect:
     canister = call.slot.canister
     if canister.status is not Status.STOPPED:
         raise reject("IC0510", f"Canister {canister.id} must be stopped before it is deleted.")
-    call.bill.take("burnt", call.bill.canister.balance_cycles)
+    call.bill.burn()
     canisters, slot = call.network.canisters, call.slot
     effect = call.done()
     return replace(

@@ -26,8 +26,12 @@ from datanode.principal import MANAGEMENT_CANISTER, Principal
 CREATE: Final = "provisional_create_canister_with_cycles"
 TOP_UP: Final = "provisional_top_up_canister"
 _STATUS: Final = "canister_status"
+_UPDATE_SETTINGS: Final = "update_settings"
 _LOGS: Final = "fetch_canister_logs"
 _BAD_REQUEST: Final = 400
+
+MAX_PAID_LATER_BYTES: Final = 366
+"""Largest argument of `update_settings` that is paid for afterwards. Source: replica, 2026-06."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ _METHODS: Final[dict[str, Method]] = {
     "upload_chunk": Method(types.UPLOAD_CHUNK, chunk_store.upload),
     "stored_chunks": Method(types.CANISTER, chunk_store.stored),
     "clear_chunk_store": Method(types.CANISTER, chunk_store.clear),
-    "update_settings": Method(types.UPDATE_SETTINGS, lifecycle.update_settings),
+    _UPDATE_SETTINGS: Method(types.UPDATE_SETTINGS, lifecycle.update_settings),
     "start_canister": Method(types.CANISTER, lifecycle.start),
     "stop_canister": Method(types.CANISTER, lifecycle.stop),
     "delete_canister": Method(types.CANISTER, lifecycle.delete),
@@ -106,11 +110,11 @@ def admit(network: Network, message: Message) -> Answer | None:
         return None
     slot = network.canisters.find(message.effective)
     reject = _inadmissible(method, message.effective, message.sender, slot)
-    if reject is None and method != TOP_UP and slot is not None:
-        bill = Bill(slot.canister, network.canister_time.now_ns(), network.fees)
-        missing = bill.missing(network.fees.ingress_cycles(message.envelope_bytes))
-        if missing:
-            reject = admission.out_of_cycles(slot.canister.id, missing)
+    if reject is None and slot is not None:
+        ingress_cycles = network.fees.ingress_cycles(message.envelope_bytes)
+        missing = Bill(slot.canister, network.fees).missing(ingress_cycles)
+        if missing and not _is_free(message) and not _pays_later(message):
+            reject = admission.out_of_cycles(slot.canister, missing, message.sender)
     return None if reject is None else Answer(reject=reject)
 
 
@@ -129,24 +133,29 @@ def create(network: Network, message: Message) -> Effect:
 def run(network: Network, slot: Slot, message: Message) -> Effect:
     """Execute a call; the lock of the slot that it concerns is held."""
     method = _METHODS[message.method]
-    bill = Bill(slot.canister, network.canister_time.now_ns(), network.fees)
+    bill = Bill(slot.canister, network.fees)
     reject = _inadmissible(message.method, message.effective, message.sender, slot)
-    ingress_cycles = network.fees.ingress_cycles(message.envelope_bytes)
-    if reject is None and message.method != TOP_UP:
+    if reject is None and not _is_free(message) and not _pays_later(message):
+        ingress_cycles = network.fees.ingress_cycles(message.envelope_bytes)
         missing = bill.missing(ingress_cycles)
         if missing:
-            reject = admission.out_of_cycles(slot.canister.id, missing)
+            reject = admission.out_of_cycles(slot.canister, missing, message.sender)
         else:
             bill.take("ingress", ingress_cycles)
     if reject is not None:
         return Effect(answer=Answer(reject=reject), bill=bill)
     try:
         args = Arguments.decode(method.argument, message.arg)
-        return method.handle(
+        effect = method.handle(
             Call(network=network, message=message, args=args, slot=slot, bill=bill)
         )
     except RejectedError as rejected:
-        return Effect(answer=Answer(reject=rejected.reject), bill=bill)
+        effect = Effect(answer=Answer(reject=rejected.reject), bill=bill)
+    if _pays_later(message):
+        ingress_cycles = network.fees.ingress_cycles(len(message.arg) + len(message.method))
+        if not bill.missing(ingress_cycles):
+            bill.take("ingress", ingress_cycles)
+    return effect
 
 
 def query(network: Network, method: str, canister: Principal, caller: Principal) -> Answer:
@@ -158,8 +167,7 @@ def query(network: Network, method: str, canister: Principal, caller: Principal)
     if method == _STATUS:
         if not settings.lets_see(settings.status_viewers, caller):
             return Answer(reject=admission.not_controller(canister, method))
-        bill = Bill(slot.canister, network.canister_time.now_ns(), network.fees)
-        return Answer(reply=status.canister_status(network, bill.canister))
+        return Answer(reply=status.canister_status(network, slot.canister))
     if method == _LOGS:
         if not settings.lets_see(settings.log_viewers, caller):
             return Answer(
@@ -170,6 +178,18 @@ def query(network: Network, method: str, canister: Principal, caller: Principal)
             )
         return Answer(reply=status.canister_logs(slot))
     return Answer(reject=admission.no_management_method(method))
+
+
+def _is_free(message: Message) -> bool:
+    return message.method == TOP_UP
+
+
+def _pays_later(message: Message) -> bool:
+    """Tell whether the message is paid for after it is executed, if the canister then can.
+
+    So controllers can thaw a canister whose freezing threshold they set too high.
+    """
+    return message.method == _UPDATE_SETTINGS and len(message.arg) <= MAX_PAID_LATER_BYTES
 
 
 def _inadmissible(

@@ -30,7 +30,7 @@ def canister_status(network: Network, canister: Canister) -> bytes:
             "log_memory_store_size": 0,
         },
         "cycles": canister.balance_cycles,
-        "reserved_cycles": 0,
+        "reserved_cycles": canister.reserved_cycles,
         "idle_cycles_burned_per_day": canister.idle_cycles_per_day(network.fees),
         "query_stats": {
             "num_calls_total": 0,

@@ -13,6 +13,7 @@ from datanode.localnet.execution import admission, update
 from datanode.localnet.execution.effect import Effect, commit
 from datanode.localnet.management import methods as management
 from datanode.localnet.management.built_in import BuiltIns
+from datanode.localnet.replica import rent
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import Answer, Message, RejectedError
 from datanode.localnet.state.network import Network
@@ -35,6 +36,9 @@ class Ingress:
         """
         if self._network.requests.find(message.request_id) is not None:
             return None
+        concerned = self._network.canisters.find(message.effective)
+        if concerned is not None:
+            rent.settle(self._network, concerned)
         if message.canister == MANAGEMENT_CANISTER:
             # Some of its methods make room; the others ask for it themselves.
             return management.admit(self._network, message)
@@ -74,6 +78,8 @@ class Ingress:
         if message.canister in self._built_ins:
             target = self._built_ins.slot(message)
             with self._built_ins.lock, nullcontext() if target is None else target.lock:
+                if target is not None:
+                    rent.settle(network, target)
                 target = None if target is None or target.deleted else target
                 commit(network, message, self._built_ins.update(message, target), target)
         elif message.canister == MANAGEMENT_CANISTER and message.method == management.CREATE:
@@ -92,6 +98,7 @@ class Ingress:
                 answer = Answer(reject=admission.not_found(message.effective))
                 commit(network, message, Effect(answer=answer), None)
                 return
+            rent.settle(network, slot)
             try:
                 if message.canister == MANAGEMENT_CANISTER:
                     effect = management.run(network, slot, message)

@@ -4,6 +4,7 @@ from datanode.agent.cbor import Encodable
 from datanode.localnet.execution import admission
 from datanode.localnet.management import methods as management
 from datanode.localnet.management.built_in import BuiltIns
+from datanode.localnet.replica import rent
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.message import Answer
 from datanode.localnet.state.network import Network
@@ -28,6 +29,9 @@ class Queries:
         caller: Principal,
     ) -> dict[str, Encodable]:
         """Answer a query; returns the map that goes over the wire, signature included."""
+        concerned = self._network.canisters.find(effective)
+        if concerned is not None:
+            rent.settle(self._network, concerned)
         if canister == MANAGEMENT_CANISTER:
             answer = management.query(self._network, method, effective, caller)
         elif canister in self._built_ins:
@@ -52,13 +56,12 @@ class Queries:
             if slot.deleted:
                 return Answer(reject=admission.not_found(canister))
             reject = admission.stopped(slot.canister)
-            bill = Bill(slot.canister, network.canister_time.now_ns(), network.fees)
-            if reject is None and bill.missing(0):
+            if reject is None and Bill(slot.canister, network.fees).missing(0):
                 reject = admission.frozen(canister)
             if reject is not None:
                 return Answer(reject=reject)
             certificate = network.data_certificate(slot.canister)
-            env = network.environment(bill.canister, caller, data_certificate=certificate)
+            env = network.environment(slot.canister, caller, data_certificate=certificate)
             execution = slot.machine.query(method, arg, env)
             slot.log(execution.logs, env.time_ns)
         return Answer(reply=execution.reply, reject=execution.reject)

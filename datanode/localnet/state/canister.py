@@ -5,11 +5,11 @@ So whatever fails half way leaves the old one standing.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Final, Self
 
-from datanode.fees import FeeSchedule
+from datanode.fees import FeeSchedule, Rent
 from datanode.principal import Principal
 from datanode.units import DAY_S, GIB, TC
 
@@ -92,6 +92,7 @@ class Canister:
         settings: What its controllers set.
         status: Whether it takes messages.
         balance_cycles: What it has.
+        reserved_cycles: What is set aside for storage besides.
         module_hash: SHA-256 of its module as given; None without code.
         certified_data: At most 32 bytes.
         version: Grows with every change of code, settings, status or memory.
@@ -107,6 +108,7 @@ class Canister:
     settings: Settings
     status: Status = Status.RUNNING
     balance_cycles: int
+    reserved_cycles: int = 0
     module_hash: bytes | None = None
     certified_data: bytes = b""
     version: int = 0
@@ -121,6 +123,20 @@ class Canister:
         """Whether a principal is one of its controllers."""
         return who in self.settings.controllers
 
+    def without_code(self, sequence: int) -> Self:
+        """Return the canister as it is once it is uninstalled by a message of that number."""
+        return replace(
+            self,
+            sequence=sequence,
+            version=self.version + 1,
+            module_hash=None,
+            certified_data=b"",
+            heap_bytes=0,
+            stable_bytes=0,
+            module_bytes=0,
+            chunk_bytes=0,
+        )
+
     @property
     def memory_bytes(self) -> int:
         """What it holds in all."""
@@ -130,11 +146,19 @@ class Canister:
         """Return the memory that is paid for: what is held, or the allocation if larger."""
         return max(self.memory_bytes, self.settings.memory_allocation_bytes)
 
+    def rent(self, fees: FeeSchedule, seconds: int) -> Rent:
+        """Price a time without messages."""
+        compute = self.settings.compute_allocation
+        return fees.rent(self.charged_bytes(), seconds, compute_percent=compute)
+
     def idle_cycles_per_day(self, fees: FeeSchedule) -> int:
         """Price a day without messages."""
-        compute = self.settings.compute_allocation
-        return fees.idle_cycles_per_day(self.charged_bytes(), compute_percent=compute)
+        return self.rent(fees, DAY_S).cycles
 
     def frozen_below_cycles(self, fees: FeeSchedule) -> int:
-        """Return the balance that must stay: the rent of the freezing threshold's time."""
-        return self.idle_cycles_per_day(fees) * self.settings.freezing_threshold_s // DAY_S
+        """Return the balance that must stay: the rent of the freezing threshold's time.
+
+        What is set aside for storage counts as paid.
+        """
+        threshold = self.idle_cycles_per_day(fees) * self.settings.freezing_threshold_s // DAY_S
+        return max(0, threshold - self.reserved_cycles)

@@ -21,8 +21,8 @@ from datanode.localnet.state.topology import FIRST_CANISTER, LAST_CANISTER, cani
 from datanode.principal import Principal
 
 _COLUMNS: Final = (
-    "id, settings, status, balance, module_hash, certified_data, version, sequence, heap_bytes,"
-    " stable_bytes, module_bytes, chunk_bytes, charged_ns"
+    "id, settings, status, balance, reserved, module_hash, certified_data, version, sequence,"
+    " heap_bytes, stable_bytes, module_bytes, chunk_bytes, charged_ns"
 )
 _LOG_LINES: Final = 1000
 _INDEX_BYTES: Final = 8
@@ -155,6 +155,7 @@ class Canisters:
                 canister.settings.to_json(),
                 canister.status.value,
                 str(canister.balance_cycles),
+                str(canister.reserved_cycles),
                 canister.module_hash,
                 canister.certified_data,
                 canister.version,
@@ -209,7 +210,7 @@ class Canisters:
 
 
 def _canister(row: Row) -> Canister:
-    raw, settings, status, balance, module_hash, certified_data, *numbers = row
+    raw, settings, status, balance, reserved, module_hash, certified_data, *numbers = row
     version, sequence, heap, stable, module, chunks, charged_ns = (
         cast("int", number) for number in numbers
     )
@@ -218,6 +219,7 @@ def _canister(row: Row) -> Canister:
         settings=Settings.from_json(str(settings)),
         status=Status(str(status)),
         balance_cycles=int(str(balance)),
+        reserved_cycles=int(str(reserved)),
         module_hash=cast("bytes | None", module_hash),
         certified_data=cast("bytes", certified_data),
         version=version,

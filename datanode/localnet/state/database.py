@@ -29,8 +29,9 @@ VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE canisters (
     id BLOB PRIMARY KEY, settings TEXT NOT NULL, status TEXT NOT NULL, balance TEXT NOT NULL,
-    module_hash BLOB, certified_data BLOB NOT NULL, version INTEGER NOT NULL,
-    sequence INTEGER NOT NULL, heap_bytes INTEGER NOT NULL, stable_bytes INTEGER NOT NULL,
+    reserved TEXT NOT NULL, module_hash BLOB, certified_data BLOB NOT NULL,
+    version INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    heap_bytes INTEGER NOT NULL, stable_bytes INTEGER NOT NULL,
     module_bytes INTEGER NOT NULL, chunk_bytes INTEGER NOT NULL, charged_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE requests (

@@ -1,17 +1,19 @@
 """What every message cost, item by item, in the order in which they were committed.
 
 The items of an entry are cycles taken from one canister; a deposit is negative. Their sum is the
-entry's total, and all totals of a canister add up to the change of its balance.
+entry's total, and all totals of a canister add up to the change of its balance. What is set aside
+for storage is no longer in the balance: the items `reserve` alone add up to it.
 
 | item | for |
 | --- | --- |
 | `ingress` | the message and the bytes of its envelope |
 | `execution` | executing it, whatever it does |
 | `instructions` | what it executed |
-| `storage`, `base`, `compute` | the time since the canister's previous entry |
+| `storage`, `base`, `compute` | the time since it last paid, in entries of the method `rent` |
+| `reserve` | cycles set aside for storage by growing; negative where they pay rent |
 | `creation` | creating it, where the cycles ledger did |
 | `deposit` | cycles that were added |
-| `burnt` | cycles that a deleted canister still had |
+| `burnt` | what was left of a canister that is deleted, or could not pay its rent |
 """
 
 import json

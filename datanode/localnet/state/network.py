@@ -93,19 +93,32 @@ class Network:
         }
 
     def environment(
-        self, canister: Canister, caller: Principal, *, data_certificate: bytes | None = None
+        self,
+        canister: Canister,
+        caller: Principal,
+        *,
+        data_certificate: bytes | None = None,
+        prepaid_cycles: int = 0,
     ) -> Environment:
-        """What a canister is told about itself and its caller."""
+        """What a canister is told about itself and its caller.
+
+        Args:
+            canister: The canister.
+            caller: Who calls it.
+            data_certificate: For queries.
+            prepaid_cycles: What is out of its balance while the message runs.
+        """
+        balance_cycles = canister.balance_cycles - prepaid_cycles
         threshold = canister.frozen_below_cycles(self.fees)
         return Environment(
             caller=caller.raw,
             canister=canister.id.raw,
             time_ns=self.canister_time.now_ns(),
-            balance_cycles=canister.balance_cycles,
+            balance_cycles=balance_cycles,
             controllers=frozenset(each.raw for each in canister.settings.controllers),
             canister_version=canister.version,
             data_certificate=data_certificate,
-            liquid_cycles=max(0, canister.balance_cycles - threshold),
+            liquid_cycles=max(0, balance_cycles - threshold),
             root_key=self.topology.root_key,
             subnet=self.topology.subnet_id.raw,
         )

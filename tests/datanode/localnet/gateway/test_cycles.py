@@ -13,7 +13,7 @@ from datanode.localnet.state import ledger
 from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.topology import CYCLES_LEDGER, CYCLES_MINTING, REGISTRY
 from datanode.principal import Principal
-from datanode.units import DAY_S, TC
+from datanode.units import DAY_S, GIB, TC
 from tests.fakes.counter import argument, number
 from tests.fakes.gateway import Gateway, RejectedError
 
@@ -68,11 +68,14 @@ def test_time_is_billed_with_the_next_message(net: Gateway, alice: Identity) -> 
     slot = net.network.canisters.find(canister)
     assert slot is not None
     held = slot.canister.memory_bytes
-    net.wall.pass_s(1_000)
+    net.wall.pass_s(1_001)  # a thousand whole seconds: the clock is a few nanoseconds ahead
     net.call(alice, canister, "add", argument(1))
-    items = dict(entries(net)[-1].items)
-    assert items["storage"] == net.fees.storage_cycles(held, 1_000)
+    rent, call = entries(net, canister)[-2:]
+    items = dict(rent.items)
+    assert (rent.method, rent.status, call.method) == ("rent", "paid", "add")
+    assert items["storage"] == held * 127_000 * DAY_S // GIB * 1_000 // DAY_S
     assert items["base"] == 10_000 * 1_000
+    assert "base" not in dict(call.items)
 
 
 def test_the_ledger_adds_up_to_the_balance(net: Gateway, alice: Identity) -> None:

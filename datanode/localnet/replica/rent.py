@@ -1,0 +1,89 @@
+"""Charges a canister for the time that has passed: its storage, its existence, its compute.
+
+Rent is due every ten seconds of canister time, and a ledger entry of its own (`rent`) says what it
+came to. It is charged when the canister is next used, and by the housekeeper at the latest, for the
+memory that it holds then. It is taken down to the last cycle, whatever the freezing threshold says;
+a canister that cannot pay all of it loses what is left, its code, its memories and its chunks, and
+keeps its id, its controllers and its record.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from datanode.errors import DiskFullError
+from datanode.localnet.management import chunk_store
+from datanode.localnet.state import ledger
+from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.network import Network
+from datanode.principal import MANAGEMENT_CANISTER
+from datanode.units import SECOND_NS
+
+METHOD: Final = "rent"
+_log: Final = logging.getLogger("datanode.localnet")
+
+
+def settle(network: Network, slot: Slot) -> None:
+    """Charge a canister's rent if it is due; it is then paid or uninstalled.
+
+    On a full disk it stays due.
+    """
+    with slot.lock:
+        elapsed_ns = network.canister_time.now_ns() - slot.canister.charged_ns
+        if slot.deleted or elapsed_ns < network.fees.rent_period_s.value * SECOND_NS:
+            return
+        seconds = elapsed_ns // SECOND_NS
+        charged_ns = slot.canister.charged_ns + seconds * SECOND_NS
+        bill = Bill(replace(slot.canister, charged_ns=charged_ns), network.fees)
+        try:
+            if bill.rent(seconds):
+                _commit(network, slot, bill, "paid")
+            else:
+                _uninstall(network, slot, bill)
+        except DiskFullError as error:
+            _log.warning("the rent of %s stays due: %s", slot.canister.id, error.what)
+
+
+def _uninstall(network: Network, slot: Slot, bill: Bill) -> None:
+    sequence = slot.canister.sequence + 1
+    slot.machine.uninstall(sequence=sequence)
+    bill.burn()
+    settings = replace(bill.canister.settings, compute_allocation=0, memory_allocation_bytes=0)
+    bill.canister = replace(bill.canister.without_code(sequence), settings=settings)
+    clearing = chunk_store.clearing(network, slot.canister.id)
+    _commit(network, slot, bill, "uninstalled", clearing)
+    _log.warning("%s is uninstalled: it ran out of cycles", slot.canister.id)
+
+
+def _commit(
+    network: Network, slot: Slot, bill: Bill, status: str, *writes: Callable[[], object]
+) -> None:
+    """Write the rent, then drop the machine's undo log, as for a message."""
+    entry = Entry(
+        time_ns=network.clock.now_ns(),
+        canister=bill.canister.id,
+        method=METHOD,
+        sender=MANAGEMENT_CANISTER,
+        request_id=b"",
+        envelope_bytes=0,
+        argument_bytes=0,
+        instructions=0,
+        items=bill.items,
+        balance_cycles=bill.canister.balance_cycles,
+        status=status,
+    )
+    try:
+        with network.database.transaction():
+            if entry.items:
+                ledger.append(network.database, entry)
+            network.canisters.save(bill.canister)
+            for write in writes:
+                write()
+    except BaseException:
+        slot.machine.rollback()
+        raise
+    slot.canister = bill.canister
+    slot.machine.commit()
