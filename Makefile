@@ -10,7 +10,8 @@ DEBIAN_CARGO := RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc /usr/bin/cargo
 CARGO := $(shell cargo --version >/dev/null 2>&1 && echo cargo || \
   { /usr/bin/cargo --version >/dev/null 2>&1 && echo "$(DEBIAN_CARGO)"; })
 
-.PHONY: help setup demo test check fix lock wasm wasm-check conformance postgres bench nightly
+.PHONY: help setup demo test check fix lock wasm wasm-check conformance postgres bench rehearsal \
+  nightly
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -68,6 +69,10 @@ postgres: setup  ## the state's tests against a PostgreSQL server of their own
 bench: setup  ## measure; writes JSON to build/bench.json
 	$(BIN)/python -m tests.bench
 
-nightly: setup  ## the long forms: more kills, more mutations
+rehearsal: setup  ## 16 GB of frames through two canisters of one network
+	$(BIN)/python -m tests.bench.rehearsal
+
+nightly: setup  ## the long forms: more kills, more mutations, the rehearsal
 	HYPOTHESIS_PROFILE=nightly DATANODE_MUTATIONS=60000 DATANODE_KILLS=2000 \
 	  $(BIN)/pytest -n 2 -q -m "not conformance"
+	$(BIN)/python -m tests.bench.rehearsal

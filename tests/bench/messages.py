@@ -11,15 +11,14 @@ send            HTTP, and the verified certificate of the reply
 settle          the fsynced transaction after it, and the outbox file goes
 """
 
-import os
 import resource
 import statistics
-from pathlib import Path
 from typing import Final
 
 from datanode import frame
 from datanode.model import ChunkRecord, ElementType
 from datanode.node.port import Lease, Settled
+from tests.bench.machine import cpu_of
 from tests.bench.rig import Rig, noise
 from uploader.session.reading import record_of
 from uploader.source.base import PinnedFile
@@ -48,10 +47,10 @@ def measure(rig: Rig, messages_count: int = MESSAGES) -> dict[str, object]:
         for data, record in zip(frames[:WARM_UP], records, strict=False):
             desk.deliver(data, record)
         desk.taken.clear()
-        server_s = _cpu_of(rig.net.pid)
+        server_s = cpu_of(rig.net.pid)
         for data, record in zip(frames[WARM_UP:], records[WARM_UP:], strict=True):
             desk.deliver(data, record)
-        server_s = _cpu_of(rig.net.pid) - server_s
+        server_s = cpu_of(rig.net.pid) - server_s
     return {
         "messages": messages_count - WARM_UP,
         "client_ms": {name: _spread(values) for name, values in desk.taken.items()},
@@ -100,12 +99,12 @@ class _Desk:
 
 def _queries(rig: Rig) -> dict[str, object]:
     rig.node.status()
-    server_s, taken = _cpu_of(rig.net.pid), []
+    server_s, taken = cpu_of(rig.net.pid), []
     for _ in range(QUERIES):
         started = _cpu_s()
         rig.node.status()
         taken.append(_cpu_s() - started)
-    server_s = _cpu_of(rig.net.pid) - server_s
+    server_s = cpu_of(rig.net.pid) - server_s
     return {
         "queries": QUERIES,
         "client_ms": _spread(taken),
@@ -124,9 +123,3 @@ def _spread(values: list[float]) -> dict[str, float]:
 def _cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-
-
-def _cpu_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system = int(fields[11]), int(fields[12])
-    return (user + system) / os.sysconf("SC_CLK_TCK")

@@ -45,6 +45,10 @@ class Client:
 
     def counter(self, cycles: int = 100 * TC) -> Principal:
         """Create a canister and install the counter."""
+        return self.canister(counter_wasm(), cycles)
+
+    def canister(self, wasm: bytes, cycles: int = 100 * TC) -> Principal:
+        """Create a canister and install a module."""
         arg = candid.encode(
             (types.PROVISIONAL_CREATE,),
             (
@@ -65,7 +69,7 @@ class Client:
         install: dict[str, candid.Value] = {
             "mode": ("install", None),
             "canister_id": canister,
-            "wasm_module": counter_wasm(),
+            "wasm_module": wasm,
             "arg": b"",
         }
         arg = candid.encode((types.INSTALL,), (install,))
