@@ -1,6 +1,7 @@
 """The embedded network without its HTTP server, and a client that believes certificates alone."""
 
 import itertools
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +22,11 @@ from datanode.localnet.state.topology import REGISTRY
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import SECOND_NS, TC
 from tests.fakes.counter import counter_wasm
+from tests.fakes.puppet import puppet_wasm
 
 NOW_NS = 1_790_000_000 * SECOND_NS
 EMPTY = b"DIDL\0\0"
+WAIT_S = 30.0
 
 
 class RejectedError(Exception):
@@ -115,6 +118,9 @@ class Gateway:
         except message.RejectedError as error:
             reject = error.reject
             raise RejectedError(reject.error_code, reject.message, certified=False) from error
+        answered = threading.Event()
+        self.network.requests.watch(admitted.message.request_id, answered.set)
+        assert answered.wait(WAIT_S), "no answer came"
         outcome = self.interface.outcome(admitted.message, form)
         assert outcome is not None
         answer = Fields(cbor.decode(outcome), "answer")
@@ -157,16 +163,27 @@ class Gateway:
         assert isinstance(principal, Principal)
         return principal
 
-    def install(self, who: Signer, canister: Principal, mode: str = "install") -> None:
+    def install(
+        self,
+        who: Signer,
+        canister: Principal,
+        mode: str = "install",
+        wasm: bytes | None = None,
+    ) -> None:
         self.manage(
             who,
             "install_code",
             types.INSTALL,
             mode=(mode, None),
             canister_id=canister,
-            wasm_module=counter_wasm(),
+            wasm_module=counter_wasm() if wasm is None else wasm,
             arg=b"",
         )
+
+    def puppet(self, who: Signer, cycles: int = 10 * TC) -> Principal:
+        canister = self.create(who, cycles)
+        self.install(who, canister, wasm=puppet_wasm())
+        return canister
 
     def counter(self, who: Signer, cycles: int = 10 * TC) -> Principal:
         canister = self.create(who, cycles)

@@ -58,6 +58,17 @@ def stopped(canister: Canister) -> Reject | None:
     )
 
 
+def too_few_cycles(canister: Canister, cycles: int) -> Reject:
+    """Word that a call of a canister brings fewer cycles than its callee asks for."""
+    least = canister.settings.minimum_call_cycles
+    return Reject(
+        code=RejectCode.CANISTER_REJECT,
+        error_code="IC0406",
+        message=f"Canister {canister.id} takes calls of canisters with at least {least} cycles; "
+        f"this one has {cycles}",
+    )
+
+
 def disk_full(canister: Principal, error: DiskFullError) -> Reject:
     """Word that this machine's disk has no room for what a message may write."""
     return Reject(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from datanode.localnet.state import ledger
 from datanode.localnet.state.bill import Bill
@@ -10,26 +11,31 @@ from datanode.localnet.state.ledger import MAX_KEPT_REPLY_BYTES, Entry
 from datanode.localnet.state.message import Answer, Message
 from datanode.localnet.state.network import Network
 
+Step: TypeAlias = Callable[[], object]
+"""A write of a transaction, or something that follows it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """The outcome of a message, before it is committed.
 
     Attributes:
-        answer: What the sender is told.
+        answer: What the sender is told; None when it has to wait, or is told by another message.
         bill: The canister that pays, as it is afterwards; None where none does.
         instructions: What was executed.
         logs: What the canister printed.
         writes: Further writes of the same transaction.
         done: What follows in memory, once it is committed.
+        status: How the ledger calls the outcome, where the answer does not say it.
     """
 
-    answer: Answer
+    answer: Answer | None
     bill: Bill | None = None
     instructions: int = 0
     logs: tuple[str, ...] = ()
-    writes: tuple[Callable[[], object], ...] = ()
-    done: tuple[Callable[[], object], ...] = ()
+    writes: tuple[Step, ...] = ()
+    done: tuple[Step, ...] = ()
+    status: str = ""
 
 
 def commit(network: Network, message: Message, effect: Effect, slot: Slot | None) -> None:
@@ -44,7 +50,8 @@ def commit(network: Network, message: Message, effect: Effect, slot: Slot | None
     now_ns = network.clock.now_ns()
     try:
         with network.database.transaction():
-            network.requests.finish(message, effect.answer, now_ns)
+            if message.request_id:
+                network.requests.finish(message, effect.answer, now_ns)
             if effect.bill is not None:
                 ledger.append(network.database, _entry(message, effect, effect.bill, now_ns))
                 if slot is not None:
@@ -56,16 +63,20 @@ def commit(network: Network, message: Message, effect: Effect, slot: Slot | None
             slot.machine.rollback()
         raise
     if slot is not None and effect.bill is not None:
+        timer_ns = slot.canister.timer_ns
         slot.canister = effect.bill.canister
         slot.machine.commit()
+        if slot.canister.timer_ns != timer_ns:
+            network.alarm.ring()
         slot.log(effect.logs, now_ns)
     for step in effect.done:
         step()
 
 
 def _entry(message: Message, effect: Effect, bill: Bill, now_ns: int) -> Entry:
-    answer = effect.answer
+    answer = effect.answer or Answer()
     reply = answer.reply or b""
+    told = answer.status if answer.reject is None else answer.reject.error_code
     return Entry(
         time_ns=now_ns,
         canister=bill.canister.id,
@@ -77,6 +88,6 @@ def _entry(message: Message, effect: Effect, bill: Bill, now_ns: int) -> Entry:
         instructions=effect.instructions,
         items=bill.items,
         balance_cycles=bill.canister.balance_cycles,
-        status=answer.status if answer.reject is None else answer.reject.error_code,
+        status=effect.status or told,
         reply=reply if len(reply) <= MAX_KEPT_REPLY_BYTES else b"",
     )

@@ -16,8 +16,10 @@ from datanode.limits import INGRESS_TTL_NS, MAX_INGRESS_BYTES
 from datanode.localnet.gateway import reading
 from datanode.localnet.management import methods as management
 from datanode.localnet.management.built_in import BuiltIns
+from datanode.localnet.replica.delivery import Delivery
 from datanode.localnet.replica.ingress import Ingress
 from datanode.localnet.replica.queries import Queries
+from datanode.localnet.replica.scheduler import Scheduler
 from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.message import Answer, Message, RefusedError
 from datanode.localnet.state.network import Network
@@ -51,6 +53,8 @@ class Interface:
         built_ins = BuiltIns(network)
         self._ingress = Ingress(network, built_ins)
         self._queries = Queries(network, built_ins)
+        self._delivery = Delivery(network)
+        self._scheduler = Scheduler(network, self._delivery.next)
 
     def status(self) -> bytes:
         """Answer `/api/v2/status`."""
@@ -107,7 +111,7 @@ class Interface:
         self._ingress.execute(message, patience_s=PATIENCE_S)
 
     def outcome(self, message: Message, form: RangesForm) -> bytes | None:
-        """Certify the answer to a message; None while it is executed."""
+        """Certify the answer to a message; None while it has none."""
         known = self.network.requests.find(message.request_id)
         if known is None or known.answer is None:
             return None

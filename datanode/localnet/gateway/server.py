@@ -16,6 +16,7 @@ small pools of threads, so that updates that wait for their canister do not hold
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Callable
@@ -173,13 +174,36 @@ class Application:
         execution.add_done_callback(_note_failure)
         if version == "v2":
             return Response(202)
+        until = asyncio.get_running_loop().time() + PATIENCE_S
         done, _ = await asyncio.wait({execution}, timeout=PATIENCE_S)
         if not done:
             return http.text(202, "The message is being executed; ask for it with read_state.")
         certified = execution.result()
         if certified is None:
+            certified = await self._answer(admitted.message, form, until)
+        if certified is None:
             return http.text(202, "The message is being executed; ask for it with read_state.")
         return Response(200, certified, http.CBOR)
+
+    async def _answer(self, message: Message, form: RangesForm, until: float) -> bytes | None:
+        """Wait for the answer of a message that waits for other canisters, without a thread."""
+        loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+
+        def watcher() -> None:
+            with contextlib.suppress(RuntimeError):  # the server is ending
+                loop.call_soon_threadsafe(answered.set)
+
+        requests = self._interface.network.requests
+        await self._in(self._queries, partial(requests.watch, message.request_id, watcher))
+        try:
+            async with asyncio.timeout_at(until):
+                await answered.wait()
+        except TimeoutError:
+            return None
+        finally:
+            requests.unwatch(message.request_id, watcher)
+        return await self._in(self._updates, partial(self._interface.outcome, message, form))
 
     async def _in(self, pool: Executor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, work)

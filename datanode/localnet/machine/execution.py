@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from datanode.localnet.machine import prices, rejects
+from datanode.localnet.machine import outgoing, prices, rejects
 from datanode.localnet.machine.log_room import LogRoom
+from datanode.localnet.machine.outgoing import Incoming, OutgoingCall, Outstanding, Terms
 from datanode.localnet.machine.rejects import Failure, Reject
 
 
@@ -23,6 +24,12 @@ class Environment:
         liquid_cycles: What of the balance is above the freezing threshold; None means all.
         root_key: The network's root key in DER form.
         subnet: Principal of the subnet.
+        status: 1 running, 2 stopping, 3 stopped.
+        incoming: The call that the message belongs to.
+        terms: What calls cost.
+        outstanding: Tells how many calls to a callee wait for its response.
+        timer_ns: When the global timer is due; 0 when it is not set.
+        variables: Names and values of the environment variables.
     """
 
     caller: bytes
@@ -35,6 +42,12 @@ class Environment:
     liquid_cycles: int | None = None
     root_key: bytes = b""
     subnet: bytes = b""
+    status: int = 1
+    incoming: Incoming = field(default_factory=Incoming)
+    terms: Terms = field(default_factory=Terms)
+    outstanding: Outstanding = outgoing.no_calls_outstanding
+    timer_ns: int = 0
+    variables: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +61,11 @@ class Execution:
         certified_data: What the message certified; None when it did not.
         logs: Lines of `debug_print`, and the trap's if there was one.
         accepted: Whether `canister_inspect_message` let the message in.
+        trapped: Whether it failed, rather than rejecting.
+        calls: The calls that it made.
+        accepted_cycles: What it took of the cycles of the call that it answers.
+        burnt_cycles: What it burnt.
+        timer_ns: What it set the global timer to; None when it did not.
     """
 
     reply: bytes | None
@@ -56,6 +74,11 @@ class Execution:
     certified_data: bytes | None
     logs: tuple[str, ...]
     accepted: bool
+    trapped: bool = False
+    calls: tuple[OutgoingCall, ...] = ()
+    accepted_cycles: int = 0
+    burnt_cycles: int = 0
+    timer_ns: int | None = None
 
 
 class Kind(Enum):
@@ -68,6 +91,14 @@ class Kind(Enum):
     REPLICATED_QUERY = ("replicated query", prices.INSTRUCTION_LIMIT_UPDATE, True)
     QUERY = ("non replicated query", prices.INSTRUCTION_LIMIT_QUERY, False)
     INSPECT = ("inspect message", prices.INSTRUCTION_LIMIT_INSPECT, True)
+    REPLY = ("reply callback", outgoing.CALLBACK_LIMIT, True)
+    REJECT = ("reject callback", outgoing.CALLBACK_LIMIT, True)
+    CLEANUP = ("cleanup", prices.INSTRUCTION_LIMIT_UPDATE, True)
+    TASK = ("system task", prices.INSTRUCTION_LIMIT_UPDATE, True)
+    COMPOSITE = ("composite query", prices.INSTRUCTION_LIMIT_QUERY, False)
+    COMPOSITE_REPLY = ("composite reply callback", prices.INSTRUCTION_LIMIT_QUERY, False)
+    COMPOSITE_REJECT = ("composite reject callback", prices.INSTRUCTION_LIMIT_QUERY, False)
+    COMPOSITE_CLEANUP = ("composite cleanup", prices.INSTRUCTION_LIMIT_QUERY, False)
 
     def __init__(self, words: str, limit: int, replicated: bool) -> None:  # noqa: FBT001
         self.words = words
@@ -88,6 +119,12 @@ class Message:
         replied: Whether `msg_reply` or `msg_reject` was called.
         rejection: Text of `msg_reject`.
         instructions: Instructions used so far, as of the last look.
+        building: The call under construction.
+        calls: The calls that are made.
+        gained_cycles: How much more the canister has than before the message; below zero, less.
+        accepted_cycles: What it took of the incoming cycles.
+        burnt_cycles: What it burnt.
+        timer_ns: What it set the global timer to.
     """
 
     kind: Kind
@@ -103,16 +140,43 @@ class Message:
     logs: list[str] = field(default_factory=list)
     log_room: LogRoom = field(default_factory=LogRoom)
     accepted: bool = False
+    building: OutgoingCall | None = None
+    calls: list[OutgoingCall] = field(default_factory=list)
+    gained_cycles: int = 0
+    accepted_cycles: int = 0
+    burnt_cycles: int = 0
+    timer_ns: int | None = None
 
     @property
     def answers(self) -> bool:
         """Whether a message of this kind must reply."""
-        return self.kind in (Kind.UPDATE, Kind.REPLICATED_QUERY, Kind.QUERY)
+        kinds = (Kind.UPDATE, Kind.REPLICATED_QUERY, Kind.QUERY, Kind.COMPOSITE)
+        return self.kind in kinds and not self.calls
+
+    @property
+    def balance_cycles(self) -> int:
+        """What the canister has now."""
+        return self.environment.balance_cycles + self.gained_cycles
+
+    @property
+    def liquid_cycles(self) -> int:
+        """What of it is above the freezing threshold."""
+        env = self.environment
+        if env.liquid_cycles is None:
+            return max(0, self.balance_cycles)
+        return max(0, env.liquid_cycles + self.gained_cycles)
+
+    def drop_call(self) -> None:
+        """Give up the call under construction; its cycles come back."""
+        if self.building is not None:
+            self.gained_cycles += self.building.cycles
+            self.building = None
 
 
 def outcome(message: Message, failure: Failure | None) -> Execution:
     """Sum up a message that has ended, by a failure or by returning."""
     canister = message.environment.canister
+    message.drop_call()
     reject: Reject | None = None
     if failure is not None:
         reject = failure.reject(canister)
@@ -131,4 +195,9 @@ def outcome(message: Message, failure: Failure | None) -> Execution:
         certified_data=None if failure is not None else message.certified_data,
         logs=tuple(message.logs),
         accepted=message.accepted and failure is None,
+        trapped=failure is not None,
+        calls=() if failure is not None else tuple(message.calls),
+        accepted_cycles=0 if failure is not None else message.accepted_cycles,
+        burnt_cycles=0 if failure is not None else message.burnt_cycles,
+        timer_ns=None if failure is not None else message.timer_ns,
     )

@@ -3,8 +3,9 @@
 Types are written as in the interface specification: `I` is an address or a size (i32, or i64 in a
 module with 64-bit memory), `i` i32, `l` i64. Messages are named by the letters of the
 specification's table: s start, I init and post_upgrade, G pre_upgrade, U update, R replicated
-query, Q query, F inspect_message; `*` is all but start. The last column says which parameters,
-counted from 0, are sizes in bytes that the call is paid by.
+query, Q query, F inspect_message, Y reply callback, T reject callback, C cleanup, K timer and other
+system tasks; q composite query, y and t its callbacks, c its cleanup; `*` is all but start. The
+last column says which parameters, counted from 0, are sizes in bytes that the call is paid by.
 """
 
 from typing import Final, NamedTuple
@@ -14,7 +15,7 @@ from datanode.localnet.machine.execution import Kind
 from datanode.localnet.machine.wasm_module import Signature, WasmError
 
 MODULE: Final = "ic0"
-_ALL: Final = "IGURQF"
+_ALL: Final = "IGURQFYTCKqytc"
 _LETTER: Final = {
     Kind.START: "s",
     Kind.INIT: "I",
@@ -23,6 +24,14 @@ _LETTER: Final = {
     Kind.REPLICATED_QUERY: "R",
     Kind.QUERY: "Q",
     Kind.INSPECT: "F",
+    Kind.REPLY: "Y",
+    Kind.REJECT: "T",
+    Kind.CLEANUP: "C",
+    Kind.TASK: "K",
+    Kind.COMPOSITE: "q",
+    Kind.COMPOSITE_REPLY: "y",
+    Kind.COMPOSITE_REJECT: "t",
+    Kind.COMPOSITE_CLEANUP: "c",
 }
 _I32, _I64 = 0x7F, 0x7E
 
@@ -37,79 +46,79 @@ class Call(NamedTuple):
 
 
 _TABLE: Final = """
-accept_message                   -        -  F     -
-call_cycles_add                  l        -  U     -
-call_cycles_add128               ll       -  U     -
-call_data_append                 II       -  U     1
-call_new                         IIIIIIII -  U     13
-call_on_cleanup                  II       -  U     -
-call_perform                     -        i  U     -
-call_with_best_effort_response   i        -  U     -
-canister_cycle_balance           -        l  *     -
-canister_cycle_balance128        I        -  *     -
-canister_liquid_cycle_balance128 I        -  *     -
-canister_self_copy               III      -  *     2
-canister_self_size               -        I  *     -
-canister_status                  -        i  *     -
-canister_version                 -        l  *     -
-certified_data_set               II       -  IGU   1
-cost_call                        llI      -  *s    -
-cost_create_canister             I        -  *s    -
-cost_http_request                llI      -  *s    -
-cost_http_request_v2             III      -  *s    -
-cost_sign_with_ecdsa             IIiI     i  *s    1
-cost_sign_with_schnorr           IIiI     i  *s    1
-cost_vetkd_derive_key            IIiI     i  *s    1
-cycles_burn128                   llI      -  IGU   -
-data_certificate_copy            III      -  Q     2
-data_certificate_present         -        i  *     -
-data_certificate_size            -        I  Q     -
-debug_print                      II       -  *s    -
-env_var_count                    -        I  *     -
-env_var_name_copy                IIII     -  *     3
-env_var_name_exists              II       i  *     -
-env_var_name_size                I        I  *     -
-env_var_value_copy               IIIII    -  *     4
-env_var_value_size               II       I  *     -
-global_timer_set                 l        l  IGU   -
-in_replicated_execution          -        i  *s    -
-is_controller                    II       i  *s    1
-mint_cycles                      l        l  U     -
-mint_cycles128                   llI      -  U     -
-msg_arg_data_copy                III      -  IURQF 2
-msg_arg_data_size                -        I  IURQF -
-msg_caller_copy                  III      -  *     2
-msg_caller_size                  -        I  *     -
-msg_cycles_accept                l        l  U     -
-msg_cycles_accept128             llI      -  U     -
-msg_cycles_available             -        l  UR    -
-msg_cycles_available128          I        -  UR    -
-msg_cycles_refunded              -        l  -     -
-msg_cycles_refunded128           I        -  -     -
-msg_deadline                     -        l  URQ   -
-msg_method_name_copy             III      -  F     2
-msg_method_name_size             -        I  F     -
-msg_reject                       II       -  URQ   1
-msg_reject_code                  -        i  -     -
-msg_reject_msg_copy              III      -  -     2
-msg_reject_msg_size              -        I  -     -
-msg_reply                        -        -  URQ   -
-msg_reply_data_append            II       -  URQ   1
-performance_counter              i        l  *s    -
-root_key_copy                    III      -  IGUR  2
-root_key_size                    -        I  IGUR  -
-stable64_grow                    l        l  *s    -
-stable64_read                    lll      -  *s    2
-stable64_size                    -        l  *s    -
-stable64_write                   lll      -  *s    2
-stable_grow                      i        i  *s    -
-stable_read                      iii      -  *s    2
-stable_size                      -        i  *s    -
-stable_write                     iii      -  *s    2
-subnet_self_copy                 III      -  *     2
-subnet_self_size                 -        I  *     -
-time                             -        l  *     -
-trap                             II       -  *s    1
+accept_message                   -        -  F          -
+call_cycles_add                  l        -  UYTK       -
+call_cycles_add128               ll       -  UYTK       -
+call_data_append                 II       -  UYTKqyt    1
+call_new                         IIIIIIII -  UYTKqyt    13
+call_on_cleanup                  II       -  UYTKqyt    -
+call_perform                     -        i  UYTKqyt    -
+call_with_best_effort_response   i        -  UYTKqyt    -
+canister_cycle_balance           -        l  *          -
+canister_cycle_balance128        I        -  *          -
+canister_liquid_cycle_balance128 I        -  *          -
+canister_self_copy               III      -  *          2
+canister_self_size               -        I  *          -
+canister_status                  -        i  *          -
+canister_version                 -        l  *          -
+certified_data_set               II       -  IGUYTK     1
+cost_call                        llI      -  *s         -
+cost_create_canister             I        -  *s         -
+cost_http_request                llI      -  *s         -
+cost_http_request_v2             III      -  *s         -
+cost_sign_with_ecdsa             IIiI     i  *s         1
+cost_sign_with_schnorr           IIiI     i  *s         1
+cost_vetkd_derive_key            IIiI     i  *s         1
+cycles_burn128                   llI      -  IGURYTCK   -
+data_certificate_copy            III      -  Qq         2
+data_certificate_present         -        i  *          -
+data_certificate_size            -        I  Qq         -
+debug_print                      II       -  *s         -
+env_var_count                    -        I  *          -
+env_var_name_copy                IIII     -  *          3
+env_var_name_exists              II       i  *          -
+env_var_name_size                I        I  *          -
+env_var_value_copy               IIIII    -  *          4
+env_var_value_size               II       I  *          -
+global_timer_set                 l        l  IGUYTCK    -
+in_replicated_execution          -        i  *s         -
+is_controller                    II       i  *s         1
+mint_cycles                      l        l  UYTK       -
+mint_cycles128                   llI      -  UYTK       -
+msg_arg_data_copy                III      -  IURQFYqy   2
+msg_arg_data_size                -        I  IURQFYqy   -
+msg_caller_copy                  III      -  *          2
+msg_caller_size                  -        I  *          -
+msg_cycles_accept                l        l  URYT       -
+msg_cycles_accept128             llI      -  URYT       -
+msg_cycles_available             -        l  URYT       -
+msg_cycles_available128          I        -  URYT       -
+msg_cycles_refunded              -        l  YT         -
+msg_cycles_refunded128           I        -  YT         -
+msg_deadline                     -        l  URQYTqyt   -
+msg_method_name_copy             III      -  F          2
+msg_method_name_size             -        I  F          -
+msg_reject                       II       -  URQYTqyt   1
+msg_reject_code                  -        i  YTCytc     -
+msg_reject_msg_copy              III      -  Tt         2
+msg_reject_msg_size              -        I  Tt         -
+msg_reply                        -        -  URQYTqyt   -
+msg_reply_data_append            II       -  URQYTqyt   1
+performance_counter              i        l  *s         -
+root_key_copy                    III      -  IGURYTCK   2
+root_key_size                    -        I  IGURYTCK   -
+stable64_grow                    l        l  *s         -
+stable64_read                    lll      -  *s         2
+stable64_size                    -        l  *s         -
+stable64_write                   lll      -  *s         2
+stable_grow                      i        i  *s         -
+stable_read                      iii      -  *s         2
+stable_size                      -        i  *s         -
+stable_write                     iii      -  *s         2
+subnet_self_copy                 III      -  *          2
+subnet_self_size                 -        I  *          -
+time                             -        l  *          -
+trap                             II       -  *s         1
 """
 
 

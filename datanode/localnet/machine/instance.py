@@ -14,6 +14,7 @@ from wasmtime import _ffi as ffi
 
 from datanode.localnet.machine import ic0, instrument
 from datanode.localnet.machine.engine import Compiled, engine
+from datanode.localnet.machine.outgoing import Closure
 from datanode.localnet.machine.rejects import Failure
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES
 from datanode.localnet.machine.stable_calls import StableCalls
@@ -106,6 +107,11 @@ class Linked:
             return 0
 
         return run
+
+
+def _signed(value: int, *, wide: bool) -> int:
+    top = 1 << (63 if wide else 31)
+    return value - 2 * top if value >= top else value
 
 
 def _text(text: str) -> tuple[object, int]:
@@ -236,11 +242,11 @@ class Instance:
             )
             ffi.wasmtime_global_set(context, each, ctypes.byref(value))
 
-    def run(self, export: str, limit: int, used: int = 0) -> None:
-        """Run an exported function of no parameters and results.
+    def run(self, entry: str | Closure, limit: int, used: int = 0) -> None:
+        """Run an exported function of no parameters and results, or a callback.
 
         Args:
-            export: Its name.
+            entry: Its name, or where it is in the table.
             limit: Instruction limit of the message.
             used: What earlier parts of the message used.
 
@@ -248,18 +254,35 @@ class Instance:
             Failure: It trapped, in the IC's words.
             OSError: A file of the canister could not be written.
         """
-        function = self._exports[export]
-        if not isinstance(function, wasmtime.Func):
-            raise TypeError(f"{export} is not a function")
+        function, arguments = self._function(entry)
         self.limit = limit
         self._set_left(limit - used)
         self._linked.error = None
         try:
-            function(self._store)
+            function(self._store, *arguments)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as stop:
             raise self._explain(stop) from None
         finally:
             self.refresh()
+
+    def _function(self, entry: str | Closure) -> tuple[wasmtime.Func, tuple[int, ...]]:
+        if isinstance(entry, str):
+            function, arguments = self._exports[entry], ()
+            if not isinstance(function, wasmtime.Func):
+                raise TypeError(f"{entry} is not a function")
+            return function, arguments
+        table = self._exports[instrument.TABLE] if instrument.TABLE in self._names() else None
+        if not isinstance(table, wasmtime.Table):
+            raise Failure.contract("table not found")
+        wide = self._linked.compiled.facts.wide
+        found = table.get(self._store, entry.function) if entry.function <= _MASK32 else None
+        if not isinstance(found, wasmtime.Func):
+            raise Failure.no_function(entry.function)
+        kind = found.type(self._store)
+        expected = wasmtime.ValType.i64() if wide else wasmtime.ValType.i32()
+        if kind.params != [expected] or kind.results:
+            raise Failure.contract("function invocation does not match its signature")
+        return found, (_signed(entry.environment, wide=wide),)
 
     def _explain(self, stop: Exception) -> BaseException:
         error, self._linked.error = self._linked.error, None

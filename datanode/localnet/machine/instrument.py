@@ -8,7 +8,8 @@ The result differs from the module in this, and behaves like it otherwise:
   operator.
 * before a bulk operation a helper takes its size operand from the counter.
 * in front of each imported system call stands a function that takes the call's price.
-* every mutable global is exported, so that it can be saved and restored, and so is the memory.
+* every mutable global is exported, so that it can be saved and restored, and so are the memory and
+  the table that callbacks are in.
 * the start section becomes an export: it runs once, at installation, and is paid for.
 * custom sections are gone.
 
@@ -28,9 +29,10 @@ VERSION: Final = 3
 
 COUNTER: Final = "canister counter_instructions"
 MEMORY: Final = "datanode memory"
+TABLE: Final = "datanode table"
 START: Final = "canister_start"
 GLOBAL_PREFIX: Final = "datanode global "
-RESERVED: Final = (COUNTER, MEMORY, START)
+RESERVED: Final = (COUNTER, MEMORY, TABLE, START)
 
 _I64: Final = 0x7E
 _MUTABLE: Final = 1
@@ -117,6 +119,8 @@ def instrument(module: bytes) -> Instrumented:
     ]
     if parts.get(wasm_module.MEMORY, b"\0")[0]:
         additions.append(name(MEMORY) + bytes([wasm_module.KIND_MEMORY]) + b"\0")
+    if parts.get(wasm_module.TABLE, b"\0")[0]:
+        additions.append(name(TABLE) + bytes([wasm_module.KIND_TABLE]) + b"\0")
     start = parts.pop(wasm_module.START, None)
     if start is not None:
         index = read_unsigned(start, 0)[0]

@@ -16,6 +16,7 @@ canisters run in parallel.
 """
 
 import hashlib
+from dataclasses import replace
 from typing import Final
 
 from datanode.errors import LocalNetworkError
@@ -23,6 +24,7 @@ from datanode.localnet.machine import instrument, prices
 from datanode.localnet.machine.engine import compiled
 from datanode.localnet.machine.execution import Environment, Execution, Kind, Message, outcome
 from datanode.localnet.machine.head import Head
+from datanode.localnet.machine.outgoing import Closure
 from datanode.localnet.machine.rejects import Failure, Reject
 from datanode.localnet.machine.running import module_path
 from datanode.localnet.machine.settlement import Settlement
@@ -33,6 +35,8 @@ __all__ = ["Environment", "Execution", "Machine", "Reject"]
 
 _UNDO_ALWAYS: Final = (1 << 64) - 1
 """Sequence of messages that are never kept."""
+
+_KEPT: Final = (Kind.UPDATE, Kind.TASK)
 
 
 class Machine(Settlement):
@@ -82,7 +86,82 @@ class Machine(Settlement):
         if self.module_hash is not None and entry not in self._running.methods:
             entry = f"canister_query {method}"
             message.kind = Kind.REPLICATED_QUERY
+            if f"canister_composite_query {method}" in self._running.methods:
+                return outcome(message, Failure.composite(method))
         return self._serve(message, entry, sequence, words="update")
+
+    def has_task(self, export: str) -> bool:
+        """Whether the module has a timer function, a hook or the like."""
+        return self.module_hash is not None and export in self._running.methods
+
+    def task(self, export: str, env: Environment, *, sequence: int) -> Execution:
+        """Run a function that nobody calls and that answers nobody."""
+        message = Message(kind=Kind.TASK, environment=env, method=export)
+        return self._serve(message, export, sequence, words="system")
+
+    def respond(
+        self,
+        closure: Closure,
+        payload: bytes,
+        env: Environment,
+        *,
+        cleanup: Closure | None,
+        sequence: int,
+    ) -> Execution:
+        """Run the callback for a response, and when it fails the cleanup, whose changes are kept.
+
+        Args:
+            closure: The callback for a reply or, if the environment has a reject code, a reject.
+            payload: The reply; nothing for a reject.
+            env: What the canister is told.
+            cleanup: What runs when the callback fails.
+            sequence: The message's sequence.
+        """
+        kind = Kind.REJECT if env.incoming.reject_code else Kind.REPLY
+        message = Message(kind=kind, environment=env, arg=payload)
+        if self.module_hash is None:
+            return outcome(message, Failure.no_module())
+        running = self._begin(sequence)
+        failure = None
+        with self._undone_on_error():
+            try:
+                running.run(message, closure)
+                self._prepare(running, running.keep(self._undo))
+            except Failure as stop:
+                failure = stop
+                self._undo_all()
+        if failure is not None:
+            return self._clean_up(message, failure, cleanup, sequence)
+        return outcome(message, None)
+
+    def _clean_up(
+        self, message: Message, failure: Failure, cleanup: Closure | None, sequence: int
+    ) -> Execution:
+        failed = outcome(message, failure)
+        if cleanup is None:
+            return failed
+        again = Message(
+            kind=Kind.CLEANUP,
+            environment=message.environment,
+            instructions=message.instructions,
+            logs=message.logs,
+        )
+        running = self._begin(sequence)
+        with self._undone_on_error():
+            try:
+                running.run(again, cleanup, message.instructions)
+                self._prepare(running, running.keep(self._undo))
+            except Failure as second:
+                self._undo_all()
+                failure.what += f"\n\ncall_on_cleanup also failed:\n\n{second.what}"
+                return replace(outcome(message, failure), instructions=again.instructions)
+        return replace(
+            failed,
+            instructions=again.instructions,
+            logs=tuple(again.logs),
+            burnt_cycles=again.burnt_cycles,
+            timer_ns=again.timer_ns,
+        )
 
     def query(self, method: str, arg: bytes, env: Environment) -> Execution:
         """Run a query method; what it changes is undone."""
@@ -151,7 +230,7 @@ class Machine(Settlement):
                 running.run(message, entry)
             except Failure as stop:
                 failure = stop
-            if failure is not None or message.kind is not Kind.UPDATE:
+            if failure is not None or message.kind not in _KEPT:
                 self._undo_all()
             else:
                 self._prepare(running, running.keep(self._undo))

@@ -17,6 +17,9 @@ INSTRUCTION_LIMIT_INSTALL: Final = 300_000_000_000
 INSTRUCTION_LIMIT_INSPECT: Final = 200_000_000
 """Instructions a message may execute, by its kind. Source: IC resource limits, 2026-05."""
 
+CLEANUP_PERCENT: Final = 5
+"""Share of a callback's instructions that is kept back for its cleanup. Source: replica, 2026."""
+
 INSTRUCTIONS_A_FUNCTION_ENTRY: Final = 1
 INSTRUCTIONS_A_DIRTY_PAGE: Final = 1_000
 _DIRTY_PAGE_FACTOR_64BIT: Final = 4

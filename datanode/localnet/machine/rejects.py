@@ -26,6 +26,7 @@ class RejectCode(IntEnum):
     DESTINATION_INVALID = 3
     CANISTER_REJECT = 4
     CANISTER_ERROR = 5
+    SYS_UNKNOWN = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class Reject:
     """Why a message has no reply.
 
     Attributes:
-        code: Reject code, 1 to 5.
+        code: Reject code, 1 to 6.
         error_code: The replica's code, e.g. `IC0502`.
         message: The text that the caller sees.
     """
@@ -93,6 +94,27 @@ class Failure(Exception):  # noqa: N818 - the message fails, not this program
             "Try optimizing this method to consume fewer instructions or split the work across "
             "multiple messages.",
             "instruction-limit-exceeded",
+        )
+
+    @classmethod
+    def out_of_cycles(cls, canister: bytes) -> Self:
+        """Word a call that is given more cycles than are above the freezing threshold."""
+        return cls("IC0504", f"Canister {Principal(canister).text} is out of cycles")
+
+    @classmethod
+    def no_function(cls, function: int) -> Self:
+        """Word a callback that the module's table does not hold."""
+        return cls(
+            "IC0513",
+            f"Canister requested to invoke a non-existent Wasm function {function} from table 0",
+        )
+
+    @classmethod
+    def composite(cls, method: str) -> Self:
+        """Word a composite query that is called as an update."""
+        return cls(
+            "IC0527",
+            f"Composite query cannot be called in replicated mode: '{method}'",
         )
 
     @classmethod

@@ -9,6 +9,7 @@ from datanode.localnet.machine.execution import Message
 from datanode.localnet.machine.head import Head
 from datanode.localnet.machine.heap import HeapMirror
 from datanode.localnet.machine.instance import Instance, Linked
+from datanode.localnet.machine.outgoing import Closure
 from datanode.localnet.machine.stable import StableMemory
 from datanode.localnet.machine.undo import Target, UndoLog
 
@@ -105,8 +106,8 @@ class Running:
         self.keep_heap(None)
         return self._instance
 
-    def run(self, message: Message, export: str, used: int = 0) -> int:
-        """Run a function as (part of) a message; return the instructions used by the message.
+    def run(self, message: Message, entry: str | Closure, used: int = 0) -> int:
+        """Run an export or a callback as (part of) a message; return what the message has used.
 
         Raises:
             Failure: It failed, in the IC's words; its changes are still there.
@@ -115,7 +116,7 @@ class Running:
         instance = self._new or self.instance()
         self.linked.calls.serve(instance, message, self.stable)
         try:
-            instance.run(export, message.kind.limit, used)
+            instance.run(entry, message.kind.limit, used)
         finally:
             self._changes = self.heap.changes(instance.memory)
             used = instance.used()

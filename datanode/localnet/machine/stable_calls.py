@@ -6,15 +6,15 @@
 from typing import Final
 
 from datanode.localnet.machine import prices
+from datanode.localnet.machine.messaging import MessagingCalls
 from datanode.localnet.machine.rejects import Failure
 from datanode.localnet.machine.stable import MAX_STABLE_PAGES_32BIT
-from datanode.localnet.machine.system_calls import SystemCalls
 
 _REFUSED64: Final = (1 << 64) - 1
 _REFUSED32: Final = (1 << 32) - 1
 
 
-class StableCalls(SystemCalls):
+class StableCalls(MessagingCalls):
     """`stable64_*`, and the older `stable_*` that reach the first 4 GiB."""
 
     def stable64_size(self) -> int:

@@ -1,4 +1,4 @@
-"""What the system calls do, except for stable memory.
+"""What the system calls do, except for stable memory and for calls between canisters.
 
 Each method is named like its call. It gets the raw arguments, already made unsigned and already
 paid for by the instrumented module, and returns the result or None. A call that fails raises
@@ -13,12 +13,11 @@ from typing import Final, Protocol
 
 from datanode.limits import MAX_QUERY_REPLY_BYTES, MAX_UPDATE_REPLY_BYTES
 from datanode.localnet.machine import ic0
-from datanode.localnet.machine.execution import Kind, Message
+from datanode.localnet.machine.execution import Message
 from datanode.localnet.machine.rejects import Failure
 from datanode.localnet.machine.stable import StableMemory
 
 MAX_CERTIFIED_DATA_BYTES: Final = 32
-_RUNNING: Final = 1
 _CYCLES_BYTES: Final = 16
 _COUNTERS: Final = 2
 _OUT_OF_BOUNDS: Final = b"(debug_print message out of memory bounds)"
@@ -95,9 +94,6 @@ class SystemCalls:
     def msg_caller_copy(self, to: int, offset: int, size: int) -> None:
         self._copy(self.message.environment.caller, to, offset, size)
 
-    def msg_deadline(self) -> int:
-        return 0
-
     def msg_method_name_size(self) -> int:
         return len(self.message.method.encode())
 
@@ -109,11 +105,14 @@ class SystemCalls:
             raise Failure.contract("ic0.accept_message: the function was already called")
         self.message.accepted = True
 
+    def _check_unanswered(self, call: str) -> None:
+        if self.message.replied or self.message.environment.incoming.responded:
+            raise Failure.contract(f"ic0.{call}: the call is already replied")
+
     def msg_reply_data_append(self, at: int, size: int) -> None:
         message = self.message
-        if message.replied:
-            raise Failure.contract("ic0.msg_reply_data_append: the call is already replied")
-        query = message.kind is Kind.QUERY
+        self._check_unanswered("msg_reply_data_append")
+        query = not message.kind.replicated
         limit = MAX_QUERY_REPLY_BYTES if query else MAX_UPDATE_REPLY_BYTES
         total = message.reply_bytes + size
         if total > limit:
@@ -125,13 +124,11 @@ class SystemCalls:
         message.reply_bytes = total
 
     def msg_reply(self) -> None:
-        if self.message.replied:
-            raise Failure.contract("ic0.msg_reply: the call is already replied")
+        self._check_unanswered("msg_reply")
         self.message.replied = True
 
     def msg_reject(self, at: int, size: int) -> None:
-        if self.message.replied:
-            raise Failure.contract("ic0.msg_reject: the call is already replied")
+        self._check_unanswered("msg_reject")
         if size > MAX_UPDATE_REPLY_BYTES:
             raise Failure.contract(
                 "ic0.msg_reject: application payload size "
@@ -140,36 +137,11 @@ class SystemCalls:
         self.message.rejection = self._take(at, size)
         self.message.replied = True
 
-    def msg_cycles_available(self) -> int:
-        return 0
-
-    def msg_cycles_available128(self, to: int) -> None:
-        self._cycles(to, 0)
-
-    def msg_cycles_accept(self, _most: int) -> int:
-        return 0
-
-    def msg_cycles_accept128(self, _high: int, _low: int, to: int) -> None:
-        self._cycles(to, 0)
-
     def canister_self_size(self) -> int:
         return len(self.message.environment.canister)
 
     def canister_self_copy(self, to: int, offset: int, size: int) -> None:
         self._copy(self.message.environment.canister, to, offset, size)
-
-    def canister_cycle_balance(self) -> int:
-        return min(self.message.environment.balance_cycles, (1 << 64) - 1)
-
-    def canister_cycle_balance128(self, to: int) -> None:
-        self._cycles(to, self.message.environment.balance_cycles)
-
-    def canister_liquid_cycle_balance128(self, to: int) -> None:
-        liquid = self.message.environment.liquid_cycles
-        self._cycles(to, self.message.environment.balance_cycles if liquid is None else liquid)
-
-    def canister_status(self) -> int:
-        return _RUNNING
 
     def canister_version(self) -> int:
         return self.message.environment.canister_version
@@ -212,42 +184,17 @@ class SystemCalls:
     def time(self) -> int:
         return self.message.environment.time_ns
 
-    def global_timer_set(self, _at_ns: int) -> int:
-        return 0
-
     def performance_counter(self, which: int) -> int:
         if which >= _COUNTERS:
             raise Failure.contract(f"Error getting performance counter type {which}")
-        return self.instance.used()
+        earlier = self.message.environment.incoming.instructions if which else 0
+        return earlier + self.instance.used()
 
     def is_controller(self, at: int, size: int) -> int:
         return int(self._take(at, size) in self.message.environment.controllers)
 
     def in_replicated_execution(self) -> int:
         return int(self.message.kind.replicated)
-
-    def env_var_count(self) -> int:
-        return 0
-
-    def env_var_name_exists(self, at: int, size: int) -> int:
-        self._take(at, size)
-        return 0
-
-    def env_var_name_size(self, index: int) -> int:
-        raise Failure.contract(
-            f"Environment variable index {index} is out of bounds. "
-            "The number of environment variables is 0."
-        )
-
-    def env_var_name_copy(self, index: int, _to: int, _offset: int, _size: int) -> None:
-        self.env_var_name_size(index)
-
-    def env_var_value_size(self, at: int, size: int) -> int:
-        variable = self._take(at, size).decode("utf-8", "replace")
-        raise Failure.contract(f"Environment variable {variable} not found.")
-
-    def env_var_value_copy(self, at: int, size: int, _to: int, _offset: int, _size: int) -> None:
-        self.env_var_value_size(at, size)
 
     def debug_print(self, at: int, size: int) -> None:
         room = self.message.log_room

@@ -76,6 +76,10 @@ class Bill:
         self._set_aside(-reserved_cycles)
         self._move("burnt", self.canister.balance_cycles)
 
+    def receive(self, item: str, cycles: int) -> None:
+        """Add cycles that come back or come along with a call, as an item below zero."""
+        self._move(item, -cycles)
+
     def missing(self, cycles: int) -> int:
         """How many cycles are lacking to pay a fee and stay above the freezing threshold."""
         threshold = self.canister.frozen_below_cycles(self._fees)

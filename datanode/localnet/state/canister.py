@@ -102,6 +102,7 @@ class Canister:
         module_bytes: Size of its module as given.
         chunk_bytes: Size of its chunk store.
         charged_ns: Until when its rent is paid.
+        timer_ns: When its global timer is due, in canister time; 0 when it is not set.
     """
 
     id: Principal
@@ -118,6 +119,7 @@ class Canister:
     module_bytes: int = 0
     chunk_bytes: int = 0
     charged_ns: int
+    timer_ns: int = 0
 
     def is_controlled_by(self, who: Principal) -> bool:
         """Whether a principal is one of its controllers."""

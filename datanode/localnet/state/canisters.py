@@ -22,7 +22,7 @@ from datanode.principal import Principal
 
 _COLUMNS: Final = (
     "id, settings, status, balance, reserved, module_hash, certified_data, version, sequence,"
-    " heap_bytes, stable_bytes, module_bytes, chunk_bytes, charged_ns"
+    " heap_bytes, stable_bytes, module_bytes, chunk_bytes, charged_ns, timer_ns"
 )
 _LOG_LINES: Final = 1000
 _INDEX_BYTES: Final = 8
@@ -165,6 +165,7 @@ class Canisters:
                 canister.module_bytes,
                 canister.chunk_bytes,
                 canister.charged_ns,
+                canister.timer_ns,
             ),
         )
 
@@ -211,7 +212,7 @@ class Canisters:
 
 def _canister(row: Row) -> Canister:
     raw, settings, status, balance, reserved, module_hash, certified_data, *numbers = row
-    version, sequence, heap, stable, module, chunks, charged_ns = (
+    version, sequence, heap, stable, module, chunks, charged_ns, timer_ns = (
         cast("int", number) for number in numbers
     )
     return Canister(
@@ -229,4 +230,5 @@ def _canister(row: Row) -> Canister:
         module_bytes=module,
         chunk_bytes=chunks,
         charged_ns=charged_ns,
+        timer_ns=timer_ns,
     )

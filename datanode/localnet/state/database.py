@@ -11,6 +11,10 @@ on the disk.
 | `ledger` | what each message cost, item by item |
 | `chunks` | Wasm chunks that were uploaded and not yet installed |
 | `accounts` | balances of the built-in cycles ledger |
+| `contexts` | calls that have callbacks to come |
+| `callbacks` | what canisters do when calls that they made are answered |
+| `stops` | who waits for which canister to stop |
+| `queue` | messages between canisters that are not executed yet |
 | `facts` | single facts about the network, by name |
 """
 
@@ -32,7 +36,8 @@ CREATE TABLE canisters (
     reserved TEXT NOT NULL, module_hash BLOB, certified_data BLOB NOT NULL,
     version INTEGER NOT NULL, sequence INTEGER NOT NULL,
     heap_bytes INTEGER NOT NULL, stable_bytes INTEGER NOT NULL,
-    module_bytes INTEGER NOT NULL, chunk_bytes INTEGER NOT NULL, charged_ns INTEGER NOT NULL
+    module_bytes INTEGER NOT NULL, chunk_bytes INTEGER NOT NULL, charged_ns INTEGER NOT NULL,
+    timer_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE requests (
     id BLOB PRIMARY KEY, sender BLOB NOT NULL, canister BLOB NOT NULL, reply BLOB,
@@ -54,6 +59,36 @@ CREATE TABLE accounts (
     owner BLOB NOT NULL, subaccount BLOB NOT NULL, balance TEXT NOT NULL,
     PRIMARY KEY (owner, subaccount)
 ) WITHOUT ROWID;
+CREATE TABLE contexts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, canister BLOB NOT NULL, caller BLOB NOT NULL,
+    method TEXT NOT NULL, request_id BLOB, callback INTEGER, deadline_ns INTEGER NOT NULL,
+    responded INTEGER NOT NULL, deleted INTEGER NOT NULL, available TEXT NOT NULL,
+    instructions INTEGER NOT NULL
+);
+CREATE INDEX contexts_canister ON contexts (canister);
+CREATE TABLE callbacks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, context INTEGER NOT NULL, canister BLOB NOT NULL,
+    callee BLOB NOT NULL, method TEXT NOT NULL, reply_function TEXT NOT NULL,
+    reply_environment TEXT NOT NULL, reject_function TEXT NOT NULL,
+    reject_environment TEXT NOT NULL, cleanup_function TEXT, cleanup_environment TEXT,
+    cycles TEXT NOT NULL, transmission TEXT NOT NULL, execution TEXT NOT NULL,
+    deadline_ns INTEGER NOT NULL
+);
+CREATE INDEX callbacks_context ON callbacks (context);
+CREATE INDEX callbacks_callee ON callbacks (canister, callee);
+CREATE INDEX callbacks_deadline ON callbacks (deadline_ns) WHERE deadline_ns > 0;
+CREATE TABLE stops (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, canister BLOB NOT NULL, caller BLOB NOT NULL,
+    method TEXT NOT NULL, request_id BLOB, callback INTEGER, cycles TEXT NOT NULL,
+    time_ns INTEGER NOT NULL
+);
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, sender BLOB NOT NULL, receiver BLOB NOT NULL,
+    callback INTEGER NOT NULL, response INTEGER NOT NULL, method TEXT NOT NULL,
+    payload BLOB NOT NULL, cycles TEXT NOT NULL, deadline_ns INTEGER NOT NULL,
+    reject_code INTEGER NOT NULL
+);
+CREATE INDEX queue_receiver ON queue (receiver, id);
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 

@@ -13,7 +13,11 @@ for storage is no longer in the balance: the items `reserve` alone add up to it.
 | `reserve` | cycles set aside for storage by growing; negative where they pay rent |
 | `creation` | creating it, where the cycles ledger did |
 | `deposit` | cycles that were added |
-| `burnt` | what was left of a canister that is deleted, or could not pay its rent |
+| `call` | a call to another canister and its bytes |
+| `call_reserve` | set aside for its response and callback; negative when the response is there |
+| `call_response` | the bytes of the response |
+| `sent`, `accepted`, `refunded` | cycles that went along with calls, were taken, came back |
+| `burnt` | what was left of a canister that is deleted, or could not pay its rent; what it burnt |
 """
 
 import json

@@ -11,16 +11,23 @@ from datanode.agent import cbor
 from datanode.agent.hash_tree import Plan
 from datanode.errors import DiskFullError
 from datanode.fees import FeeSchedule
+from datanode.localnet.machine import prices
 from datanode.localnet.machine.execution import Environment
 from datanode.localnet.machine.machine import Machine
-from datanode.localnet.state.canister import Canister
+from datanode.localnet.machine.messaging import MAX_PAYLOAD_BYTES
+from datanode.localnet.machine.outgoing import Incoming, Terms
+from datanode.localnet.state.alarm import Alarm
+from datanode.localnet.state.canister import Canister, Status
 from datanode.localnet.state.canister_time import CanisterTime
 from datanode.localnet.state.canisters import Canisters
 from datanode.localnet.state.certificates import Certifier
 from datanode.localnet.state.clock import Clock
 from datanode.localnet.state.database import Database
+from datanode.localnet.state.open_calls import OpenCalls
+from datanode.localnet.state.queue import Queue
 from datanode.localnet.state.requests import Requests
 from datanode.localnet.state.state_tree import Branch, Collection
+from datanode.localnet.state.stops import Stops
 from datanode.localnet.state.topology import Topology
 from datanode.principal import Principal
 from datanode.units import MIB, SECOND_NS
@@ -29,6 +36,7 @@ DISK_RESERVE_BYTES: Final = 128 * MIB
 """Below this much free space no update is executed: a page of a mapped file that finds no block
 ends the process, not the message."""
 
+_STATUSES: Final = {Status.RUNNING: 1, Status.STOPPING: 2, Status.STOPPED: 3}
 _CERTIFICATE_REUSE_NS: Final = SECOND_NS
 """How long a data certificate for queries is used again."""
 
@@ -50,6 +58,10 @@ class Network:
         database: Everything but memories.
         canisters: Their slots.
         requests: Answers to messages.
+        calls: Calls between canisters that are not finished.
+        queue: Their messages that are not executed.
+        stops: Who waits for which canister to stop.
+        alarm: Rings when something new is to be waited for.
         certifier: Signs.
         fees: Prices.
     """
@@ -73,6 +85,12 @@ class Network:
         self.clock = Clock(clock_ns, not_before_ns=self._last_time_ns())
         self.canister_time = CanisterTime(self.clock, self.database)
         self.requests = Requests(self.database)
+        self.calls = OpenCalls(self.database)
+        self.queue = Queue(self.database)
+        self.stops = Stops(self.database)
+        self.alarm = Alarm()
+        self.canister_time.on_change(self.alarm.ring)
+        self._closers: list[Callable[[], None]] = []
         self.certifier = Certifier(self.topology, self.clock)
         self.canisters = Canisters(
             folder, self.database, lambda path: Machine(path, module_cache=cache)
@@ -99,14 +117,18 @@ class Network:
         *,
         data_certificate: bytes | None = None,
         prepaid_cycles: int = 0,
+        incoming: Incoming | None = None,
+        wasm64: bool = False,
     ) -> Environment:
-        """What a canister is told about itself and its caller.
+        """What a canister is told about itself, its caller and the call.
 
         Args:
             canister: The canister.
             caller: Who calls it.
             data_certificate: For queries.
             prepaid_cycles: What is out of its balance while the message runs.
+            incoming: The call that the message belongs to.
+            wasm64: Whether the module has a 64-bit memory.
         """
         balance_cycles = canister.balance_cycles - prepaid_cycles
         threshold = canister.frozen_below_cycles(self.fees)
@@ -121,6 +143,12 @@ class Network:
             liquid_cycles=max(0, balance_cycles - threshold),
             root_key=self.topology.root_key,
             subnet=self.topology.subnet_id.raw,
+            status=_STATUSES[canister.status],
+            incoming=incoming or Incoming(),
+            terms=terms(self.fees, wasm64=wasm64),
+            outstanding=lambda callee: self.calls.outstanding(canister.id, Principal(callee)),
+            timer_ns=canister.timer_ns,
+            variables=canister.settings.environment,
         )
 
     def data_certificate(self, canister: Canister) -> bytes:
@@ -150,8 +178,14 @@ class Network:
                 safe="Every acknowledged message is kept.",
             )
 
+    def on_close(self, closer: Callable[[], None]) -> None:
+        """Have a function called before the files are closed: it ends what still uses them."""
+        self._closers.append(closer)
+
     def close(self) -> None:
         """Close every file."""
+        for closer in self._closers:
+            closer()
         self.canisters.close()
         self.database.close()
 
@@ -180,6 +214,18 @@ class Network:
     def _last_time_ns(self) -> int:
         row = self.database.row("SELECT max(time_ns) FROM ledger")
         return cast("int", row[0]) if row and row[0] else 0
+
+
+def terms(fees: FeeSchedule, *, wasm64: bool = False) -> Terms:
+    """What canisters pay for calls, and what is set aside for the response and its callback."""
+    free = fees.call_cycles(0)
+    return Terms(
+        call_cycles=free,
+        byte_cycles=fees.call_cycles(1) - free,
+        transmission_cycles=fees.call_cycles(MAX_PAYLOAD_BYTES) - free,
+        callback_cycles=fees.execution_cycles(prices.INSTRUCTION_LIMIT_UPDATE, wasm64=wasm64),
+        creation_cycles=fees.creation_cycles,
+    )
 
 
 def cache_folder() -> Path:

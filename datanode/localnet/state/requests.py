@@ -1,7 +1,10 @@
-"""Answers to ingress messages, kept so that the same message is never executed twice."""
+"""Answers to ingress messages, kept so that the same message is never executed twice.
+
+A message that waits for calls that it made has a row without a reply and without a reject.
+"""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -21,7 +24,7 @@ class Known:
     Attributes:
         sender: Who sent it, and alone may ask for its answer.
         effective: Whom it concerns.
-        answer: How it ended; None while it is executed.
+        answer: How it ended; None while it is executed or waits for calls that it made.
     """
 
     sender: Principal
@@ -56,6 +59,7 @@ class Requests:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._flying: dict[bytes, _Flight] = {}
+        self._watchers: dict[bytes, list[Callable[[], None]]] = {}
         self._lock = threading.Lock()
 
     def find(self, request_id: bytes) -> Known | None:
@@ -94,16 +98,17 @@ class Requests:
         if flight is not None:
             flight.landed.wait(timeout_s)
 
-    def finish(self, message: Message, answer: Answer, time_ns: int) -> None:
-        """Write an answer, as part of the message's transaction."""
-        reject = answer.reject
+    def finish(self, message: Message, answer: Answer | None, time_ns: int) -> None:
+        """Write an answer, or that there is none yet, as part of the message's transaction."""
+        reply = None if answer is None or answer.reject is not None else answer.reply or b""
+        reject = None if answer is None else answer.reject
         self._database.write(
             "INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,?)",
             (
                 message.request_id,
                 message.sender.raw,
                 message.effective.raw,
-                answer.reply,
+                reply,
                 None if reject is None else reject.code,
                 None if reject is None else reject.message,
                 None if reject is None else reject.error_code,
@@ -112,9 +117,52 @@ class Requests:
             ),
         )
 
+    def answer(self, request_id: bytes, answer: Answer, time_ns: int) -> None:
+        """Write the answer to a message that was waiting for it, as part of a transaction."""
+        reject = answer.reject
+        self._database.write(
+            "UPDATE requests SET reply = ?, reject_code = ?, reject_message = ?, error_code = ?,"
+            " time_ns = ?, forget_ns = max(forget_ns, ?) WHERE id = ?",
+            (
+                answer.reply if reject is not None else answer.reply or b"",
+                None if reject is None else reject.code,
+                None if reject is None else reject.message,
+                None if reject is None else reject.error_code,
+                time_ns,
+                time_ns + FORGET_AFTER_NS,
+                request_id,
+            ),
+        )
+
+    def watch(self, request_id: bytes, watcher: Callable[[], None]) -> None:
+        """Have a function called when a message has its answer; at once if it has one."""
+        with self._lock:
+            self._watchers.setdefault(request_id, []).append(watcher)
+        known = self.find(request_id)
+        if known is None or known.answer is not None:
+            self.announce(request_id)
+
+    def unwatch(self, request_id: bytes, watcher: Callable[[], None]) -> None:
+        """Take a watcher back that waits no longer."""
+        with self._lock:
+            left = [each for each in self._watchers.pop(request_id, []) if each is not watcher]
+            if left:
+                self._watchers[request_id] = left
+
+    def announce(self, request_id: bytes) -> None:
+        """Tell the watchers of a message; call it after the transaction."""
+        with self._lock:
+            watchers = self._watchers.pop(request_id, [])
+        for watcher in watchers:
+            watcher()
+
     def forget(self, now_ns: int) -> None:
         """Drop the answers that are old enough; their messages cannot arrive again."""
-        self._database.write("DELETE FROM requests WHERE forget_ns < ?", (now_ns,))
+        self._database.write(
+            "DELETE FROM requests WHERE forget_ns < ?"
+            " AND (reply IS NOT NULL OR reject_code IS NOT NULL)",
+            (now_ns,),
+        )
 
     def before(self, request_id: bytes) -> bytes | None:
         """Return the nearest smaller request id."""
@@ -134,8 +182,9 @@ def _known(row: Row) -> Known:
     reject = None
     if code is not None:
         reject = Reject(code=cast("int", code), error_code=str(error_code), message=str(message))
+    answer = Answer(reply=cast("bytes | None", reply), reject=reject)
     return Known(
         sender=Principal(cast("bytes", sender)),
         effective=Principal(cast("bytes", canister)),
-        answer=Answer(reply=cast("bytes | None", reply), reject=reject),
+        answer=None if reply is None and reject is None else answer,
     )

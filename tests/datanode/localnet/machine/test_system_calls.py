@@ -63,10 +63,11 @@ def test_a_query_reads_its_certificate_and_an_update_has_none(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("call", "body"),
     [
-        ("call_perform", "(drop (call $call_perform))"),
-        ("call_data_append", "(call $call_data_append (i32.const 0) (i32.const 0))"),
         ("mint_cycles128", "(call $mint_cycles128 (i64.const 0) (i64.const 0) (i32.const 0))"),
-        ("cost_create_canister", "(drop (i32.const 0)) (call $cost_create_canister (i32.const 0))"),
+        (
+            "cost_http_request_v2",
+            "(call $cost_http_request_v2 (i32.const 0) (i32.const 0) (i32.const 0))",
+        ),
     ],
 )
 def test_a_call_that_is_not_supported_yet_says_so_when_it_is_made(

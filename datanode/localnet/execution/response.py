@@ -1,0 +1,91 @@
+"""Runs what a canister does when a call that it made is answered.
+
+What was set aside when the call was made comes back first, less the price of the response's bytes;
+then the callback is run and paid. A response that comes too late, because its caller has stopped
+waiting or its code is gone, brings back its cycles and runs nothing.
+"""
+
+from datanode.localnet.execution import stopping, turn, update
+from datanode.localnet.execution.effect import Effect
+from datanode.localnet.machine.outgoing import Incoming
+from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.network import Network, terms
+from datanode.localnet.state.open_calls import Callback, Context
+from datanode.localnet.state.queue import Queued
+
+_REJECT_CODE_BYTES = 1
+
+
+def run(network: Network, slot: Slot, response: Queued) -> Effect:
+    """Execute a response; the slot's lock is held."""
+    bill = Bill(slot.canister, network.fees)
+    bill.receive("refunded", response.cycles)
+    callback = network.calls.callback(response.callback)
+    context = None if callback is None else network.calls.context(callback.context)
+    if callback is None or context is None:
+        return Effect(answer=None, bill=bill, status="late")
+    bill.receive("call_reserve", callback.transmission_cycles)
+    size = len(response.payload) + (_REJECT_CODE_BYTES if response.reject_code else 0)
+    cost = terms(network.fees).byte_cycles * size
+    bill.take("call_response", min(cost, callback.transmission_cycles))
+    waiting = network.calls.callbacks_of(context.id) - 1
+    if context.deleted:
+        return _dropped(network, bill, callback, context, waiting)
+    return _executed(network, slot, bill, response, callback, context, waiting)
+
+
+def _executed(  # noqa: PLR0917 - all of one response
+    network: Network,
+    slot: Slot,
+    bill: Bill,
+    response: Queued,
+    callback: Callback,
+    context: Context,
+    waiting: int,
+) -> Effect:
+    network.check_disk(len(response.payload))
+    sequence = slot.canister.sequence + 1
+    is_reply = not response.reject_code
+    incoming = Incoming(
+        available_cycles=context.available_cycles,
+        refunded_cycles=response.cycles,
+        reject_code=response.reject_code,
+        reject_message=b"" if is_reply else response.payload,
+        deadline_ns=context.origin.deadline_ns,
+        responded=context.responded,
+        instructions=context.instructions,
+    )
+    execution = slot.machine.respond(
+        callback.reply if is_reply else callback.reject,
+        response.payload if is_reply else b"",
+        network.environment(
+            bill.canister,
+            context.origin.caller,
+            incoming=incoming,
+            wasm64=slot.machine.is_wide,
+        ),
+        cleanup=callback.cleanup,
+        sequence=sequence,
+    )
+    bill.receive("call_reserve", callback.execution_cycles)
+    update.settle(network, slot, bill, execution, sequence)
+    return turn.conclude(network, bill, execution, context, waiting=waiting)
+
+
+def _dropped(
+    network: Network, bill: Bill, callback: Callback, context: Context, waiting: int
+) -> Effect:
+    """Close what uninstalled code left open; only the base fee of the callback is paid."""
+    bill.receive("call_reserve", callback.execution_cycles)
+    bill.take("execution", network.fees.execution_cycles(0))
+    if waiting:
+        return Effect(answer=None, bill=bill, status="late")
+    stopped = stopping.finish(network, bill, closing=context.id)
+    return Effect(
+        answer=None,
+        bill=bill,
+        status="late",
+        writes=(lambda: network.calls.close(context.id), *stopped.writes),
+        done=stopped.done,
+    )

@@ -1,0 +1,237 @@
+"""The system calls about calls between canisters, cycles, the timer and environment variables."""
+
+# The interface specification documents each call under the method's name.
+# ruff: noqa: D102
+
+from typing import Final
+
+from datanode.localnet.machine.execution import Kind
+from datanode.localnet.machine.outgoing import Closure, OutgoingCall
+from datanode.localnet.machine.rejects import Failure, RejectCode
+from datanode.localnet.machine.system_calls import SystemCalls
+from datanode.principal import MAX_PRINCIPAL_BYTES
+from datanode.units import MIB
+
+MAX_PAYLOAD_BYTES: Final = 2 * MIB
+"""Largest payload of a call and of its response. Source: IC resource limits, 2026-05."""
+
+MAX_METHOD_NAME_BYTES: Final = 20_000
+MAX_OUTSTANDING_CALLS: Final = 500
+"""Calls of one canister to another that may wait for their response. Source: replica, 2026."""
+
+MAX_TIMEOUT_S: Final = 300
+"""Longest time that a caller can wait for a best-effort response. Source: replica, 2026."""
+
+_WORD: Final = 64
+_MAX_WORD: Final = (1 << _WORD) - 1
+_COMPOSITE: Final = (Kind.COMPOSITE, Kind.COMPOSITE_REPLY, Kind.COMPOSITE_REJECT)
+
+
+def _narrow(amount: int) -> int:
+    if amount > _MAX_WORD:
+        raise Failure.trap("cycles amount exceeds 64-bit representation")
+    return amount
+
+
+class MessagingCalls(SystemCalls):
+    """`call_*`, `msg_cycles_*`, `msg_reject_*`, `env_var_*`, `cost_*` and what a balance is."""
+
+    def call_new(  # noqa: PLR0917 - the interface's parameters
+        self,
+        callee_at: int,
+        callee_size: int,
+        name_at: int,
+        name_size: int,
+        reply_function: int,
+        reply_environment: int,
+        reject_function: int,
+        reject_environment: int,
+    ) -> None:
+        self.message.drop_call()
+        if name_size > MAX_METHOD_NAME_BYTES:
+            raise Failure.contract(
+                f"ic0.call_new: size of method name {name_size} exceeds the allowed limit "
+                f"{MAX_METHOD_NAME_BYTES}"
+            )
+        callee = self._take(callee_at, callee_size)
+        if callee_size > MAX_PRINCIPAL_BYTES:
+            raise Failure.contract("provided invalid principal id")
+        self.message.building = OutgoingCall(
+            callee=callee,
+            method=self._take(name_at, name_size).decode("utf-8", "replace"),
+            reply=Closure(reply_function, reply_environment),
+            reject=Closure(reject_function, reject_environment),
+            payload=bytearray(),
+        )
+
+    def _building(self, call: str) -> OutgoingCall:
+        if self.message.building is None:
+            raise Failure.contract(f"ic0.{call} called when no call is under construction.")
+        return self.message.building
+
+    def call_on_cleanup(self, function: int, environment: int) -> None:
+        call = self._building("call_on_cleanup")
+        if call.cleanup is not None:
+            raise Failure.contract(
+                "ic0.call_on_cleanup can be called at most once between ic0.call_new and "
+                "ic0.call_perform"
+            )
+        call.cleanup = Closure(function, environment)
+
+    def call_data_append(self, at: int, size: int) -> None:
+        call = self._building("call_data_append")
+        total = len(call.payload) + size
+        if total > MAX_PAYLOAD_BYTES:
+            raise Failure.contract(
+                f"ic0.call_data_append: size of payload {total} exceeds the allowed limit "
+                f"{MAX_PAYLOAD_BYTES}"
+            )
+        call.payload += self._take(at, size)
+
+    def call_with_best_effort_response(self, timeout_s: int) -> None:
+        call = self._building("call_with_best_effort_response")
+        if call.timeout_s is not None:
+            raise Failure.contract(
+                "ic0.call_with_best_effort_response failed because a timeout is already set."
+            )
+        call.timeout_s = min(timeout_s, MAX_TIMEOUT_S)
+
+    def call_cycles_add(self, amount: int) -> None:
+        self._add("call_cycles_add", amount)
+
+    def call_cycles_add128(self, high: int, low: int) -> None:
+        self._add("call_cycles_add128", high << _WORD | low)
+
+    def _add(self, name: str, amount: int) -> None:
+        call = self._building(name)
+        if amount > self.message.liquid_cycles:
+            raise Failure.out_of_cycles(self.message.environment.canister)
+        call.cycles += amount
+        self.message.gained_cycles -= amount
+
+    def call_perform(self) -> int:
+        message = self.message
+        call = self._building("call_perform")
+        if message.kind not in _COMPOSITE:
+            terms = message.environment.terms
+            fee = terms.fee_cycles(call.call_bytes)
+            costs = fee + terms.reserve_cycles
+            waiting = message.environment.outstanding(call.callee)
+            waiting += sum(each.callee == call.callee for each in message.calls)
+            if costs > message.liquid_cycles or waiting >= MAX_OUTSTANDING_CALLS:
+                message.drop_call()
+                return RejectCode.SYS_TRANSIENT
+            message.gained_cycles -= costs
+            call.fee_cycles = fee
+            call.transmission_cycles = terms.transmission_cycles
+            call.callback_cycles = terms.callback_cycles
+        message.calls.append(call)
+        message.building = None
+        return 0
+
+    def msg_deadline(self) -> int:
+        return self.message.environment.incoming.deadline_ns
+
+    def msg_reject_code(self) -> int:
+        return self.message.environment.incoming.reject_code
+
+    def msg_reject_msg_size(self) -> int:
+        return len(self.message.environment.incoming.reject_message)
+
+    def msg_reject_msg_copy(self, to: int, offset: int, size: int) -> None:
+        self._copy(self.message.environment.incoming.reject_message, to, offset, size)
+
+    @property
+    def _available(self) -> int:
+        message = self.message
+        return message.environment.incoming.available_cycles - message.accepted_cycles
+
+    def msg_cycles_available(self) -> int:
+        return _narrow(self._available)
+
+    def msg_cycles_available128(self, to: int) -> None:
+        self._cycles(to, self._available)
+
+    def _accept(self, most: int) -> int:
+        taken = 0 if self.message.replied else min(most, self._available)
+        self.message.accepted_cycles += taken
+        self.message.gained_cycles += taken
+        return taken
+
+    def msg_cycles_accept(self, most: int) -> int:
+        return self._accept(most)
+
+    def msg_cycles_accept128(self, high: int, low: int, to: int) -> None:
+        self._cycles(to, self._accept(high << _WORD | low))
+
+    def msg_cycles_refunded(self) -> int:
+        return _narrow(self.message.environment.incoming.refunded_cycles)
+
+    def msg_cycles_refunded128(self, to: int) -> None:
+        self._cycles(to, self.message.environment.incoming.refunded_cycles)
+
+    def cycles_burn128(self, high: int, low: int, to: int) -> None:
+        burnt = min(high << _WORD | low, self.message.liquid_cycles)
+        self.message.burnt_cycles += burnt
+        self.message.gained_cycles -= burnt
+        self._cycles(to, burnt)
+
+    def canister_cycle_balance(self) -> int:
+        return _narrow(self.message.balance_cycles)
+
+    def canister_cycle_balance128(self, to: int) -> None:
+        self._cycles(to, self.message.balance_cycles)
+
+    def canister_liquid_cycle_balance128(self, to: int) -> None:
+        self._cycles(to, self.message.liquid_cycles)
+
+    def canister_status(self) -> int:
+        return self.message.environment.status
+
+    def global_timer_set(self, at_ns: int) -> int:
+        message = self.message
+        before = message.timer_ns
+        message.timer_ns = at_ns
+        return message.environment.timer_ns if before is None else before
+
+    def cost_call(self, name_bytes: int, payload_bytes: int, to: int) -> None:
+        terms = self.message.environment.terms
+        self._cycles(to, terms.fee_cycles(name_bytes + payload_bytes) + terms.reserve_cycles)
+
+    def cost_create_canister(self, to: int) -> None:
+        self._cycles(to, self.message.environment.terms.creation_cycles)
+
+    def env_var_count(self) -> int:
+        return len(self.message.environment.variables)
+
+    def env_var_name_exists(self, at: int, size: int) -> int:
+        name = self._take(at, size).decode("utf-8", "replace")
+        return int(any(name == each for each, _ in self.message.environment.variables))
+
+    def _variable_name(self, index: int) -> bytes:
+        variables = self.message.environment.variables
+        if index >= len(variables):
+            raise Failure.contract(
+                f"Environment variable index {index} is out of bounds. "
+                f"The number of environment variables is {len(variables)}."
+            )
+        return variables[index][0].encode()
+
+    def env_var_name_size(self, index: int) -> int:
+        return len(self._variable_name(index))
+
+    def env_var_name_copy(self, index: int, to: int, offset: int, size: int) -> None:
+        self._copy(self._variable_name(index), to, offset, size)
+
+    def _variable(self, at: int, size: int) -> bytes:
+        name = self._take(at, size).decode("utf-8", "replace")
+        for each, value in self.message.environment.variables:
+            if each == name:
+                return value.encode()
+        raise Failure.contract(f"Environment variable {name} not found.")
+
+    def env_var_value_size(self, at: int, size: int) -> int:
+        return len(self._variable(at, size))
+
+    def env_var_value_copy(self, at: int, name_size: int, to: int, offset: int, size: int) -> None:
+        self._copy(self._variable(at, name_size), to, offset, size)

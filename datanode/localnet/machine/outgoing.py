@@ -1,0 +1,117 @@
+"""Calls between canisters as a message sees them: the ones it makes, and the one it belongs to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from datanode.localnet.machine import prices
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """A function of the module's table, and what it is given.
+
+    Attributes:
+        function: Its index in table 0.
+        environment: Its only argument.
+    """
+
+    function: int
+    environment: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a canister pays for a call when it makes it.
+
+    Attributes:
+        call_cycles: A call, whatever its size.
+        byte_cycles: A byte of the method's name and the payload.
+        transmission_cycles: Set aside for the largest possible response.
+        callback_cycles: Set aside for a callback that uses every instruction it may.
+        creation_cycles: What creating a canister costs.
+    """
+
+    call_cycles: int = 0
+    byte_cycles: int = 0
+    transmission_cycles: int = 0
+    callback_cycles: int = 0
+    creation_cycles: int = 0
+
+    def fee_cycles(self, call_bytes: int) -> int:
+        """Price a call by the bytes of its method's name and payload."""
+        return self.call_cycles + self.byte_cycles * call_bytes
+
+    @property
+    def reserve_cycles(self) -> int:
+        """What is set aside until the response has been handled."""
+        return self.transmission_cycles + self.callback_cycles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """The call that a message belongs to, and for a callback the response.
+
+    Attributes:
+        available_cycles: Cycles of the call that are not accepted yet.
+        refunded_cycles: What the response brought back.
+        reject_code: The response's reject code; 0 for a reply.
+        reject_message: The response's reject text.
+        deadline_ns: Until when the caller waits; 0 means as long as it takes.
+        responded: Whether the call was answered by an earlier message.
+        instructions: What earlier messages of the same call executed.
+    """
+
+    available_cycles: int = 0
+    refunded_cycles: int = 0
+    reject_code: int = 0
+    reject_message: bytes = b""
+    deadline_ns: int = 0
+    responded: bool = False
+    instructions: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class OutgoingCall:
+    """A call under construction, or made.
+
+    Attributes:
+        callee: Principal of the canister that is called.
+        method: Its method.
+        payload: The argument.
+        reply: Runs when the callee replies.
+        reject: Runs when it rejects.
+        cleanup: Runs when the one that ran has trapped.
+        cycles: What goes along.
+        timeout_s: For how long the caller waits; None means as long as it takes.
+        fee_cycles: What the call costs, once it is made.
+        transmission_cycles: What is set aside for the response.
+        callback_cycles: What is set aside for the callback.
+    """
+
+    callee: bytes
+    method: str
+    reply: Closure
+    reject: Closure
+    cleanup: Closure | None = None
+    payload: bytearray
+    cycles: int = 0
+    timeout_s: int | None = None
+    fee_cycles: int = 0
+    transmission_cycles: int = 0
+    callback_cycles: int = 0
+
+    @property
+    def call_bytes(self) -> int:
+        """What the caller pays for by the byte."""
+        return len(self.method.encode()) + len(self.payload)
+
+
+def no_calls_outstanding(_callee: bytes) -> int:
+    """Tell for any callee that no calls wait for its response."""
+    return 0
+
+
+Outstanding = Callable[[bytes], int]
+
+CALLBACK_LIMIT = prices.INSTRUCTION_LIMIT_UPDATE * (100 - prices.CLEANUP_PERCENT) // 100
+"""Instructions of a callback; what is kept back is the cleanup's."""
