@@ -60,8 +60,8 @@ wasm:  ## build canisters/wasm from source
 wasm-check:  ## rebuild and compare with the committed modules
 	canisters/build.sh --check
 
-conformance: setup  ## clients that nobody here wrote, against the embedded network (needs npm)
-	$(BIN)/pytest -q -m conformance tests/conformance
+conformance: setup  ## clients that nobody here wrote, against the embedded network (npm, cargo)
+	CARGO="$(CARGO)" $(BIN)/pytest -q -m conformance tests/conformance
 
 postgres: setup  ## the state's tests against a PostgreSQL server of their own
 	tests/with_postgres.sh $(BIN)/pytest -q tests/uploader/state tests/migrations

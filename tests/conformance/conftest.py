@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote, fetched from the npm registry at fixed versions."""
+"""Clients that nobody here wrote, fetched from their registries at fixed versions."""
 
 import shutil
 import subprocess
@@ -9,6 +9,9 @@ import pytest
 
 from datanode.localnet.api import LocalNetwork
 from tests.fakes.counter import counter_wasm
+
+BUILD = Path(__file__).parents[2] / "build/conformance"
+"""What is built or fetched once and used again."""
 
 PACKAGES = ("@icp-sdk/core@6.1.0", "@icp-sdk/icp-cli-linux-x64@1.5.0")
 
@@ -38,4 +41,15 @@ def wasm_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The counter canister as a file."""
     path = tmp_path_factory.mktemp("wasm") / "counter.wasm"
     path.write_bytes(counter_wasm())
+    return path
+
+
+@pytest.fixture(scope="session")
+def large_wasm_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The counter canister, too large for one message: 3 MB of a custom section behind it."""
+    size = 3_000_000
+    length = b"".join(bytes([size >> shift & 0x7F | 0x80]) for shift in (0, 7, 14))
+    section = b"\0" + length + bytes([size >> 21]) + b"\4junk" + bytes(size - 5)
+    path = tmp_path_factory.mktemp("wasm") / "large.wasm"
+    path.write_bytes(counter_wasm() + section)
     return path

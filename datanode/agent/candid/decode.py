@@ -8,17 +8,19 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-from datanode.agent.candid.encode import FIXED
+from datanode.agent.candid.encode import FIXED, sleb128
 from datanode.agent.candid.types import (
     OPT,
     RECORD,
     VARIANT,
     VEC,
     Bool,
+    Func,
     Int,
     Nat,
     Nat8,
     Null,
+    Opaque,
     Opt,
     Primitive,
     Principal,
@@ -94,6 +96,12 @@ class _Reader(Wire):
         if wanted == Reserved:
             self.skip(kind, depth)
             return None
+        if wanted == Opaque:
+            start = self.at
+            self.skip(kind, depth)
+            return self.alone(kind, start)
+        if wanted == Func and self.is_func(kind):
+            return self.func()
         if kind == Nat.code and wanted in (Nat, Int):
             return self.leb128()
         if kind != wanted.code:
@@ -103,6 +111,13 @@ class _Reader(Wire):
             number: int | float = struct.unpack(layout, self.take(width))[0]
             return number
         return _PLAIN[wanted](self)
+
+    def alone(self, kind: int, start: int) -> bytes:
+        """Put a value that ends here into a message of its own, with the same type table."""
+        return self.data[: self.table_end] + b"\x01" + sleb128(kind) + self.data[start : self.at]
+
+    def is_func(self, kind: int) -> bool:
+        return kind >= 0 and self.table[kind].code == Func.code
 
     def option(self, kind: int, wanted: Opt, depth: int) -> Value:
         if kind in (Null.code, Reserved.code):
@@ -166,10 +181,11 @@ class _Reader(Wire):
         return self.fits[key]
 
     def compare(self, kind: int, wanted: Type) -> bool:
-        if isinstance(wanted, Opt) or wanted == Reserved:
+        if isinstance(wanted, Opt) or wanted in (Reserved, Opaque):
             return True
         if isinstance(wanted, Primitive):
-            return kind == wanted.code or (kind == Nat.code and wanted == Int) or kind == EMPTY
+            named = kind == wanted.code or (kind == Nat.code and wanted == Int) or kind == EMPTY
+            return named or (wanted == Func and self.is_func(kind))
         if kind < 0:
             return kind == EMPTY
         entry = self.table[kind]

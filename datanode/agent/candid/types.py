@@ -51,6 +51,10 @@ Float64: Final = Primitive(-14, 8)
 Text: Final = Primitive(-15)
 Reserved: Final = Primitive(-16)
 Principal: Final = Primitive(-24)
+Func: Final = Primitive(-22)
+"""A reference to a method, read only: (its name, its canister)."""
+Opaque: Final = Primitive(0)
+"""A value of any type, read only: the bytes of a message that holds it alone, to be passed on."""
 
 OPT: Final = -18
 VEC: Final = -19

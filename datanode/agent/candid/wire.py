@@ -14,6 +14,7 @@ from datanode.agent.candid.types import (
     RECORD,
     VARIANT,
     VEC,
+    Func,
     Int,
     Nat,
     Principal,
@@ -32,7 +33,6 @@ MAX_LEB128_BYTES: Final = 40
 """Longest number: 280 bits. Ours: cycles have 128."""
 EMPTY: Final = -17
 
-_FUNC: Final = -22
 _SERVICE: Final = -23
 _PRIMITIVES: Final = frozenset([*range(EMPTY, 0), Principal.code])
 _WIDTHS: Final = {-2: 1, -5: 1, -6: 2, -7: 4, -8: 8, -9: 1, -10: 2, -11: 4, -12: 8, -13: 4, -14: 8}
@@ -113,6 +113,7 @@ class Wire(Bytes):
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
         self.table: list[Entry] = []
+        self.table_end = 0
         self.steps_left = MAX_STEPS
 
     def header(self) -> list[int]:
@@ -124,6 +125,7 @@ class Wire(Bytes):
         for entry in self.table:
             for _, part in entry.parts:
                 self._check_reference(part)
+        self.table_end = self.at
         kinds = [self.sleb128() for _ in range(self.count(MAX_ARGUMENTS, "arguments"))]
         for kind in kinds:
             self._check_reference(kind)
@@ -147,7 +149,7 @@ class Wire(Bytes):
                 last = number
                 parts.append((number, self.sleb128()))
             return Entry(code, tuple(parts))
-        if code == _FUNC:
+        if code == Func.code:
             for _ in range(2):
                 for _ in range(self.count(MAX_FIELDS, "types")):
                     self.sleb128()
@@ -218,11 +220,18 @@ class Wire(Bytes):
                 raise FormatError("Candid: a case that is not in the type")
             self.skip(entry.parts[at][1], depth)
         else:
-            self._reference(entry.code)
+            self.reference(entry.code)
 
-    def _reference(self, code: int) -> None:
-        if code == _FUNC and not self.flag():
+    def reference(self, code: int) -> None:
+        """Read over a reference to a method or a service."""
+        if code == Func.code:
+            self.func()
+        else:
+            self.principal()
+
+    def func(self) -> tuple[str, PrincipalValue]:
+        """Read a reference to a method."""
+        if not self.flag():
             raise FormatError("Candid: an opaque reference")
-        self.principal()
-        if code == _FUNC:
-            self.take(self.length())
+        canister = self.principal()
+        return self.text(), canister

@@ -45,7 +45,7 @@ class Admin:
         Raises:
             RefusedError: It comes from elsewhere, or makes no sense.
         """
-        headers = _headers(scope)
+        headers = dict(http.headers(scope))
         if headers.get("host", "").rsplit(":", 1)[0] not in _LOOPBACK:
             raise RefusedError(403, "Only programs on this machine may ask this.")
         routes: dict[tuple[str, str], _Handler] = {
@@ -110,9 +110,3 @@ class Admin:
         if slot is None:
             raise FormatError(f"there is no canister {text}")
         return slot
-
-
-def _headers(scope: Event) -> dict[str, str]:
-    headers = scope.get("headers", ())
-    pairs = headers if isinstance(headers, list | tuple) else ()
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}

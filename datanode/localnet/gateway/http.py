@@ -1,9 +1,11 @@
 """The few words of HTTP that the embedded network speaks, on top of ASGI."""
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from datanode.errors import DataNodeError
 from datanode.localnet.state.message import RefusedError
 
 Event: TypeAlias = MutableMapping[str, object]
@@ -14,6 +16,7 @@ CBOR: Final = b"application/cbor"
 JSON: Final = b"application/json"
 TEXT: Final = b"text/plain; charset=utf-8"
 _TOO_LARGE: Final = 413
+_log: Final = logging.getLogger("datanode.localnet")
 
 CORS: Final = (
     (b"access-control-allow-origin", b"*"),
@@ -31,14 +34,16 @@ class Response:
     Attributes:
         status: HTTP status.
         body: Its bytes.
-        kind: Content type.
+        kind: Content type; none where the headers have it.
         headers: Further headers.
+        rest: What follows the body, made while it is sent.
     """
 
     status: int
     body: bytes = b""
     kind: bytes = TEXT
     headers: tuple[tuple[bytes, bytes], ...] = CORS
+    rest: AsyncIterator[bytes] | None = None
 
 
 def text(status: int, line: str, *, cors: bool = True) -> Response:
@@ -69,11 +74,31 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes:
 
 
 async def send_response(send: Send, response: Response) -> None:
-    """Send a response."""
-    headers: Iterable[tuple[bytes, bytes]] = (
-        (b"content-type", response.kind),
-        (b"content-length", str(len(response.body)).encode()),
-        *response.headers,
-    )
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    """Send a response.
+
+    When the rest of a body fails, the connection ends without the end of the body, so that nobody
+    takes it for whole.
+    """
+    fields = list(response.headers)
+    if response.kind:
+        fields.append((b"content-type", response.kind))
+    if response.rest is None:
+        fields.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": fields})
+    if response.rest is not None:
+        await send({"type": "http.response.body", "body": response.body, "more_body": True})
+        try:
+            async for part in response.rest:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        except (DataNodeError, RefusedError) as error:
+            _log.warning("a body was cut off: %s", error)
+            return
+    last = response.body if response.rest is None else b""
+    await send({"type": "http.response.body", "body": last})
+
+
+def headers(scope: Event) -> list[tuple[str, str]]:
+    """Return a request's headers, names in lower case."""
+    found = scope.get("headers", ())
+    pairs = found if isinstance(found, list | tuple) else ()
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs]

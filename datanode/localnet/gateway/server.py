@@ -10,6 +10,7 @@
 | `POST /api/v2/subnet/<id>/read_state`, v3 | the same, about subnets |
 | `POST /api/v4/subnet/<id>/call`, v3 query | of the management canister, about no canister |
 | `/_/...` | see `admin`; not part of the Internet Computer |
+| anything at `<id>.localhost`, or with `?canisterId=<id>` | what a canister serves: see `sites` |
 
 A request that is refused gets a status of 400 and more and a line of text. Work is done in two
 small pools of threads, so that updates that wait for their canister do not hold up queries.
@@ -26,10 +27,11 @@ from typing import Final, TypeVar
 
 from datanode.agent import cbor
 from datanode.errors import DataNodeError, FormatError
-from datanode.localnet.gateway import http
+from datanode.localnet.gateway import http, sites
 from datanode.localnet.gateway.admin import Admin
 from datanode.localnet.gateway.http import Event, Receive, Response, Send
 from datanode.localnet.gateway.interface import PATIENCE_S, Interface
+from datanode.localnet.gateway.sites import Sites
 from datanode.localnet.machine.rejects import Reject
 from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.message import Message, RefusedError, RejectedError
@@ -64,6 +66,7 @@ class Application:
         self._admin = Admin(interface.network)
         self._updates = ThreadPoolExecutor(UPDATE_THREADS, "update")
         self._queries = ThreadPoolExecutor(QUERY_THREADS, "query")
+        self._sites = Sites(interface, self._queries, self._updates)
         self._running: set[asyncio.Future[bytes | None]] = set()
         self._forgetting: asyncio.Task[None] | None = None
 
@@ -100,7 +103,11 @@ class Application:
 
     async def _respond(self, scope: Event, receive: Receive) -> Response:
         try:
-            return await self._route(scope, receive)
+            canister = sites.addressed(scope)
+            if canister is None:
+                return await self._route(scope, receive)
+            body = await http.read_body(receive, MAX_BODY_BYTES)
+            return await self._sites.respond(scope, canister, body)
         except RefusedError as refused:
             ours = str(scope["path"]).startswith("/_/")
             return http.text(refused.status, refused.text, cors=not ours)

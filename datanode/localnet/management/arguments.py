@@ -51,6 +51,10 @@ class Arguments:
         """Return a natural number or None."""
         return None if self._fields[name] is None else self.number(name)
 
+    def flag(self, name: str) -> bool:
+        """Return a truth value; false where it is absent."""
+        return self._fields[name] is True
+
     def blob(self, name: str) -> bytes:
         """Return bytes."""
         value = self._fields[name]

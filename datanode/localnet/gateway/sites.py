@@ -1,0 +1,255 @@
+"""Serves canisters to browsers, as the Internet Computer's HTTP gateways do.
+
+A canister is at `http://<id>.localhost:<port>/`, an origin of its own, and at any other path than
+the network's own with `?canisterId=<id>`. There it shares the network's origin, so its pages are
+sandboxed: they cannot act as pages of the network.
+
+1. The request is a query of `http_request`; when the reply asks for it, an update of
+   `http_request_update`; both from nobody.
+2. A body that is not complete is got by its callback, or range by range, while it is sent.
+
+What a gateway of the Internet Computer does besides, this one does not: it verifies no certified
+answer, and each of its answers says so in `x-datanode-certification`.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+from typing import Final, TypeVar
+from urllib.parse import parse_qs
+
+from datanode.agent import envelope, identity
+from datanode.agent.answers import parse_query_answer
+from datanode.agent.reject import RejectError
+from datanode.errors import FormatError
+from datanode.limits import INGRESS_TTL_NS
+from datanode.localnet.gateway import http, web
+from datanode.localnet.gateway.http import Event, Response
+from datanode.localnet.gateway.interface import PATIENCE_S, Interface
+from datanode.localnet.gateway.web import Callback, Reply, Request
+from datanode.localnet.machine.rejects import RejectCode
+from datanode.localnet.state.message import Answer, RefusedError
+from datanode.principal import ANONYMOUS, Principal
+
+MAX_PARTS: Final = 1000
+"""Most queries for one body. Source: ic-http-gateway, 2026."""
+
+_DOMAIN: Final = ".localhost"
+_MAX_FIELDS: Final = 1000
+_OURS: Final = ("/api/", "/_/")
+_NOTE: Final = (b"x-datanode-certification", b"not verified")
+_SANDBOX: Final = (
+    b"content-security-policy",
+    b"sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads",
+)
+_POLL_S: Final = 0.005
+_NAMES: Final[dict[int, str]] = {
+    RejectCode.SYS_FATAL: "SysFatal",
+    RejectCode.SYS_TRANSIENT: "SysTransient",
+    RejectCode.DESTINATION_INVALID: "DestinationInvalid",
+    RejectCode.CANISTER_REJECT: "CanisterReject",
+    RejectCode.CANISTER_ERROR: "CanisterError",
+}
+_log: Final = logging.getLogger("datanode.localnet")
+T = TypeVar("T")
+
+
+class Sites:
+    """The canisters as websites.
+
+    Args:
+        interface: The network.
+        queries: Threads that run queries.
+        updates: Threads that run updates.
+    """
+
+    def __init__(self, interface: Interface, queries: Executor, updates: Executor) -> None:
+        self._interface = interface
+        self._queries = queries
+        self._updates = updates
+
+    async def respond(self, scope: Event, canister: Principal, body: bytes) -> Response:
+        """Serve one request.
+
+        Raises:
+            RefusedError: The canister does not answer, or its answer cannot be sent.
+        """
+        request = _request(scope, body)
+        try:
+            reply = web.parse_reply(
+                await self._query(Callback(canister, "http_request", request.query_arg()))
+            )
+            if reply.wants_update:
+                arg = request.update_arg()
+                reply = web.parse_reply(await self._in(self._updates, self._update, canister, arg))
+            return _response(reply, self._rest(canister, request, reply), scope)
+        except FormatError as error:
+            raise RefusedError(
+                HTTPStatus.BAD_GATEWAY, f"The canister {canister} speaks no HTTP: {error.what}"
+            ) from error
+
+    def _rest(
+        self, canister: Principal, request: Request, reply: Reply
+    ) -> AsyncIterator[bytes] | None:
+        if request.method == "HEAD":
+            return None
+        if reply.callback is not None:
+            return self._called_back(reply.callback)
+        if reply.status == HTTPStatus.PARTIAL_CONTENT and request.header("range") is None:
+            there, whole = reply.span()
+            return self._ranges(canister, request, there, whole)
+        return None
+
+    async def _called_back(self, callback: Callback) -> AsyncIterator[bytes]:
+        following: Callback | None = callback
+        for _ in range(MAX_PARTS):
+            if following is None:
+                return
+            body, following = web.parse_part(await self._query(following), following)
+            yield body
+        if following is not None:
+            raise FormatError(f"a body has more than {MAX_PARTS} parts")
+
+    async def _ranges(
+        self, canister: Principal, request: Request, there: int, whole: int
+    ) -> AsyncIterator[bytes]:
+        for _ in range(MAX_PARTS):
+            if there == whole:
+                return
+            headers = (*request.headers, ("range", f"bytes={there}-"))
+            arg = replace(request, headers=headers).query_arg()
+            reply = web.parse_reply(await self._query(Callback(canister, "http_request", arg)))
+            end, length = reply.span()
+            if length != whole or end - len(reply.body) != there:
+                raise FormatError("a part is not the one that was asked for")
+            there = end
+            yield reply.body
+        raise FormatError(f"a body has more than {MAX_PARTS} parts")
+
+    async def _query(self, callback: Callback) -> bytes:
+        content = envelope.query_content(
+            callback.canister,
+            callback.method,
+            callback.arg,
+            sender=ANONYMOUS,
+            ingress_expiry_ns=self._expiry_ns(),
+        )
+        body = envelope.sign(identity.anonymous(), content)
+        answer = await self._in(self._queries, self._interface.query, body, callback.canister)
+        found = parse_query_answer(answer).result
+        if isinstance(found, RejectError):
+            raise _refusal(found.code, found.error_code, found.message)
+        return found
+
+    def _update(self, canister: Principal, arg: bytes) -> bytes:
+        """Make an update and wait for its answer."""
+        content = envelope.call_content(
+            canister,
+            "http_request_update",
+            arg,
+            sender=ANONYMOUS,
+            ingress_expiry_ns=self._expiry_ns(),
+            nonce=secrets.token_bytes(16),
+        )
+        body = envelope.sign(identity.anonymous(), content)
+        admitted = self._interface.admit(body, canister)
+        if admitted.refused is not None:
+            return _settled(admitted.refused)
+        self._interface.execute(admitted.message)
+        until_s = time.monotonic() + PATIENCE_S
+        requests = self._interface.network.requests
+        while True:
+            known = requests.find(admitted.message.request_id)
+            if known is not None and known.answer is not None:
+                return _settled(known.answer)
+            if time.monotonic() > until_s:
+                raise RefusedError(
+                    HTTPStatus.GATEWAY_TIMEOUT, f"The canister {canister} has not answered yet."
+                )
+            time.sleep(_POLL_S)
+
+    def _expiry_ns(self) -> int:
+        return self._interface.network.clock.now_ns() + INGRESS_TTL_NS
+
+    async def _in(self, pool: Executor, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments))
+
+
+def addressed(scope: Event) -> Principal | None:
+    """Tell which canister a request is for; None when it is for the network itself.
+
+    Raises:
+        RefusedError: It is for something that is no canister.
+    """
+    label = _label(scope)
+    if label is not None:
+        return _principal(label)
+    query = scope.get("query_string", b"")
+    if str(scope["path"]).startswith(_OURS) or not isinstance(query, bytes):
+        return None
+    try:
+        named = parse_qs(query.decode("latin-1"), max_num_fields=_MAX_FIELDS).get("canisterId")
+    except ValueError as error:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "The query has too many fields.") from error
+    return _principal(named[0]) if named else None
+
+
+def _label(scope: Event) -> str | None:
+    """Return what stands before `.localhost`, or before `.raw.localhost`, in the host's name."""
+    host = (web.header(http.headers(scope), "host") or "").lower()
+    name = host.partition(":")[0].rstrip(".")
+    if not name.endswith(_DOMAIN):
+        return None
+    return name.removesuffix(_DOMAIN).removesuffix(".raw").rpartition(".")[2]
+
+
+def _principal(text: str) -> Principal:
+    try:
+        return Principal.parse(text)
+    except FormatError as error:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, error.what) from error
+
+
+def _request(scope: Event, body: bytes) -> Request:
+    path, query = scope.get("raw_path") or b"", scope.get("query_string") or b""
+    url = path if isinstance(path, bytes) else b""
+    if isinstance(query, bytes) and query:
+        url += b"?" + query
+    return Request(
+        method=str(scope["method"]),
+        url=url.decode("latin-1"),
+        headers=tuple(http.headers(scope)),
+        body=body,
+    )
+
+
+def _response(reply: Reply, rest: AsyncIterator[bytes] | None, scope: Event) -> Response:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+    headers.append(_NOTE)
+    if _label(scope) is None:
+        headers.append(_SANDBOX)
+    return Response(reply.status, reply.body, b"", tuple(headers), rest)
+
+
+def _settled(answer: Answer) -> bytes:
+    if answer.reject is not None:
+        reject = answer.reject
+        raise _refusal(reject.code, reject.error_code, reject.message)
+    return answer.reply or b""
+
+
+def _refusal(code: int, error_code: str, message: str) -> RefusedError:
+    """Word a reject as the gateways do."""
+    if code == RejectCode.DESTINATION_INVALID:
+        return RefusedError(HTTPStatus.NOT_FOUND, message)
+    return RefusedError(
+        HTTPStatus.BAD_GATEWAY,
+        f"Replica Error: reject code {_NAMES.get(code, code)}, message {message}, "
+        f'error code Some("{error_code}")',
+    )
