@@ -1,87 +1,90 @@
 """The cycles ledger at its mainnet id: creates canisters and tops them up from accounts.
 
-Every account starts with 1,000 TC out of nothing, because nobody sells cycles here. The fee of
-100 M cycles for each block is mainnet's; the creation fee is taken from what the canister is given,
-as on mainnet.
+Its interface, its fee of 100 M cycles and its rules are mainnet's: what is missing is said before
+anything else; a transaction that names when it was made (`created_at_time`) is executed once in 24
+hours, and whoever repeats it is told the block, and the canister, of the first; what cannot be
+done once the cycles are taken is given back, and costs the fee. The creation fee is taken from what
+the canister is given.
 
-Methods: `create_canister`, `withdraw`, `icrc1_balance_of`, `icrc1_fee`, `icrc1_decimals`,
-`icrc1_symbol`, `icrc1_name`.
+Methods: `create_canister`, `withdraw`, `icrc1_transfer`, `icrc1_balance_of`, `icrc1_fee`,
+`icrc1_decimals`, `icrc1_symbol`, `icrc1_name`.
 """
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from datanode.agent import candid
-from datanode.agent.candid import (
-    Blob,
-    Nat,
-    Nat8,
-    Nat64,
-    Opt,
-    Record,
-    Text,
-    Value,
-    Variant,
-)
-from datanode.agent.candid import (
-    Principal as PrincipalType,
-)
+from datanode.agent.candid import Nat, Nat8, Text, Value, Variant
+from datanode.errors import FormatError
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.management import lifecycle, settings
+from datanode.localnet.management.account_book import (
+    DEFAULT_SUBACCOUNT,
+    Account,
+    AccountBook,
+    Block,
+)
 from datanode.localnet.management.arguments import Arguments
-from datanode.localnet.management.types import SETTINGS
+from datanode.localnet.management.cycles_ledger_types import (
+    ACCOUNT,
+    CREATE,
+    CREATED,
+    TRANSFER,
+    TRANSFERRED,
+    WITHDRAW,
+    WITHDRAWN,
+)
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canister import Settings
 from datanode.localnet.state.canisters import Slot
-from datanode.localnet.state.message import Answer, Message
+from datanode.localnet.state.message import Answer, Message, RejectedError
 from datanode.localnet.state.network import Network
 from datanode.principal import Principal
-from datanode.units import TC
+from datanode.units import DAY_S, SECOND_NS
 
 DECIMALS: Final = 12
-START_CYCLES: Final = 1_000 * TC
 BLOCK_FEE_CYCLES: Final = 100_000_000
 """Source: the cycles ledger's `icrc1_fee` on mainnet, 2026."""
-_DEFAULT_SUBACCOUNT: Final = bytes(32)
+WINDOW_NS: Final = DAY_S * SECOND_NS
+"""How long a transaction is known again."""
+DRIFT_NS: Final = 120 * SECOND_NS
+"""How far a caller's clock may be off. Source of both: the cycles ledger's configuration, 2026."""
 
-ACCOUNT: Final = Record({"owner": PrincipalType, "subaccount": Opt(Blob)})
-CREATE: Final = Record(
-    {
-        "amount": Nat,
-        "from_subaccount": Opt(Blob),
-        "created_at_time": Opt(Nat64),
-        "creation_args": Opt(
-            Record(
-                {
-                    "settings": Opt(SETTINGS),
-                    "subnet_selection": Opt(
-                        Variant(
-                            {
-                                "Subnet": Record({"subnet": PrincipalType}),
-                                "Filter": Record({"subnet_type": Opt(Text)}),
-                            }
-                        )
-                    ),
-                }
-            )
-        ),
-    }
-)
-WITHDRAW: Final = Record({"amount": Nat, "from_subaccount": Opt(Blob), "to": PrincipalType})
-_FAILED: Final = {
-    "InsufficientFunds": Record({"balance": Nat}),
-    "GenericError": Record({"message": Text, "error_code": Nat}),
-}
-CREATED: Final = Variant(
-    {"Ok": Record({"block_id": Nat, "canister_id": PrincipalType}), "Err": Variant(_FAILED)}
-)
-WITHDRAWN: Final = Variant(
-    {
-        "Ok": Nat,
-        "Err": Variant({**_FAILED, "InvalidReceiver": Record({"receiver": PrincipalType})}),
-    }
-)
+_SUBACCOUNT_BYTES: Final = 32
+_USER_PRINCIPAL_BYTES: Final = 29
+_SELF_AUTHENTICATING: Final = 2
+
+_Query = Callable[[bytes, Principal], bytes]
+_Update = Callable[[Message, Slot | None], Effect]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What a caller wants done with the cycles of an account.
+
+    Attributes:
+        account: Whose cycles.
+        cycles: How many, the ledger's fee aside.
+        made_ns: When the caller made it; None: it may be repeated.
+        key: What a repetition has in common with it.
+    """
+
+    account: Account
+    cycles: int
+    made_ns: int | None
+    key: bytes
+
+    @classmethod
+    def read(cls, message: Message, args: Arguments, purpose: bytes) -> "_Order":
+        account = Account(message.sender, _subaccount(args, "from_subaccount"))
+        cycles, made_ns = args.number("amount"), args.optional_number("created_at_time")
+        parts = (account.owner.raw, account.subaccount, b"%d" % cycles, b"%d" % (made_ns or 0))
+        joined = b"".join(len(part).to_bytes(4) + part for part in (purpose, *parts))
+        return cls(
+            account=account, cycles=cycles, made_ns=made_ns, key=hashlib.sha256(joined).digest()
+        )
 
 
 class CyclesLedger:
@@ -94,22 +97,24 @@ class CyclesLedger:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self.queries: dict[str, Callable[[bytes, Principal], bytes]] = {
+        self._book = AccountBook(network.database)
+        self.queries: dict[str, _Query] = {
             "icrc1_balance_of": self._balance_of,
             "icrc1_fee": lambda _arg, _who: candid.encode((Nat,), (BLOCK_FEE_CYCLES,)),
             "icrc1_decimals": lambda _arg, _who: candid.encode((Nat8,), (DECIMALS,)),
             "icrc1_symbol": lambda _arg, _who: candid.encode((Text,), ("TCYCLES",)),
-            "icrc1_name": lambda _arg, _who: candid.encode((Text,), ("TCYCLES",)),
+            "icrc1_name": lambda _arg, _who: candid.encode((Text,), ("Trillion Cycles",)),
         }
-        self.updates: dict[str, Callable[[Message, Slot | None], Effect]] = {
+        self.updates: dict[str, _Update] = {
             "create_canister": self._create,
             "withdraw": self._withdraw,
+            "icrc1_transfer": self._transfer,
         }
 
     def _balance_of(self, arg: bytes, _who: Principal) -> bytes:
-        account = Arguments.decode(ACCOUNT, arg)
-        owner = account.principal("owner")
-        return candid.encode((Nat,), (self._balance(owner, _subaccount(account, "subaccount")),))
+        return candid.encode(
+            (Nat,), (self._book.balance(_account(Arguments.decode(ACCOUNT, arg))),)
+        )
 
     def receiver(self, message: Message) -> Principal | None:
         """Return the canister that a message gives cycles to."""
@@ -119,69 +124,161 @@ class CyclesLedger:
 
     def _create(self, message: Message, _slot: Slot | None) -> Effect:
         args = Arguments.decode(CREATE, message.arg)
-        subaccount, amount = _subaccount(args, "from_subaccount"), args.number("amount")
-        short = self._short(message.sender, subaccount, amount)
-        if short is not None:
-            return _answered(CREATED, ("Err", short))
-        fee = self._network.fees.creation_cycles
-        if amount < fee:
-            text = f"creating a canister costs {fee} cycles"
-            why: dict[str, Value] = {"message": text, "error_code": 0}
-            return _answered(CREATED, ("Err", ("GenericError", why)))
-        chosen = Settings(controllers=(message.sender,))
-        creation = args.optional_record("creation_args")
-        given = None if creation is None else creation.optional_record("settings")
-        if given is not None:
-            chosen = settings.changed(chosen, given)
-        canister, made = lifecycle.created(self._network, chosen, amount, creation_fee_cycles=fee)
-        block: Value = {"block_id": 0, "canister_id": canister}
-        paid = self._paying(message.sender, subaccount, amount + BLOCK_FEE_CYCLES)
-        return replace(
-            made,
-            answer=Answer(reply=candid.encode((CREATED,), (("Ok", block),))),
-            writes=(*made.writes, paid),
+        order = _Order.read(message, args, b"create")
+        refusal = self._refusal(order, names_canister=True)
+        if refusal is not None:
+            return _answered(CREATED, ("Err", refusal))
+        number = self._book.height()
+        try:
+            chosen = self._settings(order, args.optional_record("creation_args"))
+        except (_Refunded, RejectedError) as error:
+            text = str(error) if isinstance(error, _Refunded) else error.reject.message
+            failed: dict[str, Value] = {
+                "fee_block": number,
+                "refund_block": number + 1,
+                "error": text,
+            }
+            return self._given_back(order, CREATED, ("FailedToCreate", failed))
+        canister, made = lifecycle.created(
+            self._network,
+            chosen,
+            order.cycles,
+            creation_fee_cycles=self._network.fees.creation_cycles,
         )
+        block: Value = {"block_id": number, "canister_id": canister}
+        paid = self._book.entering([self._burn(order, canister)])
+        answer = Answer(reply=candid.encode((CREATED,), (("Ok", block),)))
+        return replace(made, answer=answer, writes=(*made.writes, *paid))
+
+    def _settings(self, order: _Order, creation: Arguments | None) -> Settings:
+        """Return the settings of a canister that is ordered.
+
+        Raises:
+            _Refunded: It is not created.
+            RejectedError: As `settings.changed`.
+        """
+        if order.cycles < self._network.fees.creation_cycles:
+            raise _Refunded("Insufficient cycles attached.")
+        chosen = Settings(controllers=(order.account.owner,))
+        if creation is None:
+            return chosen
+        if creation.has("subnet_selection"):
+            case, value = creation.variant("subnet_selection")
+            ours = self._network.topology.subnet_id
+            if case == "Subnet" and value != {"subnet": ours}:
+                raise _Refunded("Subnet does not exist or is not available to the caller.")
+        given = creation.optional_record("settings")
+        return chosen if given is None else settings.changed(chosen, given)
 
     def _withdraw(self, message: Message, slot: Slot | None) -> Effect:
         args = Arguments.decode(WITHDRAW, message.arg)
-        subaccount, amount = _subaccount(args, "from_subaccount"), args.number("amount")
-        short = self._short(message.sender, subaccount, amount)
-        if short is not None:
-            return _answered(WITHDRAWN, ("Err", short))
+        receiver = args.principal("to")
+        if len(receiver.raw) == _USER_PRINCIPAL_BYTES and receiver.raw[-1] == _SELF_AUTHENTICATING:
+            return _answered(WITHDRAWN, ("Err", ("InvalidReceiver", {"receiver": receiver})))
+        order = _Order.read(message, args, b"withdraw" + receiver.raw)
+        refusal = self._refusal(order)
+        if refusal is not None:
+            return _answered(WITHDRAWN, ("Err", refusal))
+        number = self._book.height()
         if slot is None:
-            receiver = {"receiver": args.principal("to")}
-            return _answered(WITHDRAWN, ("Err", ("InvalidReceiver", receiver)))
+            failed: dict[str, Value] = {
+                "fee_block": number,
+                "rejection_code": ("DestinationInvalid", None),
+                "rejection_reason": f"Canister {receiver} not found.",
+            }
+            return self._given_back(order, WITHDRAWN, ("FailedToWithdraw", failed))
         bill = Bill(slot.canister, self._network.fees)
-        bill.deposit(amount)
+        bill.deposit(order.cycles)
         return Effect(
-            answer=Answer(reply=candid.encode((WITHDRAWN,), (("Ok", 0),))),
+            answer=Answer(reply=candid.encode((WITHDRAWN,), (("Ok", number),))),
             bill=bill,
-            writes=(self._paying(message.sender, subaccount, amount + BLOCK_FEE_CYCLES),),
+            writes=self._book.entering([self._burn(order)]),
         )
 
-    def _short(self, owner: Principal, subaccount: bytes, amount: int) -> tuple[str, Value] | None:
-        balance = self._balance(owner, subaccount)
-        if amount + BLOCK_FEE_CYCLES <= balance:
+    def _transfer(self, message: Message, _slot: Slot | None) -> Effect:
+        args = Arguments.decode(TRANSFER, message.arg)
+        to = _account(args.record("to"))
+        memo = args.blob("memo") if args.has("memo") else b""
+        order = _Order.read(
+            message, args, b"".join((b"transfer", to.subaccount, memo, to.owner.raw))
+        )
+        fee_cycles = args.optional_number("fee")
+        refusal: tuple[str, Value] | None
+        if fee_cycles not in (None, BLOCK_FEE_CYCLES):
+            refusal = ("BadFee", {"expected_fee": BLOCK_FEE_CYCLES})
+        else:
+            refusal = self._refusal(order)
+        if refusal is not None:
+            return _answered(TRANSFERRED, ("Err", refusal))
+        number = self._book.height()
+        burn = self._burn(order)
+        block = replace(burn, kind="transfer", changes=(*burn.changes, (to, order.cycles)))
+        reply = candid.encode((TRANSFERRED,), (("Ok", number),))
+        return Effect(answer=Answer(reply=reply), writes=self._book.entering([block]))
+
+    def _refusal(self, order: _Order, *, names_canister: bool = False) -> tuple[str, Value] | None:
+        """Say why an order is not executed; first of all whether it can be paid."""
+        balance, now_ns = self._book.balance(order.account), self._now_ns()
+        if order.cycles + BLOCK_FEE_CYCLES > balance:
+            return ("InsufficientFunds", {"balance": balance})
+        if order.made_ns is None:
             return None
-        return ("InsufficientFunds", {"balance": balance})
-
-    def _balance(self, owner: Principal, subaccount: bytes) -> int:
-        row = self._network.database.row(
-            "SELECT balance FROM accounts WHERE owner = ? AND subaccount = ?",
-            (owner.raw, subaccount),
+        if order.made_ns + WINDOW_NS + DRIFT_NS < now_ns:
+            return ("TooOld", None)
+        if order.made_ns > now_ns + DRIFT_NS:
+            return ("CreatedInFuture", {"ledger_time": now_ns})
+        known = self._book.find(order.key)
+        if known is None:
+            return None
+        number, canister = known
+        duplicate: dict[str, Value] = {"duplicate_of": number}
+        return (
+            "Duplicate",
+            {**duplicate, "canister_id": canister} if names_canister else duplicate,
         )
-        return START_CYCLES if row is None else int(str(row[0]))
 
-    def _paying(self, owner: Principal, subaccount: bytes, cycles: int) -> Callable[[], object]:
-        left = self._balance(owner, subaccount) - cycles
-        return lambda: self._network.database.write(
-            "INSERT OR REPLACE INTO accounts VALUES (?,?,?)", (owner.raw, subaccount, str(left))
+    def _burn(self, order: _Order, canister: Principal | None = None) -> Block:
+        return Block(
+            kind="burn",
+            changes=((order.account, -order.cycles - BLOCK_FEE_CYCLES),),
+            time_ns=self._now_ns(),
+            key=None if order.made_ns is None else order.key,
+            canister=canister,
         )
+
+    def _given_back(self, order: _Order, kind: Variant, error: tuple[str, Value]) -> Effect:
+        """Take the cycles and give them back: the fee is gone, and the order is used up."""
+        burn = self._burn(order)
+        back = ((order.account, order.cycles),)
+        mint = Block(kind="mint", changes=back, time_ns=burn.time_ns)
+        effect = _answered(kind, ("Err", error))
+        return replace(effect, writes=self._book.entering([burn, mint]))
+
+    def _now_ns(self) -> int:
+        return self._network.canister_time.now_ns()
+
+
+class _Refunded(Exception):  # noqa: N818 - it never leaves this file
+    """A canister is not created, and the cycles go back."""
 
 
 def _answered(kind: Variant, value: Value) -> Effect:
     return Effect(answer=Answer(reply=candid.encode((kind,), (value,))))
 
 
+def _account(args: Arguments) -> Account:
+    return Account(args.principal("owner"), _subaccount(args, "subaccount"))
+
+
 def _subaccount(args: Arguments, name: str) -> bytes:
-    return args.blob(name) if args.has(name) else _DEFAULT_SUBACCOUNT
+    """Read a subaccount.
+
+    Raises:
+        FormatError: It is not 32 bytes long.
+    """
+    if not args.has(name):
+        return DEFAULT_SUBACCOUNT
+    subaccount = args.blob(name)
+    if len(subaccount) != _SUBACCOUNT_BYTES:
+        raise FormatError(f"{name} is not {_SUBACCOUNT_BYTES} bytes long")
+    return subaccount

@@ -10,7 +10,7 @@ on the disk.
 | `requests` | the answer to every ingress message, until it is forgotten |
 | `ledger` | what each message cost, item by item |
 | `chunks` | Wasm chunks that were uploaded and not yet installed |
-| `accounts` | balances of the built-in cycles ledger |
+| `accounts`, `blocks` | balances and transactions of the built-in cycles ledger |
 | `contexts` | calls that have callbacks to come |
 | `callbacks` | what canisters do when calls that they made are answered |
 | `stops` | who waits for which canister to stop |
@@ -89,6 +89,10 @@ CREATE TABLE queue (
     reject_code INTEGER NOT NULL
 );
 CREATE INDEX queue_receiver ON queue (receiver, id);
+CREATE TABLE blocks (
+    id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, kind TEXT NOT NULL, owner BLOB NOT NULL,
+    subaccount BLOB NOT NULL, cycles TEXT NOT NULL, key BLOB UNIQUE, canister BLOB
+);
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 

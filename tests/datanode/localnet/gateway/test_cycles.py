@@ -3,15 +3,15 @@
 import pytest
 
 from datanode.agent import candid
-from datanode.agent.candid import Nat, Record, Variant
 from datanode.agent.candid import Principal as PrincipalType
+from datanode.agent.candid import Record, Variant
 from datanode.agent.identity import Identity
 from datanode.fees import FeeSchedule
 from datanode.localnet.machine import prices
-from datanode.localnet.management import cycles_ledger, types
+from datanode.localnet.management import types
 from datanode.localnet.state import ledger
 from datanode.localnet.state.ledger import Entry
-from datanode.localnet.state.topology import CYCLES_LEDGER, CYCLES_MINTING, REGISTRY
+from datanode.localnet.state.topology import CYCLES_MINTING, REGISTRY
 from datanode.principal import Principal
 from datanode.units import DAY_S, GIB, TC
 from tests.fakes.counter import argument, number
@@ -146,57 +146,6 @@ def test_a_larger_subnet_takes_more(net: Gateway, alice: Identity) -> None:
     items = dict(entries(net)[-1].items)
     assert items["ingress"] == net.fees.ingress_cycles(len(body)) > 2_000 * len(body) * 2
     assert items["execution"] == 5_000_000 * 34 // 13
-
-
-def test_the_cycles_ledger_creates_and_feeds_canisters(
-    net: Gateway, alice: Identity, bob: Identity
-) -> None:
-    def balance_of(who: Identity) -> int:
-        arg = candid.encode(
-            (cycles_ledger.ACCOUNT,), ({"owner": who.principal, "subaccount": None},)
-        )
-        (found,) = candid.decode((Nat,), net.query(bob, CYCLES_LEDGER, "icrc1_balance_of", arg))
-        assert isinstance(found, int)
-        return found
-
-    start = balance_of(alice)
-    create = {"amount": 2 * TC, "from_subaccount": None, "created_at_time": None}
-    arg = candid.encode((cycles_ledger.CREATE,), ({**create, "creation_args": None},))
-    (made,) = candid.decode(
-        (cycles_ledger.CREATED,), net.call(alice, CYCLES_LEDGER, "create_canister", arg)
-    )
-    assert isinstance(made, tuple)
-    case, fields = made
-    assert case == "Ok"
-    assert isinstance(fields, dict)
-    canister = fields["canister_id"]
-    assert isinstance(canister, Principal)
-    assert net.balance(canister) == 2 * TC - net.fees.creation_cycles
-    assert balance_of(alice) == start - 2 * TC - 100_000_000
-    withdraw = {"amount": TC, "from_subaccount": None, "to": canister}
-    arg = candid.encode((cycles_ledger.WITHDRAW,), (withdraw,))
-    net.call(alice, CYCLES_LEDGER, "withdraw", arg)
-    assert net.balance(canister) == 3 * TC - net.fees.creation_cycles
-    assert balance_of(alice) == start - 3 * TC - 200_000_000
-    assert -sum(entry.total_cycles for entry in entries(net, canister)) == net.balance(canister)
-    net.reopen()
-    assert balance_of(alice) == start - 3 * TC - 200_000_000
-
-
-def test_the_cycles_ledger_gives_no_credit(net: Gateway, alice: Identity) -> None:
-    create = {"amount": 10_000 * TC, "from_subaccount": None, "created_at_time": None}
-    arg = candid.encode((cycles_ledger.CREATE,), ({**create, "creation_args": None},))
-    (made,) = candid.decode(
-        (cycles_ledger.CREATED,), net.call(alice, CYCLES_LEDGER, "create_canister", arg)
-    )
-    assert made == ("Err", ("InsufficientFunds", {"balance": 1_000 * TC}))
-    withdraw = {"amount": TC, "from_subaccount": None, "to": REGISTRY}
-    arg = candid.encode((cycles_ledger.WITHDRAW,), (withdraw,))
-    (sent,) = candid.decode(
-        (cycles_ledger.WITHDRAWN,), net.call(alice, CYCLES_LEDGER, "withdraw", arg)
-    )
-    assert sent == ("Err", ("InvalidReceiver", {"receiver": REGISTRY}))
-    assert entries(net) == []
 
 
 def test_the_built_in_canisters_name_the_subnet(net: Gateway, alice: Identity) -> None:
