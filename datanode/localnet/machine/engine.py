@@ -4,19 +4,16 @@ The engine runs what the IC runs: SIMD but not relaxed SIMD, 64-bit memories, bu
 calls, canonical NaNs; no threads, garbage collection, exceptions or several memories. Memories
 never move, so that a pointer into one stays good.
 
-A cache entry is two files named by the digest of the module as given and of everything that shapes
-the result (instrumenter version, engine settings, wasmtime's version, machine):
-`<key>.cwasm` is the engine's serialized code, `<key>.json` what the instrumenter found. The first
-is written last, each by rename: an entry is whole or not there. An unreadable entry is made anew.
+A cache entry is named by the digest of the module as given and of everything that shapes the result
+(instrumenter version, engine settings, wasmtime's version, machine). Code for features that this
+processor lacks is refused by the engine, and made anew like any entry that is unreadable.
 """
 
 import contextlib
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
-import threading
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +21,7 @@ from typing import Final
 
 import wasmtime
 
-from datanode.localnet.machine import ic0, instrument, wasm_module
+from datanode.localnet.machine import ic0, instrument, module_cache, wasm_module
 from datanode.localnet.machine.wasm_module import WasmError
 from datanode.units import GIB, MIB
 
@@ -90,19 +87,16 @@ def compiled(given: bytes, folder: Path) -> Compiled:
         WasmError: The module is not one that the IC would install, in the IC's words.
     """
     key = _key(given)
-    code, notes = folder / f"{key}.cwasm", folder / f"{key}.json"
-    if code.exists():
-        try:
-            found = json.loads(notes.read_text())
-            facts = Facts(**{**found, "methods": tuple(found["methods"])})
-            return Compiled(wasmtime.Module.deserialize_file(engine(), str(code)), facts)
-        except (OSError, ValueError, TypeError, KeyError, wasmtime.WasmtimeError):
-            code.unlink(missing_ok=True)
+    found = module_cache.load(folder, key)
+    if found is not None:
+        notes, code = found
+        with contextlib.suppress(ValueError, TypeError, KeyError, wasmtime.WasmtimeError):
+            fields = json.loads(notes)
+            facts = Facts(**{**fields, "methods": tuple(fields["methods"])})
+            return Compiled(wasmtime.Module.deserialize(engine(), code), facts)
     made = _compile(given)
-    with contextlib.suppress(OSError):  # a full disk costs the cache, not the canister
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(notes, json.dumps(asdict(made.facts)).encode())
-        _write(code, bytes(made.module.serialize()))
+    notes = json.dumps(asdict(made.facts)).encode()
+    module_cache.keep(folder, key, notes, bytes(made.module.serialize()))
     return made
 
 
@@ -139,12 +133,3 @@ def _compile(given: bytes) -> Compiled:
 
 def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
