@@ -14,6 +14,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import threading
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ SETTINGS: Final = "simd bulk multi-value references tail-calls memory64 nan 6GiB
 _RESERVATION_BYTES: Final = 6 * GIB
 _STACK_BYTES: Final = 3 * MIB // 2
 """The IC allows 5 MiB; this engine puts a bound of 2 MiB on what may be asked for."""
+_making: Final = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,18 @@ class Compiled:
     facts: Facts
 
 
-@cache
 def engine() -> wasmtime.Engine:
-    """Return the process's engine; engines are safe to share between threads."""
+    """Return the process's engine; engines are safe to share between threads.
+
+    Threads that ask for the first time together get the same one: modules of two engines do not
+    mix, and a cache alone lets each of them make its own.
+    """
+    with _making:
+        return _engine()
+
+
+@cache
+def _engine() -> wasmtime.Engine:
     config = wasmtime.Config()
     config.wasm_simd = True
     config.wasm_relaxed_simd = False

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,10 @@ from datanode.principal import Principal
 from datanode.units import TC
 from tests.datanode.localnet.gateway_client import Client
 from tests.datanode.localnet.wasm_canisters import COUNTER
+from tests.fakes import puppet
 from tests.fakes.counter import argument, number
 from tests.fakes.gateway import EMPTY
+from tests.fakes.puppet import See, puppet_wasm
 
 CYCLES = 100_000 * TC
 KILLS = [20, pytest.param(200, marks=pytest.mark.nightly)]
@@ -53,10 +56,11 @@ class Job:
     settled: list[tuple[SignedCall, bytes | None]] = field(default_factory=list)
     """Message and reply; None for a certified reject."""
 
-    def work(self, agent: Agent, done: threading.Event) -> None:
-        while not done.is_set():
+    def work(self, agent: Agent, load: "Load") -> None:
+        while not load.done.is_set():
             message = agent.prepare(self.canister, self.method, self.argument)
-            self.settled.append((message, _until_settled(lambda: agent.send(message))))  # noqa: B023
+            reply = load.until_settled(lambda: agent.send(message))  # noqa: B023 - called at once
+            self.settled.append((message, reply))
 
     @property
     def replies(self) -> list[bytes]:
@@ -71,46 +75,64 @@ class Puts:
     lease: int
     stored: list[bytes] = field(default_factory=list)
 
-    def work(self, _agent: Agent, done: threading.Event) -> None:
+    def work(self, _agent: Agent, load: "Load") -> None:
         for index in itertools.count():
-            if done.is_set():
+            if load.done.is_set():
                 return
             data = frame.seal_raw(random.Random(index).randbytes(FRAME_BYTES))
             message = self.node.prepare(self.lease, [data])
-            while True:
+            outcome: object = None
+            while not isinstance(outcome, Settled):
+                load.look()
                 outcome = self.node.send(message)
-                if isinstance(outcome, Settled):
-                    break
-                time.sleep(0.02)
             assert [each.status for each in outcome.results] == [PutStatus.STORED]
             self.stored.append(data)
 
 
-def _until_settled(send: Callable[[], object]) -> bytes | None:
-    while True:
-        try:
-            found = send()
-        except DataNodeError as error:
-            if is_certified(error):
-                return None
-            if not error.retryable:
-                raise
-            found = error
-        if isinstance(found, Reply):
-            return found.data
-        time.sleep(0.02)
+class Load:
+    """Clients at work.
+
+    Attributes:
+        done: Set when no more messages are to be sent.
+        lost: Set when nobody is left to answer those that were.
+    """
+
+    def __init__(self) -> None:
+        self.done, self.lost = threading.Event(), threading.Event()
+
+    def look(self) -> None:
+        """Go on, a little later, unless there is no sense in it."""
+        assert not self.lost.wait(0.02), "the network is gone"
+
+    def until_settled(self, send: Callable[[], object]) -> bytes | None:
+        """Ask until the outcome is certified; returns the reply, None for a reject."""
+        while True:
+            try:
+                found = send()
+            except DataNodeError as error:
+                if is_certified(error):
+                    return None
+                if not error.retryable:
+                    raise
+                found = error
+            if isinstance(found, Reply):
+                return found.data
+            self.look()
 
 
 @contextmanager
-def under_load(agent: Agent, jobs: list[Job | Puts]) -> Iterator[None]:
+def under_load(agent: Agent, jobs: list[Job | Puts]) -> Iterator[Load]:
     """Work on all jobs meanwhile, each in a thread, and end with all messages settled."""
-    done = threading.Event()
+    load = Load()
     with ThreadPoolExecutor(len(jobs)) as pool:
-        running = [pool.submit(job.work, agent, done) for job in jobs]
+        running = [pool.submit(job.work, agent, load) for job in jobs]
         try:
-            yield
+            yield load
+        except BaseException:
+            load.lost.set()
+            raise
         finally:
-            done.set()
+            load.done.set()
         for each in running:
             each.result()
 
@@ -129,24 +151,28 @@ def test_killed_under_load_it_keeps_what_it_acknowledged_and_half_of_nothing(
             adds = [Job(counter, "add", argument(1)) for _ in range(2)]
             crash, increment = Job(counter, "crash"), Job(many, "increment")
             grow = Job(many, "grow_and_trap")
-            puts = Puts(node, lease.id)
-            with under_load(client.agent, [*adds, crash, increment, grow, puts]):
+            caller, callee = (client.canister(puppet_wasm(), CYCLES) for _ in range(2))
+            relay = Job(caller, "run", _relayed(callee))
+            puts, jobs = Puts(node, lease.id), [*adds, crash, increment, grow, relay]
+            with under_load(client.agent, [*jobs, puts]):
                 for _ in range(kills):
                     time.sleep(pause.uniform(*BETWEEN_KILLS_S))
                     net.kill()
                     net.start()
             total = number(client.query(counter, "get"))
             _check_counter(client, where, counter, total, adds)
-            assert not crash.replies
-            assert not grow.replies
+            for job in jobs:
+                traps = job in (crash, grow)
+                assert len(job.replies) == (0 if traps else len(job.settled))
             _check_increments(client, many, increment)
+            _check_relay(client, caller, callee, relay)
             _check_frames(node, puts)
-            for job in (*adds, crash, increment, grow):
+            for job in jobs:
                 _check_answers(client.agent, job)
             balances = {str(each["canister"]): each["balance_cycles"] for each in net.canisters()}
         net.stop()
         entries = net.ledger()
-    assert min(len(job.settled) for job in (*adds, crash, increment, grow)) > kills // 4
+    assert min(len(job.settled) for job in jobs) > kills // 4
     assert len(puts.stored) > kills // 4
     _check_ledger(entries, balances)
     sent = Counter(entry.method for entry in entries)
@@ -179,6 +205,20 @@ def _check_increments(client: Client, many: Principal, increment: Job) -> None:
     assert sorted(seen[:-1]) == list(range(1, seen[-1] + 1))
 
 
+def _relayed(callee: Principal) -> bytes:
+    """Add one in another canister, then in this one, and reply with what the other then had."""
+    inner = puppet.add(1) + puppet.see(See.COUNT) + puppet.reply()
+    return puppet.call(callee, inner, reply=puppet.add(1) + puppet.forward() + puppet.reply())
+
+
+def _check_relay(client: Client, caller: Principal, callee: Principal, relay: Job) -> None:
+    """Each call was executed once on both sides, and answered with what it did."""
+    seen = sorted(puppet.number(reply) for reply in relay.replies)
+    assert seen == list(range(1, len(relay.settled) + 1))
+    for canister in (caller, callee):
+        assert puppet.number(client.query(canister, "count")) == len(relay.settled)
+
+
 def _check_frames(node: CanisterNode, puts: Puts) -> None:
     """Every acknowledged frame is there, whole."""
     step = node.scrub(b"", len(puts.stored) * 2 * FRAME_BYTES)
@@ -190,8 +230,9 @@ def _check_frames(node: CanisterNode, puts: Puts) -> None:
 def _check_answers(agent: Agent, job: Job) -> None:
     """The network tells each message's outcome again, the same."""
     for message, reply in job.settled[:: max(1, len(job.settled) // 50)]:
-        recover = lambda: agent.recover(message.request_id, job.canister, message.expiry_ns)  # noqa: B023, E731
-        assert _until_settled(recover) == reply
+        request, expiry_ns = message.request_id, message.expiry_ns
+        asked = partial(agent.recover, request, job.canister, expiry_ns)
+        assert Load().until_settled(asked) == reply
 
 
 def _check_ledger(entries: list[Entry], balances: dict[str, object]) -> None:

@@ -1,6 +1,9 @@
+import functools
 import gzip
 import multiprocessing
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,6 +94,19 @@ def test_processes_share_a_cache(tmp_path: Path) -> None:
         found = pool.starmap(_operators, [(COUNTER, tmp_path)] * 12)
     assert set(found) == {compiled(COUNTER, tmp_path).facts.operators}
     assert [path.suffix for path in tmp_path.iterdir()] == [".module"]
+
+
+def test_threads_that_ask_first_together_get_the_same_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow() -> object:
+        time.sleep(0.02)
+        return object()
+
+    monkeypatch.setattr(engine, "_engine", functools.cache(slow))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: engine.engine(), range(8)))
+    assert len(set(map(id, found))) == 1
 
 
 def _operators(given: bytes, folder: Path) -> int:
