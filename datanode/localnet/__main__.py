@@ -7,6 +7,7 @@ from pathlib import Path
 from datanode.errors import DataNodeError
 from datanode.localnet import serving
 from datanode.localnet.process import DEFAULT_PORT, DEFAULT_STATE_DIR
+from datanode.localnet.state.subnet import SubnetChoice
 
 
 def main() -> int:
@@ -14,9 +15,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="datanode.localnet", description=__doc__)
     parser.add_argument("--state-dir", type=Path, default=DEFAULT_STATE_DIR)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    parser.add_argument("--fees", help="fee schedule")
+    parser.add_argument("--subnet-nodes", type=int, help="nodes that share the work")
+    parser.add_argument("--subnet-sev", action=argparse.BooleanOptionalAction, default=None)
+    parser.add_argument("--subnet-used-gib", type=int, help="what canisters of others hold")
     options = parser.parse_args()
+    subnet = SubnetChoice(
+        fees=options.fees,
+        nodes=options.subnet_nodes,
+        sev=options.subnet_sev,
+        used_gib=options.subnet_used_gib,
+    )
     try:
-        serving.serve(options.state_dir, port=options.port)
+        serving.serve(options.state_dir, port=options.port, subnet=subnet)
     except DataNodeError as error:
         sys.stderr.write(f"{error.what}\n")
         return error.exit_code

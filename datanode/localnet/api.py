@@ -24,6 +24,7 @@ from datanode.errors import LocalNetworkError
 from datanode.localnet import process
 from datanode.localnet.process import Running
 from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.subnet import SubnetChoice
 from datanode.principal import Principal
 
 _TIMEOUT_S: Final = 60
@@ -36,11 +37,28 @@ class LocalNetwork:
     Args:
         directory: State folder; what a network left there goes on.
         port: Where to listen; any free port by default, the same one after a restart.
+        fees: Fee schedule, `docs` or `code`; by default what it was, at first `docs`.
+        subnet_nodes: Nodes of the subnet; by default what it was, at first 13.
+        subnet_sev: Whether they run under SEV.
+        subnet_used_gib: How much memory the canisters of others hold; above 750 growing reserves
+            cycles.
     """
 
-    def __init__(self, directory: Path, *, port: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int = 0,
+        fees: str | None = None,
+        subnet_nodes: int | None = None,
+        subnet_sev: bool | None = None,
+        subnet_used_gib: int | None = None,
+    ) -> None:
         self._directory = directory
         self._port = port
+        self._subnet = SubnetChoice(
+            fees=fees, nodes=subnet_nodes, sev=subnet_sev, used_gib=subnet_used_gib
+        )
         self._running: Running | None = None
 
     def __enter__(self) -> Self:
@@ -61,7 +79,9 @@ class LocalNetwork:
         Raises:
             LocalNetworkError: It does not start, or runs already.
         """
-        self._running = process.start(self._directory, port=self._port, detach=True)
+        self._running = process.start(
+            self._directory, port=self._port, detach=True, subnet=self._subnet
+        )
         self._port = int(self.url.rsplit(":", 1)[1])
 
     def stop(self) -> None:
@@ -105,6 +125,33 @@ class LocalNetwork:
             after: Only entries behind this position.
         """
         return process.read_ledger(self._directory, after=after)
+
+    def advance(self, *, seconds: int) -> None:
+        """Let canister time pass at once: what canisters are told and pay rent for."""
+        self._ask("/_/time", {"advance_s": seconds})
+
+    def set_rate(self, rate: int) -> None:
+        """Let canister time run so many times as fast as the clock."""
+        self._ask("/_/time", {"rate": rate})
+
+    def time(self) -> Mapping[str, int]:
+        """Tell canister time (ns), its rate, and how far it is ahead of the clock (ns)."""
+        return cast("Mapping[str, int]", self._ask("/_/time"))
+
+    def subnet(self) -> Mapping[str, object]:
+        """Tell the fee schedule, nodes, SEV and how full the subnet is."""
+        return cast("Mapping[str, object]", self._ask("/_/subnet"))
+
+    def change_subnet(
+        self,
+        *,
+        fees: str | None = None,
+        nodes: int | None = None,
+        sev: bool | None = None,
+        used_gib: int | None = None,
+    ) -> None:
+        """Change what kind of subnet it is, from now on."""
+        self._ask("/_/subnet", {"fees": fees, "nodes": nodes, "sev": sev, "used_gib": used_gib})
 
     def canisters(self) -> list[Mapping[str, object]]:
         """List the canisters: id, status, balance, memory, module hash, controllers."""

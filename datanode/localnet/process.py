@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from datanode.localnet import serving
 from datanode.localnet.state import ledger
 from datanode.localnet.state.database import Database
 from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.subnet import Subnet, SubnetChoice
 
 DEFAULT_STATE_DIR: Final = Path(".datanode/localnet")
 DEFAULT_PORT: Final = 4943
@@ -31,6 +32,7 @@ _START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 20.0
 _POLL_S: Final = 0.02
 _LOG_TAIL_BYTES: Final = 2_000
+_AS_IT_WAS: Final = SubnetChoice()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,11 @@ class Running:
 
 
 def start(
-    state_dir: Path = DEFAULT_STATE_DIR, *, port: int = DEFAULT_PORT, detach: bool = False
+    state_dir: Path = DEFAULT_STATE_DIR,
+    *,
+    port: int = DEFAULT_PORT,
+    detach: bool = False,
+    subnet: SubnetChoice = _AS_IT_WAS,
 ) -> Running | None:
     """Start a network.
 
@@ -60,19 +66,22 @@ def start(
         port: Where to listen on the loopback; 0 picks a free port.
         detach: Start a process of its own and return once it answers; otherwise serve here until
             interrupted, and return None.
+        subnet: What kind of subnet it is to stand for.
 
     Raises:
+        UsageError: There is no such subnet.
         LocalNetworkError: A network runs there already, the port is taken, or it does not start.
     """
+    Subnet().changed(subnet)
     if status(state_dir) is not None:
         raise LocalNetworkError(
             f"a network is already running in {state_dir}",
             hint="`datanode localnet status` shows it, `datanode localnet stop` ends it.",
         )
     if not detach:
-        serving.serve(state_dir, port=port)
+        serving.serve(state_dir, port=port, subnet=subnet)
         return None
-    return _spawn(state_dir, port)
+    return _spawn(state_dir, port, subnet)
 
 
 def status(state_dir: Path = DEFAULT_STATE_DIR) -> Running | None:
@@ -128,24 +137,40 @@ def read_ledger(state_dir: Path = DEFAULT_STATE_DIR, *, after: int = 0) -> list[
     Raises:
         LocalNetworkError: There is no network in the folder.
     """
+    entries: list[Entry] = []
+    with _database(state_dir) as database:
+        while page := ledger.page(database, after=after):
+            entries += page
+            after = page[-1].sequence
+    return entries
+
+
+def read_subnet(state_dir: Path = DEFAULT_STATE_DIR) -> Subnet:
+    """Read what kind of subnet a network stands for, whether it runs or not.
+
+    Raises:
+        LocalNetworkError: There is no network in the folder.
+    """
+    with _database(state_dir) as database:
+        return Subnet.read(database)
+
+
+@contextlib.contextmanager
+def _database(state_dir: Path) -> Iterator[Database]:
     path = state_dir / "network.db"
     if not path.exists():
         raise LocalNetworkError(f"there is no network in {state_dir}")
     database = Database(path)
     try:
-        entries: list[Entry] = []
-        while page := ledger.page(database, after=after):
-            entries += page
-            after = page[-1].sequence
-        return entries
+        yield database
     finally:
         database.close()
 
 
-def _spawn(state_dir: Path, port: int) -> Running:
+def _spawn(state_dir: Path, port: int, subnet: SubnetChoice) -> Running:
     state_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "datanode.localnet"]
-    command += ["--state-dir", str(state_dir), "--port", str(port)]
+    command += ["--state-dir", str(state_dir), "--port", str(port), *_options(subnet)]
     # The same package as here, also when it is a checkout and the current folder another one.
     paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     with (state_dir / LOG).open("ab") as log:
@@ -177,6 +202,18 @@ def _spawn(state_dir: Path, port: int) -> Running:
         f"the network did not start: {said.splitlines()[-1] if said else 'it said nothing'}",
         hint=f"Its log is {state_dir / LOG}.",
     )
+
+
+def _options(subnet: SubnetChoice) -> list[str]:
+    values = {
+        "--fees": subnet.fees,
+        "--subnet-nodes": subnet.nodes,
+        "--subnet-used-gib": subnet.used_gib,
+    }
+    out = [f"{name}={value}" for name, value in values.items() if value is not None]
+    if subnet.sev is not None:
+        out.append("--subnet-sev" if subnet.sev else "--no-subnet-sev")
+    return out
 
 
 def _is_locked(state_dir: Path) -> bool:

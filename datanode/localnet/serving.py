@@ -19,6 +19,7 @@ from datanode.errors import LocalNetworkError
 from datanode.localnet.gateway.interface import Interface
 from datanode.localnet.gateway.server import Application
 from datanode.localnet.state.network import Network, cache_folder
+from datanode.localnet.state.subnet import SubnetChoice
 
 HOST: Final = "127.0.0.1"
 DESCRIPTION: Final = "network.json"
@@ -30,7 +31,7 @@ again leaves them in doubt."""
 _log: Final = logging.getLogger("datanode.localnet")
 
 
-def serve(state_dir: Path, *, port: int) -> None:
+def serve(state_dir: Path, *, port: int, subnet: SubnetChoice) -> None:
     """Serve until SIGINT or SIGTERM.
 
     While it runs, the folder holds `network.json` with the address, the root key and the process.
@@ -38,6 +39,7 @@ def serve(state_dir: Path, *, port: int) -> None:
     Args:
         state_dir: State folder; created when absent.
         port: Where to listen on the loopback; 0 picks a free port.
+        subnet: What kind of subnet it is to stand for.
 
     Raises:
         LocalNetworkError: The folder is in use, or the port.
@@ -47,7 +49,7 @@ def serve(state_dir: Path, *, port: int) -> None:
     _log.setLevel(logging.INFO)
     with _locked(state_dir), _listening(port) as listener:
         (state_dir / DESCRIPTION).unlink(missing_ok=True)
-        network = Network(state_dir, module_cache=_cache(state_dir))
+        network = Network(state_dir, module_cache=_cache(state_dir), subnet=subnet)
         application = Application(Interface(network))
         server = uvicorn.Server(
             uvicorn.Config(

@@ -18,6 +18,7 @@ from datanode.localnet.management import types
 from datanode.localnet.state import message
 from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.network import Network, cache_folder
+from datanode.localnet.state.subnet import SubnetChoice
 from datanode.localnet.state.topology import REGISTRY
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import SECOND_NS, TC
@@ -57,7 +58,7 @@ class Gateway:
 
     folder: Path
     wall: Wall = field(default_factory=Wall)
-    fees: FeeSchedule = field(default_factory=FeeSchedule.load)
+    subnet: SubnetChoice = field(default_factory=SubnetChoice)
     free_bytes: int = 1 << 40
     nonces: "itertools.count[int]" = field(default_factory=itertools.count)
 
@@ -69,7 +70,7 @@ class Gateway:
             self.folder,
             module_cache=cache_folder(),
             clock_ns=self.wall,
-            fees=self.fees,
+            subnet=self.subnet,
             free_bytes=lambda _: self.free_bytes,
         )
         self.interface = Interface(self.network)
@@ -80,6 +81,10 @@ class Gateway:
     def reopen(self) -> None:
         self.close()
         self.open()
+
+    @property
+    def fees(self) -> FeeSchedule:
+        return self.network.fees
 
     @property
     def root_key(self) -> bytes:

@@ -1,17 +1,21 @@
 """`datanode localnet`: the embedded network, for trying, testing and rehearsing."""
 
-from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
 from datanode.localnet import process
-from datanode.units import format_bytes, format_cycles
+from datanode.localnet.state.subnet import SubnetChoice
 from uploader.cli import options
-from uploader.cli.output import Json, Output
+from uploader.cli.localnet_ledger import ledger_command
+from uploader.cli.localnet_time import time_command
+from uploader.cli.output import Output
 
 app = typer.Typer(no_args_is_help=True, help="The embedded network: real Wasm, on this machine.")
+app.command("ledger")(ledger_command)
+app.command("time")(time_command)
 
 StateDir = Annotated[
     Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
@@ -26,13 +30,40 @@ def start_command(
         int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free port.")
     ] = process.DEFAULT_PORT,
     detach: Annotated[bool, typer.Option(help="Run in the background.")] = False,
+    fees: Annotated[
+        str | None,
+        typer.Option(help="Fee schedule, e.g. docs or code.", show_default="what it was, or docs"),
+    ] = None,
+    subnet_nodes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Nodes of the subnet that bills.", show_default="what it was, or 13"
+        ),
+    ] = None,
+    subnet_sev: Annotated[
+        bool | None,
+        typer.Option(
+            "--subnet-sev/--no-subnet-sev",
+            help="Whether its nodes run under SEV.",
+            show_default="what it was, or not",
+        ),
+    ] = None,
+    subnet_used_gib: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="GiB held by canisters of others; above 750 growing reserves cycles.",
+            show_default="what it was, or 0",
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Start the network, or go on with the one in the folder."""
     output = Output(as_json=as_json)
     if not detach:
         output.say("the network runs until Ctrl-C; --detach runs it in the background")
-    running = process.start(state_dir, port=port, detach=detach)
+    subnet = SubnetChoice(fees=fees, nodes=subnet_nodes, sev=subnet_sev, used_gib=subnet_used_gib)
+    running = process.start(state_dir, port=port, detach=detach, subnet=subnet)
     if running is not None:
         output.summary(
             f"the network runs at {running.url} (pid {running.pid})",
@@ -57,18 +88,20 @@ def stop_command(
 def status_command(
     *, state_dir: StateDir = process.DEFAULT_STATE_DIR, as_json: options.AsJson = False
 ) -> None:
-    """Say whether the network runs, and where."""
+    """Say whether the network runs, where, and what kind of subnet it stands for."""
     running = process.status(state_dir)
     output = Output(as_json=as_json)
     if running is None:
         output.summary(f"no network runs in {state_dir}", running=False)
     else:
+        subnet = process.read_subnet(state_dir)
         output.summary(
-            f"the network runs at {running.url} (pid {running.pid})",
+            f"the network runs at {running.url} (pid {running.pid}): {subnet}",
             running=True,
             url=running.url,
             pid=running.pid,
             root_key=running.root_key.hex(),
+            subnet=asdict(subnet),
         )
 
 
@@ -84,42 +117,3 @@ def reset_command(
     output.confirm(f"Delete the network in {state_dir}?", yes=yes)
     process.reset(state_dir)
     output.summary("the network is deleted", state_dir=str(state_dir))
-
-
-@app.command("ledger")
-def ledger_command(
-    *,
-    state_dir: StateDir = process.DEFAULT_STATE_DIR,
-    after: Annotated[int, typer.Option(min=0, help="Only behind this entry.")] = 0,
-    as_json: options.AsJson = False,
-) -> None:
-    """Show what each message cost, item by item."""
-    output = Output(as_json=as_json)
-    entries = process.read_ledger(state_dir, after=after)
-    items: Counter[str] = Counter()
-    for entry in entries:
-        output.item(**cast("dict[str, Json]", entry.to_json()))
-        items.update(dict(entry.items))
-    output.table(
-        ["> no.", "canister", "method", "> envelope", "> instructions", "> cycles", "status"],
-        [
-            [
-                str(entry.sequence),
-                entry.canister.text,
-                entry.method,
-                format_bytes(entry.envelope_bytes),
-                f"{entry.instructions:,}",
-                f"{entry.total_cycles:,}",
-                entry.status,
-            ]
-            for entry in entries
-        ],
-    )
-    total = sum(items.values())
-    parts = ", ".join(f"{name} {format_cycles(cycles)}" for name, cycles in sorted(items.items()))
-    output.summary(
-        f"{len(entries)} messages, {format_cycles(total)}: {parts}",
-        messages=len(entries),
-        cycles=total,
-        items=dict(items),
-    )

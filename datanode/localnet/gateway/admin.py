@@ -6,6 +6,7 @@
 | `GET /_/canisters` | id, status, balance, memory, module hash of every canister |
 | `POST /_/find` `{"canister", "needle"}` | where the bytes (hex) lie in stable memory |
 | `POST /_/flip` `{"canister", "offset", "xor"}` | changes a byte behind its back |
+| `/_/time`, `/_/subnet` | see `subnet_admin` |
 
 Only for programs on this machine: the Host header must name the loopback, so that no page of the
 web can reach it under a name of its own, and a POST must be JSON, which a foreign page may not send
@@ -18,9 +19,10 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 from urllib.parse import parse_qs
 
-from datanode.errors import FormatError, LocalNetworkError
+from datanode.errors import FormatError, LocalNetworkError, UsageError
 from datanode.localnet.gateway import http
 from datanode.localnet.gateway.http import Event, Response
+from datanode.localnet.gateway.subnet_admin import SubnetAdmin
 from datanode.localnet.state import ledger
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import RefusedError
@@ -53,6 +55,7 @@ class Admin:
             ("GET", "/_/canisters"): self._canisters,
             ("POST", "/_/find"): self._find,
             ("POST", "/_/flip"): self._flip,
+            **SubnetAdmin(self._network).routes,
         }
         handle = routes.get((str(scope["method"]), str(scope["path"])))
         if handle is None:
@@ -61,7 +64,7 @@ class Admin:
             raise RefusedError(415, "Send application/json.")
         try:
             answer = handle(scope, body)
-        except (FormatError, KeyError, TypeError, ValueError) as error:
+        except (FormatError, UsageError, KeyError, TypeError, ValueError) as error:
             raise RefusedError(400, f"The request makes no sense: {error}") from error
         return Response(200, json.dumps(answer).encode(), http.JSON, ())
 

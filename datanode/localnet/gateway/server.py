@@ -33,6 +33,7 @@ from datanode.localnet.gateway.http import Event, Receive, Response, Send
 from datanode.localnet.gateway.interface import PATIENCE_S, Interface
 from datanode.localnet.gateway.sites import Sites
 from datanode.localnet.machine.rejects import Reject
+from datanode.localnet.replica.housekeeping import Housekeeper
 from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.message import Message, RefusedError, RejectedError
 from datanode.principal import Principal
@@ -64,6 +65,7 @@ class Application:
     def __init__(self, interface: Interface) -> None:
         self._interface = interface
         self._admin = Admin(interface.network)
+        self._housekeeper = Housekeeper(interface.network)
         self._updates = ThreadPoolExecutor(UPDATE_THREADS, "update")
         self._queries = ThreadPoolExecutor(QUERY_THREADS, "query")
         self._sites = Sites(interface, self._queries, self._updates)
@@ -82,6 +84,7 @@ class Application:
             event = await receive()
             if event["type"] == "lifespan.startup":
                 self._forgetting = asyncio.create_task(self._forget())
+                self._housekeeper.start()
                 await send({"type": "lifespan.startup.complete"})
             elif event["type"] == "lifespan.shutdown":
                 if self._forgetting is not None:
@@ -91,6 +94,7 @@ class Application:
                 return
 
     def _close(self) -> None:
+        self._housekeeper.stop()
         self._updates.shutdown()
         self._queries.shutdown()
         self._interface.network.close()

@@ -21,6 +21,9 @@ from datanode.localnet.state.database import Database
 from datanode.units import SECOND_NS
 
 MAX_RATE: Final = 1_000_000
+END_NS: Final = 9_000_000_000 * SECOND_NS
+"""When canister time stands still: in the year 2255, while nanoseconds still fit 63 bits."""
+
 _FACT: Final = "canister time"
 
 
@@ -67,16 +70,18 @@ class CanisterTime:
     def now_ns(self) -> int:
         """Return a time later than every one before."""
         clock_ns = self._clock.now_ns()
-        return clock_ns + self._pace.ahead_at(clock_ns)
+        return min(END_NS, clock_ns + self._pace.ahead_at(clock_ns))
 
     def advance(self, seconds: int) -> None:
         """Let a time pass at once.
 
         Raises:
-            UsageError: Time cannot go backwards.
+            UsageError: Time cannot go backwards, nor beyond its end.
         """
         if seconds < 0:
             raise UsageError("canister time does not go backwards")
+        if self.now_ns() + seconds * SECOND_NS >= END_NS:
+            raise UsageError("canister time ends in the year 2255")
         self._change(lambda pace: replace(pace, ahead_ns=pace.ahead_ns + seconds * SECOND_NS))
 
     def set_rate(self, rate: int) -> None:

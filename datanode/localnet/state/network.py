@@ -28,6 +28,7 @@ from datanode.localnet.state.queue import Queue
 from datanode.localnet.state.requests import Requests
 from datanode.localnet.state.state_tree import Branch, Collection
 from datanode.localnet.state.stops import Stops
+from datanode.localnet.state.subnet import Subnet, SubnetChoice
 from datanode.localnet.state.topology import Topology
 from datanode.principal import Principal
 from datanode.units import MIB, SECOND_NS
@@ -48,7 +49,7 @@ class Network:
         folder: State folder; created when absent.
         module_cache: Folder of compiled modules; inside the state folder by default.
         clock_ns: Where time comes from.
-        fees: Prices.
+        subnet: What it is to be like; by default what it was.
         free_bytes: How much room the disk of a folder has.
 
     Attributes:
@@ -63,7 +64,8 @@ class Network:
         stops: Who waits for which canister to stop.
         alarm: Rings when something new is to be waited for.
         certifier: Signs.
-        fees: Prices.
+        subnet: What kind of subnet it stands for.
+        fees: Its prices.
     """
 
     def __init__(
@@ -72,16 +74,16 @@ class Network:
         *,
         module_cache: Path | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
-        fees: FeeSchedule | None = None,
+        subnet: SubnetChoice | None = None,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         cache = module_cache or folder / "modules"
         self.folder = folder
         self._free_bytes = free_bytes
-        self.fees = fees or FeeSchedule.load()
         self.topology = Topology.open(folder)
         self.database = Database(folder / "network.db")
+        self.choose(subnet or SubnetChoice())
         self.clock = Clock(clock_ns, not_before_ns=self._last_time_ns())
         self.canister_time = CanisterTime(self.clock, self.database)
         self.requests = Requests(self.database)
@@ -96,6 +98,21 @@ class Network:
             folder, self.database, lambda path: Machine(path, module_cache=cache)
         )
         self._data_certificates: dict[Principal, tuple[Canister, int, bytes]] = {}
+
+    def choose(self, choice: SubnetChoice) -> None:
+        """Make the subnet what somebody wants, from now on.
+
+        Raises:
+            UsageError: There is no such subnet.
+        """
+        self.subnet = Subnet.read(self.database).changed(choice)
+        self.subnet.keep(self.database)
+        self.fees = self.subnet.schedule()
+
+    def used_bytes(self) -> int:
+        """How much memory the subnet holds: of others, and of the canisters here."""
+        here = sum(slot.canister.charged_bytes() for slot in self.canisters)
+        return self.subnet.used_bytes + here
 
     def state(self) -> dict[bytes, Branch]:
         """The top of the state tree."""

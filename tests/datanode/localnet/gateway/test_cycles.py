@@ -6,11 +6,11 @@ from datanode.agent import candid
 from datanode.agent.candid import Principal as PrincipalType
 from datanode.agent.candid import Record, Variant
 from datanode.agent.identity import Identity
-from datanode.fees import FeeSchedule
 from datanode.localnet.machine import prices
 from datanode.localnet.management import types
 from datanode.localnet.state import ledger
 from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.subnet import SubnetChoice
 from datanode.localnet.state.topology import CYCLES_MINTING, REGISTRY
 from datanode.principal import Principal
 from datanode.units import DAY_S, GIB, TC
@@ -138,8 +138,7 @@ def test_a_canister_must_afford_all_instructions_that_a_message_may_use(
 
 
 def test_a_larger_subnet_takes_more(net: Gateway, alice: Identity) -> None:
-    net.fees = FeeSchedule.load(nodes=34)
-    net.reopen()
+    net.network.choose(SubnetChoice(nodes=34))
     canister = net.counter(alice)
     body = net.signed_call(alice, canister, "add", argument(3))
     net.post_call(body, canister)

@@ -1,0 +1,56 @@
+"""Charges every canister's rent as time passes, whether somebody uses it or not.
+
+A round goes once a minute of canister time, at most once a second, and at once when somebody
+changes the pace of canister time.
+"""
+
+import logging
+import threading
+from typing import Final
+
+from datanode.localnet.replica import rent
+from datanode.localnet.state.network import Network
+from datanode.units import MINUTE_S
+
+_SHORTEST_PAUSE_S: Final = 1.0
+_log: Final = logging.getLogger("datanode.localnet")
+
+
+class Housekeeper:
+    """A thread that goes its rounds until it is stopped."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._awake = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._live, name="housekeeping", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._network.canister_time.on_change(self._awake.set)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the canister that is being charged."""
+        self._stopped = True
+        self._awake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def round(self) -> None:
+        """Charge every canister."""
+        for slot in self._network.canisters:
+            if self._stopped:
+                return
+            try:
+                rent.settle(self._network, slot)
+            except Exception:  # noqa: BLE001 - see below
+                # One canister that cannot be charged must not let the others live for free.
+                _log.exception("the rent of %s could not be charged", slot.canister.id)
+
+    def _live(self) -> None:
+        while not self._stopped:
+            self._awake.clear()
+            self.round()
+            rate = self._network.canister_time.rate
+            self._awake.wait(max(_SHORTEST_PAUSE_S, MINUTE_S / rate))
