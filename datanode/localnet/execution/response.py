@@ -10,7 +10,7 @@ from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine.outgoing import Incoming
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
-from datanode.localnet.state.network import Network, terms
+from datanode.localnet.state.network import Network
 from datanode.localnet.state.open_calls import Callback, Context
 from datanode.localnet.state.queue import Queued
 
@@ -27,7 +27,7 @@ def run(network: Network, slot: Slot, response: Queued) -> Effect:
         return Effect(answer=None, bill=bill, status="late")
     bill.receive("call_reserve", callback.transmission_cycles)
     size = len(response.payload) + (_REJECT_CODE_BYTES if response.reject_code else 0)
-    cost = terms(network.fees).byte_cycles * size
+    cost = network.fees.call_byte_cycles(size)
     bill.take("call_response", min(cost, callback.transmission_cycles))
     waiting = network.calls.callbacks_of(context.id) - 1
     if context.deleted:

@@ -24,22 +24,16 @@ class Terms:
     """What a canister pays for a call when it makes it.
 
     Attributes:
-        call_cycles: A call, whatever its size.
-        byte_cycles: A byte of the method's name and the payload.
+        fee_cycles: Prices a call by the bytes of its method's name and payload.
         transmission_cycles: Set aside for the largest possible response.
         callback_cycles: Set aside for a callback that uses every instruction it may.
         creation_cycles: What creating a canister costs.
     """
 
-    call_cycles: int = 0
-    byte_cycles: int = 0
+    fee_cycles: Callable[[int], int] = lambda _call_bytes: 0
     transmission_cycles: int = 0
     callback_cycles: int = 0
     creation_cycles: int = 0
-
-    def fee_cycles(self, call_bytes: int) -> int:
-        """Price a call by the bytes of its method's name and payload."""
-        return self.call_cycles + self.byte_cycles * call_bytes
 
     @property
     def reserve_cycles(self) -> int:

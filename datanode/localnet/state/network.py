@@ -235,11 +235,9 @@ class Network:
 
 def terms(fees: FeeSchedule, *, wasm64: bool = False) -> Terms:
     """What canisters pay for calls, and what is set aside for the response and its callback."""
-    free = fees.call_cycles(0)
     return Terms(
-        call_cycles=free,
-        byte_cycles=fees.call_cycles(1) - free,
-        transmission_cycles=fees.call_cycles(MAX_PAYLOAD_BYTES) - free,
+        fee_cycles=fees.call_cycles,
+        transmission_cycles=fees.call_byte_cycles(MAX_PAYLOAD_BYTES),
         callback_cycles=fees.execution_cycles(prices.INSTRUCTION_LIMIT_UPDATE, wasm64=wasm64),
         creation_cycles=fees.creation_cycles,
     )
