@@ -97,9 +97,9 @@ class Agent:
         """How far this machine's clock is behind the subnet's, once that was asked for."""
         return self._endpoint.clock.skew_ns
 
-    def time_ns(self) -> int:
+    def time_ns(self, canister: Principal = MANAGEMENT_CANISTER) -> int:
         """The subnet's time; asked for once, then told by this machine's clock."""
-        return self._now_ns(MANAGEMENT_CANISTER)
+        return self._now_ns(canister)
 
     def _now_ns(self, canister: Principal) -> int:
         return retrying(lambda: self._endpoint.now_ns(canister), sleep=self._sleep)

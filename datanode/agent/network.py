@@ -60,6 +60,11 @@ class Network:
         ):
             raise UsageError("the root key is not a BLS12-381 key in DER (266 hexadecimal digits)")
 
+    @property
+    def is_mainnet(self) -> bool:
+        """Whether cycles cost money there."""
+        return self.name == MAINNET or self.root_key == MAINNET_ROOT_KEY
+
 
 def connect(
     name_or_url: str,

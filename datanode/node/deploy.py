@@ -9,7 +9,6 @@ from typing import Final
 
 from datanode.agent.candid import encode
 from datanode.agent.client import Agent
-from datanode.agent.network import MAINNET
 from datanode.errors import (
     CertificateError,
     NodeRejectedError,
@@ -57,7 +56,7 @@ def create_node(
     wasm: bytes | None = None,
     random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> Principal:
-    """Create a canister on a local network and install the storage canister in it.
+    """Create a canister on a local network, out of nothing, and install the storage canister.
 
     Args:
         agent: Who will control it, and where.
@@ -66,9 +65,9 @@ def create_node(
         random_bytes: Source of the seed that blinds the node's certified tree.
 
     Raises:
-        UsageError: The network is mainnet, where cycles are not made out of nothing.
+        UsageError: The network is mainnet, where `paying` is the way.
     """
-    _local_only(agent, "icp canister create", "datanode node add NAME CANISTER --install")
+    _local_only(agent)
     module = storage_wasm() if wasm is None else wasm
     canister = _created(agent, cycles)
     install_node(agent, canister, wasm=module, random_bytes=random_bytes)
@@ -109,12 +108,12 @@ def upgrade_node(agent: Agent, canister: Principal, *, wasm: bytes | None = None
 
 
 def top_up(agent: Agent, canister: Principal, cycles: int) -> None:
-    """Give cycles to a node on a local network.
+    """Give cycles out of nothing to a node on a local network.
 
     Raises:
-        UsageError: The network is mainnet.
+        UsageError: The network is mainnet, where `paying` is the way.
     """
-    _local_only(agent, f"icp canister top-up {canister}", "the command that failed")
+    _local_only(agent)
     management.top_up_from_nothing(agent, canister, cycles)
 
 
@@ -141,10 +140,11 @@ def _check_module(agent: Agent, canister: Principal, wasm: bytes) -> None:
         raise CertificateError(f"the module that {canister} runs is not the one that was sent")
 
 
-def _local_only(agent: Agent, command: str, then: str) -> None:
-    if agent.network.name == MAINNET:
+def _local_only(agent: Agent) -> None:
+    if agent.network.is_mainnet:
         raise UsageError(
             "cycles are not made out of nothing on the Internet Computer",
             safe="Nothing was changed.",
-            hint=f"Use `{command}` with the network ic, then {then}.",
+            hint="Pay out of an account on the cycles ledger: `datanode node create`, "
+            "`datanode node top-up`.",
         )

@@ -87,8 +87,7 @@ def add(config_dir: Path, name: str, principal: Principal, *, network: str) -> N
     Raises:
         UsageError: The name is taken, or is none.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is not a name: letters, digits, `.`, `_`, `-`; at most 64")
+    check_name(name)
     with locked(config_dir / _LOCK):
         known = all_nodes(config_dir)
         taken = nodes(config_dir, network=network).get(name)
@@ -100,6 +99,16 @@ def add(config_dir: Path, name: str, principal: Principal, *, network: str) -> N
             )
         node = KnownNode(network=network, name=name, canister=principal)
         _write(config_dir, [*known, node])
+
+
+def check_name(name: str) -> None:
+    """Make sure that a node can be called so.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is not a name: letters, digits, `.`, `_`, `-`; at most 64")
 
 
 def remove(config_dir: Path, name: str, *, network: str) -> None:

@@ -93,7 +93,7 @@ def test_certificates_of_another_network_are_refused(user: User) -> None:
         ["models"],
         ["fetch", "m502", "out"],
         ["audit", "m502"],
-        ["node", "create", "x"],
+        ["node", "create", "x", "--cycles", "5TC"],
     ):
         done = user.fails(23, *command, "--root-key", key)
         assert done.says("do not trust"), done.err

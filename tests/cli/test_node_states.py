@@ -55,20 +55,20 @@ def test_a_stopped_node_is_told_and_goes_on_when_started(own: User) -> None:
 
 def test_a_frozen_node_is_told_and_goes_on_when_topped_up(own: User) -> None:
     source, _ = _half_uploaded(own, 401, "m")
-    canisters.freeze(own, own.canister, 10**6 * 365 * DAY_S)
+    canisters.freeze(own, own.canister, 300 * 365 * DAY_S)
     for command in (["upload", source, "--as", "m"], *READING):
         done = own.fails(20, *command)
         assert done.says("frozen", "node top-up"), done.err
     assert own.run("doctor").code == 1
     status = own.run("node", "status", "own")
     assert status.code == 20 or status.says("days until frozen")
-    own.ok("node", "top-up", "own", "--cycles", "1000000TC")
+    own.ok("node", "top-up", "own", "--cycles", "700TC")
     assert own.ok("upload", source, "--as", "m")["version"] == 1
     assert paid(own.net.ledger()).twice_count == 0
 
 
 def test_a_node_with_too_few_cycles_keeps_what_it_took(user: User) -> None:
-    user.ok("node", "create", "poor", "--cycles", "0.6TC")
+    user.ok("node", "create", "poor", "--cycles", "1.2TC")
     source = checkpoint(user.home / "m.safetensors", 402, tensors=4, size=1_500_000)
     canister = user.run("node", "list", "--json").results
     user.canister = Principal.parse(next(n["canister"] for n in canister if n["name"] == "poor"))

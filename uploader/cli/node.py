@@ -1,12 +1,14 @@
 """`datanode node`: make a storage canister, name one, look after one."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Final
 
 import typer
 
 from datanode.errors import NotStorageNodeError, UsageError
-from datanode.folders import config_folder
-from datanode.node import deploy, registry
+from datanode.folders import config_folder, state_folder
+from datanode.node import cycles_ledger, deploy, orders, paying, registry
 from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
 from datanode.units import TC, format_bytes, format_cycles
@@ -22,34 +24,53 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="What to call the node
 NodeArgument = Annotated[
     str | None, typer.Argument(metavar="NODE", help="A name or a canister id; the only one known.")
 ]
-Cycles = Annotated[str, typer.Option(metavar="CYCLES", help="E.g. 20TC.")]
-DEFAULT_CYCLES = "100TC"
+Cycles = Annotated[
+    str | None,
+    typer.Option(metavar="CYCLES", help="E.g. 20TC; to be named on the Internet Computer."),
+]
+CREATE_CYCLES: Final = "100TC"
+TOP_UP_CYCLES: Final = "10TC"
+"""What local networks give when nobody says how much."""
+OUT_OF_NOTHING: Final = "this network has no cycles ledger: the cycles are made out of nothing"
 
 
 @app.command("create")
 def create_command(
     name: Name = "main",
     *,
-    cycles: Cycles = DEFAULT_CYCLES,
+    cycles: Cycles = None,
+    subnet: Annotated[
+        str | None,
+        typer.Option(metavar="SUBNET", help="The subnet's principal; the ledger chooses."),
+    ] = None,
     network: options.Network = None,
     identity: options.Identity = None,
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Create a canister, install the storage module, remember it under NAME."""
+    """Create a canister, install the storage module, remember it under NAME.
+
+    It is paid for out of your account on the cycles ledger. After a lost answer or a crash the same
+    command goes on with the same canister; nothing is paid twice.
+    """
     output = Output(as_json=as_json)
+    registry.check_name(name)
+    given = None if cycles is None else parse_cycles(cycles)
+    where = None if subnet is None else parse_principal(subnet)
     with open_place(
         output.say, network=network, identity=identity, root_key=root_key, signs=True
     ) as place:
         _check_free(place, name)
-        principal = deploy.create_node(place.agent, cycles=parse_cycles(cycles))
-        registry.add(config_folder(), name, principal, network=place.network.name)
-        _check(place, principal)
+        amount = _amount(place, given, CREATE_CYCLES)
+        with _created(place, output, name, amount, where) as principal:
+            _check(place, principal)
+            registry.add(config_folder(), name, principal, network=place.network.name)
     output.summary(
         f"{name} is {principal} on {place.network.name}",
         name=name,
         canister=principal.text,
         network=place.network.name,
+        cycles=amount,
     )
 
 
@@ -178,25 +199,63 @@ def upgrade_command(
 def top_up_command(
     node: NodeArgument = None,
     *,
-    cycles: Cycles = "10TC",
+    cycles: Cycles = None,
     network: options.Network = None,
     identity: options.Identity = None,
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Add cycles to a node."""
+    """Add cycles to a node, out of your account on the cycles ledger.
+
+    After a lost answer the same command finds out what became of the first, and pays once.
+    """
     output = Output(as_json=as_json)
-    amount = parse_cycles(cycles)
+    given = None if cycles is None else parse_cycles(cycles)
     with open_place(
         output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
     ) as place:
         principal = place.node_principal()
-        deploy.top_up(place.agent, principal, amount)
+        amount = _amount(place, given, TOP_UP_CYCLES)
+        if cycles_ledger.is_there(place.agent):
+            paying.top_up(place.agent, state_folder(), principal, amount)
+        else:
+            output.say(OUT_OF_NOTHING)
+            deploy.top_up(place.agent, principal, amount)
     output.summary(f"{principal} got {amount / TC:g} TC", canister=principal.text, cycles=amount)
+
+
+@contextmanager
+def _created(
+    place: Place, output: Output, name: str, cycles: int, subnet: Principal | None
+) -> Iterator[Principal]:
+    """Create a node; what the block does with it is done again if it fails."""
+    if cycles_ledger.is_there(place.agent):
+        with paying.created_node(
+            place.agent, state_folder(), name, cycles=cycles, subnet=subnet
+        ) as principal:
+            yield principal
+        return
+    if subnet is not None:
+        raise UsageError("--subnet is for networks with a cycles ledger; this one has none")
+    output.say(OUT_OF_NOTHING)
+    yield deploy.create_node(place.agent, cycles=cycles)
+
+
+def _amount(place: Place, given: int | None, otherwise: str) -> int:
+    if given is not None:
+        return given
+    if place.network.is_mainnet:
+        raise UsageError(
+            "cycles cost money on the Internet Computer: say how many",
+            hint=f"Name them with --cycles, e.g. --cycles {otherwise}.",
+        )
+    return parse_cycles(otherwise)
 
 
 def _check_free(place: Place, name: str) -> None:
     if name in registry.nodes(config_folder(), network=place.network.name):
+        # Should the order of that node still be open, it has served its purpose.
+        orders.forget(state_folder(), paying.creation(place.agent, name))
         raise UsageError(
             f"a node is called {name} already",
             safe="Nothing was created.",

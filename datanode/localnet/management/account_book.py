@@ -1,8 +1,8 @@
 """The accounts of the cycles ledger and its blocks, in the network's database.
 
-Every account starts with 1,000 TC out of nothing, because nobody sells cycles here. A block is one
-transaction; those that name the time at which they were made are known again by their key, so that
-a message that repeats one is not executed a second time.
+Every account starts with 100,000 TC out of nothing, because nobody sells cycles here. A block is
+one transaction; those that name the time at which they were made are known again by their key, so
+that a message that repeats one is not executed a second time.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from datanode.localnet.state.database import Database
 from datanode.principal import Principal
 from datanode.units import TC
 
-START_CYCLES: Final = 1_000 * TC
+START_CYCLES: Final = 100_000 * TC
 DEFAULT_SUBACCOUNT: Final = bytes(32)
 
 

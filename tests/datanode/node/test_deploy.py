@@ -123,7 +123,7 @@ def test_nothing_comes_out_of_nothing_on_mainnet() -> None:
         ):
             with pytest.raises(UsageError, match="Internet Computer") as caught:
                 use()
-            assert "icp canister" in caught.value.hint
+            assert "cycles ledger" in caught.value.hint
 
 
 def test_a_network_whose_ids_begin_elsewhere_is_asked_there(
