@@ -13,7 +13,7 @@ A message takes this way::
 | `ingress`, `message`, `requests` | a message is executed at most once, its answer is kept |
 | `update`, `effect`, `bill`, `ledger` | executed, billed, committed together |
 | `management*`, `lifecycle`, `installation`, `settings`, `status`, `chunk_store` | `aaaaa-aa` |
-| `built_in`, `cycles_ledger` | canisters that clients expect at their mainnet ids |
+| `built_in`, `cycles_ledger`, `account_book` | canisters that clients expect at their mainnet ids |
 | `topology`, `certificates`, `state_tree`, `bls`, `clock` | keys, subnets, what is certified |
 | `network`, `database`, `canister`, `canisters` | the state: in SQLite, and a machine each |
 | `machine`, `execution`, `instance`, `running`, ... | one canister's Wasm, heap, stable memory |
