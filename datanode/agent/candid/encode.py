@@ -31,7 +31,7 @@ from datanode.agent.request_id import leb128
 from datanode.errors import UsageError
 from datanode.principal import Principal as PrincipalValue
 
-FIXED: Final = {-2: "?", -5: "B", -6: "H", -7: "I", -8: "Q", -13: "f", -14: "d"}
+FIXED: Final = {-2: "?", -5: "B", -6: "H", -7: "I", -8: "Q", -11: "i", -12: "q", -13: "f", -14: "d"}
 """`struct` codes of the types of fixed size, by their number on the wire."""
 
 _LOW_BITS: Final = 0x7F

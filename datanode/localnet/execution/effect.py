@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from datanode.localnet.state import ledger
+from datanode.localnet.state import ledger, logs
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.ledger import MAX_KEPT_REPLY_BYTES, Entry
@@ -53,6 +53,7 @@ def commit(network: Network, message: Message, effect: Effect, slot: Slot | None
             if message.request_id:
                 network.requests.finish(message, effect.answer, now_ns)
             if effect.bill is not None:
+                _log(network, effect, effect.bill, slot)
                 ledger.append(network.database, _entry(message, effect, effect.bill, now_ns))
                 if slot is not None:
                     network.canisters.save(effect.bill.canister)
@@ -68,9 +69,17 @@ def commit(network: Network, message: Message, effect: Effect, slot: Slot | None
         slot.machine.commit()
         if slot.canister.timer_ns != timer_ns:
             network.alarm.ring()
-        slot.log(effect.logs, now_ns)
     for step in effect.done:
         step()
+
+
+def _log(network: Network, effect: Effect, bill: Bill, slot: Slot | None) -> None:
+    """Keep what the canister printed; its log is emptied where the effect says so."""
+    if slot is not None and bill.canister.log_bytes < slot.canister.log_bytes:
+        logs.clear(network.database, bill.canister.id)
+    if effect.logs:
+        now_ns = network.canister_time.now_ns()
+        bill.canister = logs.append(network.database, bill.canister, effect.logs, now_ns)
 
 
 def _entry(message: Message, effect: Effect, bill: Bill, now_ns: int) -> Entry:

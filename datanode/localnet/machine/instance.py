@@ -223,12 +223,16 @@ class Instance:
 
     def save_globals(self) -> bytes:
         """Return the values of all mutable globals."""
-        context, value = self._store._context(), ffi.wasmtime_val_t()  # noqa: SLF001
-        out = bytearray()
-        for each in self._globals:
-            ffi.wasmtime_global_get(context, each, ctypes.byref(value))
-            out += bytes(value)[:1] + bytes(value.of)[: GLOBAL_BYTES - 1]
-        return bytes(out)
+        return b"".join(self._read(each) for each in self._globals)
+
+    def read_global(self, export: str) -> bytes:
+        """Return the value of a global that the module exports."""
+        return self._read(self._global(export))
+
+    def _read(self, handle: object) -> bytes:
+        value = ffi.wasmtime_val_t()
+        ffi.wasmtime_global_get(self._store._context(), handle, ctypes.byref(value))  # noqa: SLF001
+        return bytes(value)[:1] + bytes(value.of)[: GLOBAL_BYTES - 1]
 
     def restore_globals(self, saved: bytes) -> None:
         """Set the values of all mutable globals."""

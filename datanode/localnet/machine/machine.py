@@ -27,7 +27,7 @@ from datanode.localnet.machine.head import Head
 from datanode.localnet.machine.outgoing import Closure
 from datanode.localnet.machine.rejects import Failure, Reject
 from datanode.localnet.machine.running import module_path
-from datanode.localnet.machine.settlement import Settlement
+from datanode.localnet.machine.snapshots import Snapshots
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES
 from datanode.localnet.machine.wasm_module import WasmError
 
@@ -39,7 +39,7 @@ _UNDO_ALWAYS: Final = (1 << 64) - 1
 _KEPT: Final = (Kind.UPDATE, Kind.TASK)
 
 
-class Machine(Settlement):
+class Machine(Snapshots):
     """One canister's Wasm, heap and stable memory in a folder.
 
     Args:

@@ -62,10 +62,11 @@ class Running:
     def linked(self) -> Linked:
         """The module; it is loaded when it is first needed."""
         if self._linked is None:
-            self._linked = Linked(compiled(self._module(), self._cache))
+            self._linked = Linked(compiled(self.module(), self._cache))
         return self._linked
 
-    def _module(self) -> bytes:
+    def module(self) -> bytes:
+        """Return the module as it was given."""
         if self.head.module_hash is None:
             raise LookupError("the canister has no module")
         return module_path(self._folder, self.head.module_hash).read_bytes()
@@ -76,7 +77,7 @@ class Running:
         if self._metadata is None:
             self._metadata = {}
             if self.head.module_hash is not None:
-                self._metadata = wasm_module.metadata(wasm_module.unpack(self._module()))
+                self._metadata = wasm_module.metadata(wasm_module.unpack(self.module()))
         return self._metadata
 
     @property

@@ -6,6 +6,7 @@ changed and the undo log active, under a sequence; `commit`, `rollback` or, in t
 whichever loses is deleted.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,10 +64,12 @@ class Settlement:
         sequence = self._undo.sequence
         if sequence is not None and sequence > committed_sequence:
             self._undo.replay({Target.HEAD: self._file.descriptor})
+            self._undo_written()
             running = self._open(self._file.read())
             running.undo_files(self._undo)
             running.close()
         self._undo.end()
+        self._written.unlink(missing_ok=True)
         sweep(self._folder, self._file.read())
 
     def close(self) -> None:
@@ -116,6 +119,7 @@ class Settlement:
     def _undo_all(self) -> None:
         """Put files and instance back to what they were before the message."""
         self._undo.replay({Target.HEAD: self._file.descriptor})
+        self._undo_written()
         head = self._file.read()
         if self._former is not None and self._current is not None:
             self._current.close(keep_stable=self._current.stable is self._former.stable)
@@ -129,6 +133,20 @@ class Settlement:
         if self._code_changes:
             self._code_changes = False
             sweep(self._folder, head)
+
+    @property
+    def _written(self) -> Path:
+        """Second name of a snapshot's file, while a message writes to it."""
+        return self._folder / "written.bin"
+
+    def _undo_written(self) -> None:
+        """Put back what a message wrote to a snapshot."""
+        if self._written.exists():
+            descriptor = os.open(self._written, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                self._undo.replay({Target.SNAPSHOT: descriptor})
+            finally:
+                os.close(descriptor)
 
     @contextmanager
     def _undone_on_error(self) -> Iterator[None]:

@@ -54,6 +54,7 @@ class Target(IntEnum):
     HEAD = 0
     STABLE = 1
     HEAP = 2
+    SNAPSHOT = 3
 
 
 def extents(descriptor: int, offset: int, length: int) -> Iterator[tuple[bool, int, int]]:

@@ -1,15 +1,18 @@
 """Wasm chunks that wait to be installed: at most a hundred of 1 MiB for each canister."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
 from datanode.agent import candid
 from datanode.localnet.execution import admission
 from datanode.localnet.execution.effect import Effect
+from datanode.localnet.management import growth
 from datanode.localnet.management.call import Call, reject
 from datanode.localnet.management.types import CHUNK_HASH, STORED_CHUNKS
+from datanode.localnet.state.database import Database
+from datanode.localnet.state.message import RejectedError
 from datanode.localnet.state.network import Network
 from datanode.principal import Principal
 from datanode.units import MIB
@@ -24,22 +27,20 @@ def upload(call: Call) -> Effect:
     """Handle `upload_chunk`."""
     database, canister = call.network.database, call.slot.canister.id
     data = call.args.blob("chunk")
-    upload_cycles = call.network.fees.instruction_cycles(UPLOAD_INSTRUCTIONS)
-    missing = call.bill.missing(upload_cycles)
+    fees = call.network.fees
+    missing = call.bill.missing(fees.execution_cycles(UPLOAD_INSTRUCTIONS))
     if missing:
         why = admission.out_of_cycles(call.slot.canister, missing, call.message.sender).message
-        raise reject(
-            "IC0504", f"Error from Wasm chunk store: Error charging for 'upload_chunk': {why}."
-        )
-    call.bill.take("instructions", upload_cycles)
-    if len(data) > MAX_CHUNK_BYTES:
-        raise reject("IC0408", f"A chunk has at most {MAX_CHUNK_BYTES} bytes, not {len(data)}")
+        raise _failed(f"Error charging for 'upload_chunk': {why}")
+    call.bill.take("execution", fees.execution_cycles(0))
+    call.bill.take("instructions", fees.instruction_cycles(UPLOAD_INSTRUCTIONS))
     digest = hashlib.sha256(data).digest()
-    known = _hashes(call.network, canister)
-    if digest not in known and len(known) >= MAX_CHUNKS:
-        raise reject("IC0408", f"The chunk store holds at most {MAX_CHUNKS} chunks")
-    call.network.check_disk(len(data))
-    call.bill.canister = replace(call.bill.canister, chunk_bytes=MIB * len({*known, digest}))
+    known = hashes(database, canister.raw)
+    if digest not in known:
+        check_new(data, known)
+        call.network.check_disk(len(data))
+        grown = replace(call.bill.canister, chunk_bytes=MIB * (len(known) + 1))
+        growth.pay(call, grown)
 
     def write() -> None:
         database.write("INSERT OR IGNORE INTO chunks VALUES (?,?,?)", (canister.raw, digest, data))
@@ -52,8 +53,9 @@ def upload(call: Call) -> Effect:
 
 def stored(call: Call) -> Effect:
     """Handle `stored_chunks`."""
-    hashes = [{"hash": digest} for digest in _hashes(call.network, call.slot.canister.id)]
-    return call.done(candid.encode((STORED_CHUNKS,), (hashes,)))
+    owner = call.slot.canister.id.raw
+    found = [{"hash": digest} for digest in hashes(call.network.database, owner)]
+    return call.done(candid.encode((STORED_CHUNKS,), (found,)))
 
 
 def clear(call: Call) -> Effect:
@@ -69,14 +71,47 @@ def clearing(network: Network, canister: Principal) -> Callable[[], object]:
     return lambda: network.database.write("DELETE FROM chunks WHERE canister = ?", (canister.raw,))
 
 
-def assemble(network: Network, store: Principal, hashes: list[bytes]) -> bytes:
+def check_new(data: bytes, known: Sequence[bytes]) -> None:
+    """Check that a store takes one more chunk.
+
+    Raises:
+        RejectedError: The chunk is too large, or the store is full.
+    """
+    if len(data) > MAX_CHUNK_BYTES:
+        raise _failed(
+            f"Wasm chunk size {len(data)} exceeds the maximum chunk size of {MAX_CHUNK_BYTES}"
+        )
+    if len(known) >= MAX_CHUNKS:
+        raise _failed(
+            f"Wasm chunk store has already reached maximum capacity of {MAX_CHUNKS * MIB} bytes "
+            f"or the maximum number of entries, {MAX_CHUNKS}"
+        )
+
+
+def _failed(why: str) -> RejectedError:
+    return reject("IC0504", f"Error from Wasm chunk store: {why}.")
+
+
+def copy(database: Database, source: bytes, target: bytes) -> None:
+    """Copy a chunk store, as part of a transaction; canisters and snapshots have one each."""
+    database.write(
+        "INSERT INTO chunks SELECT ?, hash, data FROM chunks WHERE canister = ?", (target, source)
+    )
+
+
+def size_bytes(database: Database, owner: bytes) -> int:
+    """Return what the IC counts for a chunk store: a whole mebibyte for each chunk."""
+    return MIB * len(hashes(database, owner))
+
+
+def assemble(network: Network, store: Principal, wanted: list[bytes]) -> bytes:
     """Put a module together from its chunks.
 
     Raises:
         RejectedError: A chunk is not in the store.
     """
     parts = []
-    for digest in hashes:
+    for digest in wanted:
         row = network.database.row(
             "SELECT data FROM chunks WHERE canister = ? AND hash = ?", (store.raw, digest)
         )
@@ -86,8 +121,7 @@ def assemble(network: Network, store: Principal, hashes: list[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _hashes(network: Network, canister: Principal) -> list[bytes]:
-    rows = network.database.rows(
-        "SELECT hash FROM chunks WHERE canister = ? ORDER BY hash", (canister.raw,)
-    )
+def hashes(database: Database, owner: bytes) -> list[bytes]:
+    """Return the hashes of the chunks that a canister or a snapshot has."""
+    rows = database.rows("SELECT hash FROM chunks WHERE canister = ? ORDER BY hash", (owner,))
     return [cast("bytes", row[0]) for row in rows]

@@ -79,6 +79,9 @@ def _install(call: Call, wasm: bytes) -> Effect:
             module_bytes=len(wasm),
             heap_bytes=call.slot.machine.heap_bytes,
             stable_bytes=call.slot.machine.stable_bytes,
+            global_bytes=call.slot.machine.globals_bytes,
+            section_bytes=call.slot.machine.sections_bytes,
+            log_bytes=0 if mode == "reinstall" else canister.log_bytes,
         )
     return Effect(
         answer=answer,

@@ -13,7 +13,15 @@ from datanode.errors import FormatError
 from datanode.localnet.execution import admission
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine.rejects import Reject
-from datanode.localnet.management import chunk_store, installation, lifecycle, status, types
+from datanode.localnet.management import (
+    chunk_store,
+    installation,
+    lifecycle,
+    snapshot_types,
+    snapshots,
+    status,
+    types,
+)
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.call import Call
 from datanode.localnet.state.bill import Bill
@@ -58,7 +66,16 @@ _METHODS: Final[dict[str, Method]] = {
     "stop_canister": Method(types.CANISTER, lifecycle.stop),
     "delete_canister": Method(types.CANISTER, lifecycle.delete),
     _STATUS: Method(types.CANISTER, lifecycle.show_status),
+    "take_canister_snapshot": Method(snapshot_types.TAKE, snapshots.take),
+    "load_canister_snapshot": Method(snapshot_types.ONE, snapshots.load),
+    "list_canister_snapshots": Method(types.CANISTER, snapshots.show),
+    "delete_canister_snapshot": Method(snapshot_types.ONE, snapshots.delete),
 }
+
+_SNAPSHOT_VIEWS: Final = frozenset(
+    {"list_canister_snapshots", "read_canister_snapshot_metadata", "read_canister_snapshot_data"}
+)
+"""Methods that those may call whom the setting `snapshot_visibility` names."""
 
 _CANISTERS_ONLY: Final = frozenset(
     {
@@ -176,7 +193,7 @@ def query(network: Network, method: str, canister: Principal, caller: Principal)
                     message=f"Caller {caller} is not allowed to access canister logs",
                 )
             )
-        return Answer(reply=status.canister_logs(slot))
+        return Answer(reply=status.canister_logs(network, slot.canister))
     return Answer(reject=admission.no_management_method(method))
 
 
@@ -202,7 +219,11 @@ def _inadmissible(
     if slot is None or slot.deleted:
         return admission.not_found(canister)
     settings = slot.canister.settings
-    allowed = settings.lets_see(settings.status_viewers, sender) if method == _STATUS else False
-    if method == TOP_UP or allowed or sender in settings.controllers:
+    viewers = "controllers"
+    if method == _STATUS:
+        viewers = settings.status_viewers
+    elif method in _SNAPSHOT_VIEWS:
+        viewers = settings.snapshot_viewers
+    if method == TOP_UP or settings.lets_see(viewers, sender):
         return None
     return admission.not_controller(canister, method)

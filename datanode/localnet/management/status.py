@@ -3,8 +3,8 @@
 from datanode.agent import candid
 from datanode.agent.candid import Value
 from datanode.localnet.management.types import CANISTER_LOGS, CANISTER_STATUS
+from datanode.localnet.state import logs
 from datanode.localnet.state.canister import Canister, Settings
-from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.network import Network
 from datanode.principal import Principal
 
@@ -21,13 +21,13 @@ def canister_status(network: Network, canister: Canister) -> bytes:
         "memory_metrics": {
             "wasm_memory_size": canister.heap_bytes,
             "stable_memory_size": canister.stable_bytes,
-            "global_memory_size": 0,
+            "global_memory_size": canister.global_bytes,
             "wasm_binary_size": canister.module_bytes,
-            "custom_sections_size": 0,
+            "custom_sections_size": canister.section_bytes,
             "canister_history_size": 0,
             "wasm_chunk_store_size": canister.chunk_bytes,
-            "snapshots_size": 0,
-            "log_memory_store_size": 0,
+            "snapshots_size": canister.snapshot_bytes,
+            "log_memory_store_size": canister.log_bytes,
         },
         "cycles": canister.balance_cycles,
         "reserved_cycles": canister.reserved_cycles,
@@ -42,17 +42,13 @@ def canister_status(network: Network, canister: Canister) -> bytes:
     return candid.encode((CANISTER_STATUS,), (fields,))
 
 
-def canister_logs(slot: Slot) -> bytes:
-    """Encode the reply of `fetch_canister_logs`: the newest lines, as far as the limit goes."""
-    room = slot.canister.settings.log_memory_limit_bytes
-    records: list[Value] = []
-    for number, time_ns, text in reversed(slot.logs):
-        content = text.encode()
-        room -= len(content)
-        if room < 0:
-            break
-        records.append({"idx": number, "timestamp_nanos": time_ns, "content": content})
-    return candid.encode((CANISTER_LOGS,), ({"canister_log_records": records[::-1]},))
+def canister_logs(network: Network, canister: Canister) -> bytes:
+    """Encode the reply of `fetch_canister_logs`."""
+    records: list[Value] = [
+        {"idx": number, "timestamp_nanos": time_ns, "content": text}
+        for number, time_ns, text in logs.lines(network.database, canister.id)
+    ]
+    return candid.encode((CANISTER_LOGS,), ({"canister_log_records": records},))
 
 
 def _settings(settings: Settings) -> Value:

@@ -63,7 +63,6 @@ class Queries:
             certificate = network.data_certificate(slot.canister)
             env = network.environment(slot.canister, caller, data_certificate=certificate)
             execution = slot.machine.query(method, arg, env)
-            slot.log(execution.logs, env.time_ns)
         return Answer(reply=execution.reply, reject=execution.reject)
 
 

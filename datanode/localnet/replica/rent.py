@@ -3,8 +3,8 @@
 Rent is due every ten seconds of canister time, and a ledger entry of its own (`rent`) says what it
 came to. It is charged when the canister is next used, and by the housekeeper at the latest, for the
 memory that it holds then. It is taken down to the last cycle, whatever the freezing threshold says;
-a canister that cannot pay all of it loses what is left, its code, its memories and its chunks, and
-keeps its id, its controllers and its record.
+a canister that cannot pay all of it loses what is left, its code, its memories, its chunks and its
+snapshots, and keeps its id, its controllers and its record.
 """
 
 import logging
@@ -14,7 +14,7 @@ from typing import Final
 
 from datanode.errors import DiskFullError
 from datanode.localnet.management import chunk_store
-from datanode.localnet.state import ledger
+from datanode.localnet.state import ledger, logs
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.ledger import Entry
@@ -53,8 +53,15 @@ def _uninstall(network: Network, slot: Slot, bill: Bill) -> None:
     bill.burn()
     settings = replace(bill.canister.settings, compute_allocation=0, memory_allocation_bytes=0)
     bill.canister = replace(bill.canister.without_code(sequence), settings=settings)
-    clearing = chunk_store.clearing(network, slot.canister.id)
-    _commit(network, slot, bill, "uninstalled", clearing)
+    gone = network.snapshots.of(slot.canister.id)
+    bill.canister = replace(bill.canister, snapshot_bytes=0)
+    clearing = [chunk_store.clearing(network, slot.canister.id)]
+    clearing.append(lambda: logs.clear(network.database, slot.canister.id))
+    clearing += [write for each in gone for write in network.snapshots.removing(each)]
+    _commit(network, slot, bill, "uninstalled", *clearing)
+    with network.snapshots.lock:
+        for each in gone:
+            slot.machine.remove_snapshot(each.number)
     _log.warning("%s is uninstalled: it ran out of cycles", slot.canister.id)
 
 

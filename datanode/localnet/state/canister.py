@@ -102,6 +102,12 @@ class Canister:
         module_bytes: Size of its module as given.
         chunk_bytes: Size of its chunk store.
         charged_ns: Until when its rent is paid.
+        global_bytes: What its globals count.
+        section_bytes: Size of its metadata sections.
+        log_bytes: Size of its log.
+        log_count: How many lines it ever logged.
+        snapshot_bytes: Size of its snapshots.
+        snapshot_count: How many snapshots it ever had.
         timer_ns: When its global timer is due, in canister time; 0 when it is not set.
     """
 
@@ -120,6 +126,12 @@ class Canister:
     chunk_bytes: int = 0
     charged_ns: int
     timer_ns: int = 0
+    global_bytes: int = 0
+    section_bytes: int = 0
+    log_bytes: int = 0
+    log_count: int = 0
+    snapshot_bytes: int = 0
+    snapshot_count: int = 0
 
     def is_controlled_by(self, who: Principal) -> bool:
         """Whether a principal is one of its controllers."""
@@ -137,12 +149,22 @@ class Canister:
             stable_bytes=0,
             module_bytes=0,
             chunk_bytes=0,
+            timer_ns=0,
+            global_bytes=0,
+            section_bytes=0,
+            log_bytes=0,
         )
 
     @property
     def memory_bytes(self) -> int:
         """What it holds in all."""
-        return self.heap_bytes + self.stable_bytes + self.module_bytes + self.chunk_bytes
+        return self.execution_bytes + self.chunk_bytes + self.log_bytes + self.snapshot_bytes
+
+    @property
+    def execution_bytes(self) -> int:
+        """What its code and memories hold."""
+        memories = self.heap_bytes + self.stable_bytes + self.global_bytes
+        return memories + self.module_bytes + self.section_bytes
 
     def charged_bytes(self) -> int:
         """Return the memory that is paid for: what is held, or the allocation if larger."""

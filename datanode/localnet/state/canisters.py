@@ -7,7 +7,6 @@ thread that holds the slot's lock; readers without the lock see the last committ
 import shutil
 import threading
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +14,18 @@ from typing import Final, cast
 
 from datanode.errors import LocalNetworkError
 from datanode.localnet.machine.machine import Machine
+from datanode.localnet.state import logs
 from datanode.localnet.state.canister import Canister, Settings, Status
 from datanode.localnet.state.database import Database, Row
+from datanode.localnet.state.snapshots import Snapshots
 from datanode.localnet.state.topology import FIRST_CANISTER, LAST_CANISTER, canister_id
 from datanode.principal import Principal
 
 _COLUMNS: Final = (
     "id, settings, status, balance, reserved, module_hash, certified_data, version, sequence,"
-    " heap_bytes, stable_bytes, module_bytes, chunk_bytes, charged_ns, timer_ns"
+    " heap_bytes, stable_bytes, module_bytes, chunk_bytes, charged_ns, timer_ns,"
+    " global_bytes, section_bytes, log_bytes, log_count, snapshot_bytes, snapshot_count"
 )
-_LOG_LINES: Final = 1000
 _INDEX_BYTES: Final = 8
 
 
@@ -37,16 +38,12 @@ class Slot:
         canister: Its last committed record.
         lock: Held while a message or query runs.
         deleted: Set when it is deleted, for threads that still wait for the lock.
-        logs: Number, time in ns and text of its last log lines.
-        logged: How many lines were ever logged.
     """
 
     machine: Machine
     canister: Canister
     lock: threading.RLock = field(default_factory=threading.RLock)
     deleted: bool = False
-    logs: deque[tuple[int, int, str]] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
-    logged: int = 0
     _sections: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     _sections_of: bytes | None = None
 
@@ -62,12 +59,6 @@ class Slot:
                 self._sections_of = self.canister.module_hash
         return self._sections
 
-    def log(self, lines: tuple[str, ...], time_ns: int) -> None:
-        """Keep what the canister printed."""
-        for line in lines:
-            self.logs.append((self.logged, time_ns, line))
-            self.logged += 1
-
 
 class Canisters:
     """The slots, in memory and on disk.
@@ -75,15 +66,21 @@ class Canisters:
     Args:
         folder: State folder; each canister has a folder below `canisters`.
         database: Where records are kept.
+        snapshots: Their snapshots.
         machine: Makes the machine of a folder.
     """
 
     def __init__(
-        self, folder: Path, database: Database, machine: Callable[[Path], Machine]
+        self,
+        folder: Path,
+        database: Database,
+        snapshots: Snapshots,
+        machine: Callable[[Path], Machine],
     ) -> None:
         self._folder = folder / "canisters"
         self._database = database
         self._machine = machine
+        self._snapshots = snapshots
         self._slots: dict[Principal, Slot] = {}
         self._order: list[bytes] = []
         self._lock = threading.Lock()
@@ -95,6 +92,7 @@ class Canisters:
             canister = _canister(row)
             machine = self._machine(self._path(canister.id))
             machine.recover(canister.sequence)
+            machine.keep_snapshots(each.number for each in self._snapshots.of(canister.id))
             self._insert(Slot(machine, canister))
         # The ledger remembers deleted canisters too: an id is never given twice.
         last = self._database.row("SELECT max(canister) FROM ledger")
@@ -131,7 +129,8 @@ class Canisters:
             del self._slots[slot.canister.id]
             self._order.remove(slot.canister.id.raw)
         slot.machine.close()
-        shutil.rmtree(self._path(slot.canister.id))
+        with self._snapshots.lock:
+            shutil.rmtree(self._path(slot.canister.id))
 
     def free_id(self) -> Principal:
         """Reserve the id of the next canister.
@@ -166,11 +165,21 @@ class Canisters:
                 canister.chunk_bytes,
                 canister.charged_ns,
                 canister.timer_ns,
+                canister.global_bytes,
+                canister.section_bytes,
+                canister.log_bytes,
+                canister.log_count,
+                canister.snapshot_bytes,
+                canister.snapshot_count,
             ),
         )
 
     def delete(self, canister: Principal) -> None:
-        """Remove a record and its chunks, as part of a transaction."""
+        """Remove a record and all that belongs to it, as part of a transaction."""
+        for snapshot in self._snapshots.of(canister):
+            for write in self._snapshots.removing(snapshot):
+                write()
+        logs.clear(self._database, canister)
         self._database.write("DELETE FROM chunks WHERE canister = ?", (canister.raw,))
         self._database.write("DELETE FROM canisters WHERE id = ?", (canister.raw,))
 
@@ -212,9 +221,10 @@ class Canisters:
 
 def _canister(row: Row) -> Canister:
     raw, settings, status, balance, reserved, module_hash, certified_data, *numbers = row
-    version, sequence, heap, stable, module, chunks, charged_ns, timer_ns = (
+    version, sequence, heap, stable, module, chunks, charged_ns, timer_ns, *more = (
         cast("int", number) for number in numbers
     )
+    global_bytes, section_bytes, log_bytes, log_count, snapshot_bytes, snapshot_count = more
     return Canister(
         id=Principal(cast("bytes", raw)),
         settings=Settings.from_json(str(settings)),
@@ -231,4 +241,10 @@ def _canister(row: Row) -> Canister:
         chunk_bytes=chunks,
         charged_ns=charged_ns,
         timer_ns=timer_ns,
+        global_bytes=global_bytes,
+        section_bytes=section_bytes,
+        log_bytes=log_bytes,
+        log_count=log_count,
+        snapshot_bytes=snapshot_bytes,
+        snapshot_count=snapshot_count,
     )

@@ -9,7 +9,9 @@ on the disk.
 | `canisters` | settings, status, balance, certified data, number of the last committed message |
 | `requests` | the answer to every ingress message, until it is forgotten |
 | `ledger` | what each message cost, item by item |
-| `chunks` | Wasm chunks that were uploaded and not yet installed |
+| `chunks` | Wasm chunks in the stores of canisters and of snapshots |
+| `snapshots` | what snapshots consist of, their memories apart |
+| `logs` | what canisters printed |
 | `accounts`, `blocks` | balances and transactions of the built-in cycles ledger |
 | `contexts` | calls that have callbacks to come |
 | `callbacks` | what canisters do when calls that they made are answered |
@@ -37,7 +39,9 @@ CREATE TABLE canisters (
     version INTEGER NOT NULL, sequence INTEGER NOT NULL,
     heap_bytes INTEGER NOT NULL, stable_bytes INTEGER NOT NULL,
     module_bytes INTEGER NOT NULL, chunk_bytes INTEGER NOT NULL, charged_ns INTEGER NOT NULL,
-    timer_ns INTEGER NOT NULL
+    timer_ns INTEGER NOT NULL, global_bytes INTEGER NOT NULL, section_bytes INTEGER NOT NULL,
+    log_bytes INTEGER NOT NULL, log_count INTEGER NOT NULL,
+    snapshot_bytes INTEGER NOT NULL, snapshot_count INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE requests (
     id BLOB PRIMARY KEY, sender BLOB NOT NULL, canister BLOB NOT NULL, reply BLOB,
@@ -55,6 +59,17 @@ CREATE TABLE ledger (
 CREATE TABLE chunks (
     canister BLOB NOT NULL, hash BLOB NOT NULL, data BLOB NOT NULL, PRIMARY KEY (canister, hash)
 );
+CREATE TABLE snapshots (
+    canister BLOB NOT NULL, number INTEGER NOT NULL, taken_ns INTEGER NOT NULL,
+    version INTEGER NOT NULL, uploaded INTEGER NOT NULL, module_bytes INTEGER NOT NULL,
+    heap_pages INTEGER NOT NULL, stable_pages INTEGER NOT NULL, globals BLOB NOT NULL,
+    certified_data BLOB NOT NULL, timer_ns TEXT, hook TEXT, total_bytes INTEGER NOT NULL,
+    PRIMARY KEY (canister, number)
+) WITHOUT ROWID;
+CREATE TABLE logs (
+    canister BLOB NOT NULL, number INTEGER NOT NULL, time_ns INTEGER NOT NULL,
+    text BLOB NOT NULL, PRIMARY KEY (canister, number)
+) WITHOUT ROWID;
 CREATE TABLE accounts (
     owner BLOB NOT NULL, subaccount BLOB NOT NULL, balance TEXT NOT NULL,
     PRIMARY KEY (owner, subaccount)

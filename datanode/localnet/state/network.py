@@ -26,6 +26,7 @@ from datanode.localnet.state.database import Database
 from datanode.localnet.state.open_calls import OpenCalls
 from datanode.localnet.state.queue import Queue
 from datanode.localnet.state.requests import Requests
+from datanode.localnet.state.snapshots import Snapshots
 from datanode.localnet.state.state_tree import Branch, Collection
 from datanode.localnet.state.stops import Stops
 from datanode.localnet.state.subnet import Subnet, SubnetChoice
@@ -57,6 +58,7 @@ class Network:
         clock: Strictly monotonic time, for certificates and expiries.
         canister_time: What canisters are told and pay rent for; may run ahead of the clock.
         database: Everything but memories.
+        snapshots: Records of canisters' snapshots.
         canisters: Their slots.
         requests: Answers to messages.
         calls: Calls between canisters that are not finished.
@@ -93,9 +95,13 @@ class Network:
         self.alarm = Alarm()
         self.canister_time.on_change(self.alarm.ring)
         self._closers: list[Callable[[], None]] = []
+        self.snapshots = Snapshots(self.database)
         self.certifier = Certifier(self.topology, self.clock)
         self.canisters = Canisters(
-            folder, self.database, lambda path: Machine(path, module_cache=cache)
+            folder,
+            self.database,
+            self.snapshots,
+            lambda path: Machine(path, module_cache=cache),
         )
         self._data_certificates: dict[Principal, tuple[Canister, int, bytes]] = {}
 

@@ -10,8 +10,12 @@ from pathlib import Path
 from unittest import mock
 
 from datanode.localnet.machine.machine import Execution, Machine
+from datanode.localnet.machine.snapshots import Contents, Part
 from tests.datanode.localnet.machine.test_machine import UPGRADED
 from tests.datanode.localnet.wasm_canisters import COUNTER, ENVIRONMENT, counts
+
+TAKEN = 5
+"""Number of the snapshot in the tests."""
 
 METHODS = ("increment", "grow", "trap_after", "grow_and_trap", "increment")
 
@@ -83,7 +87,15 @@ def death_at(operation: int, *, torn: bool) -> Iterator[list[int]]:
         return run
 
     with contextlib.ExitStack() as stack:
-        for name in ("pwrite", "ftruncate", "unlink", "replace"):
+        for name in (
+            "pwrite",
+            "ftruncate",
+            "unlink",
+            "replace",
+            "copy_file_range",
+            "link",
+            "mkdir",
+        ):
             stack.enter_context(mock.patch.object(os, name, lethal(name)))
         yield done
 
@@ -97,19 +109,56 @@ def act(made: Machine, action: str, sequence: int) -> Execution | None:
     if action == "uninstall":
         made.uninstall(sequence=sequence)
         return None
+    if action in ("take", "fill", "load"):
+        act_on_snapshot(made, action, sequence)
+        return None
     return made.update(action, b"", ENVIRONMENT, sequence=sequence)
 
 
-def act_and_die(folder: Path, action: str, operation: int, *, torn: bool, recorded: bool) -> None:
-    """Do one thing as sequence 3 and die at one of its file operations; exit 0 if it has fewer."""
+def act_on_snapshot(made: Machine, action: str, sequence: int) -> None:
+    """Take another snapshot, write to the one that is there, or load it."""
+    if action == "take":
+        made.take_snapshot(TAKEN + 1)
+    elif action == "fill":
+        made.write_snapshot(TAKEN, Part.STABLE, 4090, b"written" * 2000, sequence=sequence)
+    else:
+        made.load_snapshot(made.snapshot_folder(TAKEN), contents(made), sequence=sequence)
+
+
+def contents(made: Machine) -> Contents:
+    """What the snapshot that `prepare_snapshot` takes consists of: the counter, counted to one."""
+    folder = made.snapshot_folder(TAKEN)
+    return Contents(
+        module_bytes=(folder / Part.MODULE).stat().st_size,
+        heap_pages=2,
+        stable_pages=4,
+        globals=(folder.parent.parent.parent / "globals").read_bytes(),
+    )
+
+
+def prepare_snapshot(folder: Path) -> None:
+    """Install the counter, count to one, take a snapshot and upgrade: sequences 1 to 3."""
+    prepare(folder)
     made = open_machine(folder, 2)
+    (folder / "globals").write_bytes(made.take_snapshot(TAKEN).globals)
+    made.commit()
+    made.upgrade(UPGRADED, b"\0", ENVIRONMENT, sequence=3)
+    made.commit()
+    made.close()
+
+
+def act_and_die(
+    folder: Path, action: str, operation: int, *, torn: bool, recorded: bool, sequence: int = 3
+) -> None:
+    """Do one thing as a sequence and die at one of its file operations; exit 0 if it has fewer."""
+    made = open_machine(folder, sequence - 1)
     made.query("read", b"", ENVIRONMENT)
     if recorded:
-        act(made, action, 3)
-        (folder / "recorded").write_text("3")
+        act(made, action, sequence)
+        (folder / "recorded").write_text(str(sequence))
     with death_at(operation, torn=torn):
         if not recorded:
-            act(made, action, 3)
+            act(made, action, sequence)
         else:
             made.commit()
     os._exit(0)

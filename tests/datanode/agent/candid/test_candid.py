@@ -17,6 +17,8 @@ from datanode.agent.candid import (
     Float32,
     Float64,
     Int,
+    Int32,
+    Int64,
     Nat,
     Nat8,
     Nat16,
@@ -64,6 +66,7 @@ def judged(kind: Type) -> object:
     """The same type for ic-py."""
     plain = {
         Null: T.Null, Bool: T.Bool, Nat: T.Nat, Int: T.Int, Nat8: T.Nat8, Nat16: T.Nat16,
+        Int32: T.Int32, Int64: T.Int64,
         Nat32: T.Nat32, Nat64: T.Nat64, Float64: T.Float64, Text: T.Text, Principal: T.Principal,
     }  # fmt: skip
     if isinstance(kind, Opt):
@@ -111,6 +114,8 @@ PRIMITIVES: list[tuple[Type, st.SearchStrategy[Value]]] = [
     (Nat16, st.integers(0, 2**16 - 1)),
     (Nat32, st.integers(0, 2**32 - 1)),
     (Nat64, st.integers(0, 2**64 - 1)),
+    (Int32, st.integers(-(2**31), 2**31 - 1)),
+    (Int64, st.integers(-(2**63), 2**63 - 1)),
     (Float64, st.floats(allow_nan=False)),
     (Text, st.text(max_size=5)),
     (Blob, st.binary(max_size=10)),

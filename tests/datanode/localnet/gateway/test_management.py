@@ -12,7 +12,7 @@ from datanode.localnet.state.message import RefusedError
 from datanode.localnet.state.topology import REGISTRY, canister_id
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import MIB, TC
-from tests.fakes.counter import argument, counter_wasm, number
+from tests.fakes.counter import CANDID, argument, counter_wasm, number
 from tests.fakes.gateway import EMPTY, Gateway, RejectedError
 
 
@@ -62,11 +62,16 @@ def test_the_status_shows_code_memory_balance_and_settings(net: Gateway, alice: 
     assert found["status"] == ("running", None)
     assert found["module_hash"] == hashlib.sha256(counter_wasm()).digest()
     assert found["cycles"] == net.balance(canister)
-    assert found["idle_cycles_burned_per_day"] == net.fees.idle_cycles_per_day(
-        2 * 65_536 + 65_536 + len(counter_wasm())
-    )
     memory = found["memory_metrics"]
     assert isinstance(memory, dict)
+    assert found["memory_size"] == sum(memory.values())
+    assert found["idle_cycles_burned_per_day"] == net.fees.idle_cycles_per_day(sum(memory.values()))
+    assert memory["wasm_binary_size"] == len(counter_wasm())
+    assert memory["global_memory_size"] == 32
+    sections = {"candid:service": CANDID, "secret": "for controllers"}
+    assert memory["custom_sections_size"] == sum(
+        len(name) + 1 + len(text) for name, text in sections.items()
+    )
     assert memory["stable_memory_size"] == 65_536
     assert memory["wasm_memory_size"] == 131_072
     settings = found["settings"]
@@ -229,7 +234,7 @@ def test_code_is_installed_from_chunks(net: Gateway, alice: Identity, bob: Ident
 
 def test_a_chunk_of_more_than_a_mebibyte_is_rejected(net: Gateway, alice: Identity) -> None:
     canister = net.create(alice)
-    with pytest.raises(RejectedError, match="at most 1048576 bytes"):
+    with pytest.raises(RejectedError, match="exceeds the maximum chunk size of 1048576"):
         net.manage(
             alice,
             "upload_chunk",

@@ -1,0 +1,266 @@
+"""Snapshots of a canister's state, beside it in its folder: taken, filled, read and loaded.
+
+Snapshot N is the folder `snapshots/N` with `module.wasm`, `heap.bin` and `stable.bin`; what else
+belongs to it is the caller's to keep. A folder that the caller does not name is a leftover and is
+deleted at start, so a snapshot exists from the moment at which the caller has recorded it.
+
+Taking one copies the files as the last message left them. Loading one is a change of code: it
+prepares a new generation of the canister's own files. Writing to one that is being uploaded is
+prepared under the undo log, through a second name of the file, `written.bin`.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+import wasmtime
+
+from datanode.localnet.machine import prices, sparse, wasm_module
+from datanode.localnet.machine.engine import compiled
+from datanode.localnet.machine.full_disk import refuse_when_full
+from datanode.localnet.machine.globals import Globals
+from datanode.localnet.machine.head import Head
+from datanode.localnet.machine.instance import Instance
+from datanode.localnet.machine.running import heap_path, module_path, stable_path
+from datanode.localnet.machine.settlement import Settlement
+from datanode.localnet.machine.stable import WASM_PAGE_BYTES
+from datanode.localnet.machine.undo import Target, write_all
+
+
+class UnfitError(Exception):
+    """The parts of a snapshot do not fit together; the text says which, in the IC's words."""
+
+
+class Part(StrEnum):
+    """A file of a snapshot."""
+
+    MODULE = "module.wasm"
+    HEAP = "heap.bin"
+    STABLE = "stable.bin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a snapshot consists of.
+
+    Attributes:
+        module_bytes: Size of the module.
+        heap_pages: Size of the heap, Wasm pages.
+        stable_pages: Size of the stable memory, Wasm pages.
+        globals: Records of the listed globals.
+    """
+
+    module_bytes: int
+    heap_pages: int
+    stable_pages: int
+    globals: bytes
+
+    def size_bytes(self, part: Part) -> int:
+        """Length of one of the files."""
+        pages = self.heap_pages if part is Part.HEAP else self.stable_pages
+        return self.module_bytes if part is Part.MODULE else pages * WASM_PAGE_BYTES
+
+
+class Snapshots(Settlement):
+    """The snapshots of one canister."""
+
+    _made: Path | None = None
+    _writes = False
+
+    def snapshot_folder(self, number: int) -> Path:
+        """Name the folder of a snapshot."""
+        return self._folder / "snapshots" / str(number)
+
+    def disk_bytes(self, snapshot: Path | None = None) -> int:
+        """How much room a copy of a snapshot, or of the present state, takes at most."""
+        if snapshot is not None:
+            return sum(sparse.disk_bytes(snapshot / part) for part in Part)
+        head = self._running.head
+        files = [
+            heap_path(self._folder, head.heap_generation),
+            stable_path(self._folder, head.stable_generation),
+        ]
+        if head.module_hash is not None:
+            files.append(module_path(self._folder, head.module_hash))
+        return sum(sparse.disk_bytes(file) for file in files)
+
+    @property
+    def sections_bytes(self) -> int:
+        """What the IC counts for the metadata sections."""
+        sections = self._running.metadata.items()
+        return sum(len(name.encode()) + 1 + len(content) for name, (_, content) in sections)
+
+    @property
+    def globals_bytes(self) -> int:
+        """What the IC counts for the globals."""
+        return 0 if self._running.head.module_hash is None else self._globals().counted_bytes
+
+    def take_snapshot(self, number: int) -> Contents:
+        """Copy the present state of a canister that has code; prepared until `commit`.
+
+        Raises:
+            DiskFullError: There is no room; nothing is left.
+        """
+        head = self._running.head
+        if head.module_hash is None:
+            raise LookupError("the canister has no module")
+        module = module_path(self._folder, head.module_hash)
+        contents = Contents(
+            module_bytes=module.stat().st_size,
+            heap_pages=head.heap_pages,
+            stable_pages=head.stable_pages,
+            globals=self._globals().listed(head.globals, self._running.instance()),
+        )
+        sources = {
+            Part.MODULE: module,
+            Part.HEAP: heap_path(self._folder, head.heap_generation),
+            Part.STABLE: stable_path(self._folder, head.stable_generation),
+        }
+        with refuse_when_full():
+            folder = self._new_folder(number)
+            for part, source in sources.items():
+                sparse.copy(source, folder / part, contents.size_bytes(part))
+        return contents
+
+    def new_snapshot(self, number: int, contents: Contents) -> None:
+        """Make a snapshot of zeros, to be filled; prepared until `commit`."""
+        with refuse_when_full():
+            folder = self._new_folder(number)
+            for part in Part:
+                sparse.empty(folder / part, contents.size_bytes(part))
+
+    def write_snapshot(
+        self, number: int, part: Part, offset: int, data: bytes, *, sequence: int
+    ) -> None:
+        """Overwrite a range of a snapshot's file; prepared under a sequence.
+
+        Raises:
+            DiskFullError: There is no room; the range is as it was.
+        """
+        self._begin(sequence)
+        with self._undone_on_error():
+            self._writes = True
+            self._written.unlink(missing_ok=True)
+            os.link(self.snapshot_folder(number) / part, self._written)
+            descriptor = os.open(self._written, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                self._undo.save(Target.SNAPSHOT, descriptor, offset, len(data))
+                write_all(descriptor, data, offset)
+            finally:
+                os.close(descriptor)
+            self._prepared = True
+
+    def read_snapshot(self, number: int, part: Part, offset: int, size: int) -> bytes:
+        """Read a range that a snapshot's file holds."""
+        descriptor = os.open(self.snapshot_folder(number) / part, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, size, offset)
+        finally:
+            os.close(descriptor)
+
+    def remove_snapshot(self, number: int) -> None:
+        """Delete the files of a snapshot that is not recorded any more."""
+        shutil.rmtree(self.snapshot_folder(number), ignore_errors=True)
+
+    def keep_snapshots(self, numbers: Iterable[int]) -> None:
+        """Delete the snapshots that are not named: messages that were never recorded left them."""
+        kept = {str(each) for each in numbers}
+        folder = self._folder / "snapshots"
+        for path in folder.iterdir() if folder.exists() else ():
+            if path.name not in kept:
+                shutil.rmtree(path)
+
+    def load_snapshot(self, source: Path, contents: Contents, *, sequence: int) -> int:
+        """Replace code, heap, stable memory and globals; prepared under a sequence.
+
+        Args:
+            source: The snapshot's folder, of this canister or of another one.
+            contents: What it consists of.
+            sequence: Number of the message.
+
+        Returns:
+            The instructions of compiling the module.
+
+        Raises:
+            WasmError: The module cannot be installed.
+            UnfitError: The module does not take the heap or the globals.
+            DiskFullError: There is no room.
+        """
+        wasm = (source / Part.MODULE).read_bytes()
+        with refuse_when_full():
+            facts = compiled(wasm, self._cache).facts
+        former = self._begin(sequence)
+        self._code_changes = True
+        with self._undone_on_error():
+            head = Head(
+                heap_generation=former.head.heap_generation + 1,
+                stable_generation=former.head.stable_generation + 1,
+                heap_pages=contents.heap_pages,
+                stable_pages=contents.stable_pages,
+                module_hash=hashlib.sha256(wasm).digest(),
+            )
+            module_path(self._folder, head.module_hash or b"").write_bytes(wasm)
+            heap = heap_path(self._folder, head.heap_generation)
+            sparse.copy(source / Part.HEAP, heap, contents.size_bytes(Part.HEAP))
+            stable = stable_path(self._folder, head.stable_generation)
+            sparse.copy(source / Part.STABLE, stable, contents.size_bytes(Part.STABLE))
+            self._current, self._former = self._open(head), former
+            self._replace(self._running, self._fitted(head, contents.globals))
+        return facts.operators * prices.INSTRUCTIONS_TO_COMPILE_AN_OPERATOR
+
+    def commit(self) -> None:
+        """Keep what is prepared."""
+        super().commit()
+        self._made = None
+        self._forget_written()
+
+    def rollback(self) -> None:
+        """Undo what is prepared."""
+        super().rollback()
+        self._forget_written()
+        if self._made is not None:
+            shutil.rmtree(self._made, ignore_errors=True)
+            self._made = None
+
+    def _forget_written(self) -> None:
+        if self._writes:
+            self._writes = False
+            self._written.unlink(missing_ok=True)
+
+    def _new_folder(self, number: int) -> Path:
+        folder = self.snapshot_folder(number)
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        self._made = folder
+        return folder
+
+    def _globals(self) -> Globals:
+        running = self._running
+        return Globals(wasm_module.unpack(running.module()), running.linked)
+
+    def _fitted(self, head: Head, listed: bytes) -> Head:
+        """Return a head with the globals, once a module of that memory takes them.
+
+        Raises:
+            UnfitError: The module has other globals, or a memory that cannot be so large.
+        """
+        fresh = Instance(self._running.linked)
+        saved = self._globals().saved(listed, fresh)
+        if saved is None:
+            raise UnfitError(
+                "Wasm exported globals of canister module and snapshot metadata do not match."
+            )
+        try:
+            fresh.grow_to(head.heap_pages)
+        except wasmtime.WasmtimeError:
+            fresh.refresh()
+        if fresh.pages != head.heap_pages:
+            raise UnfitError(
+                f"Wasm memory of {head.heap_pages} pages does not fit the canister module."
+            )
+        return replace(head, globals=saved)

@@ -1,0 +1,243 @@
+"""Takes, loads, lists and deletes snapshots of canisters.
+
+A snapshot keeps heap, globals, stable memory, module, certified data and chunk store. Loading one
+raises the canister's version and brings the certified data of that time back; the global timer, the
+status, the settings, the balance and the log stay. Both work on canisters that run, too.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from datanode.agent import candid
+from datanode.agent.candid import Value
+from datanode.localnet.execution import admission
+from datanode.localnet.execution.effect import Effect
+from datanode.localnet.machine.rejects import Failure
+from datanode.localnet.machine.snapshots import Part, UnfitError
+from datanode.localnet.machine.wasm_module import WasmError
+from datanode.localnet.management import chunk_store, growth
+from datanode.localnet.management.call import Call, reject
+from datanode.localnet.management.snapshot_types import SNAPSHOT, SNAPSHOTS
+from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.message import RejectedError
+from datanode.localnet.state.snapshots import Snapshot
+
+MAX_SNAPSHOTS: Final = 10
+BASELINE_INSTRUCTIONS: Final = 2_000_000_000
+"""Most snapshots of a canister; what taking and loading cost beside a byte's instruction. Source:
+replica, 2026-05."""
+
+
+def take(call: Call) -> Effect:
+    """Handle `take_canister_snapshot`."""
+    network, slot, before = call.network, call.slot, call.bill.canister
+    uninstalls = call.args.flag("uninstall_code")
+    with network.snapshots.lock:
+        replaced = replaced_by(call)
+        if before.module_hash is None:
+            raise reject("IC0406", f"Failed to create snapshot for empty canister {before.id}:")
+        held_bytes = before.execution_bytes - before.section_bytes
+        size_bytes = held_bytes + before.chunk_bytes + len(before.certified_data)
+        grown = with_snapshot(before, size_bytes, replaced)
+        if uninstalls:
+            grown = grown.without_code(slot.canister.sequence + 1)
+        growth.pay(call, grown, BASELINE_INSTRUCTIONS + size_bytes)
+        network.check_disk(slot.machine.disk_bytes())
+        snapshot = Snapshot(
+            canister=before.id,
+            number=before.snapshot_count,
+            taken_ns=network.canister_time.now_ns(),
+            version=before.version,
+            uploaded=False,
+            contents=slot.machine.take_snapshot(before.snapshot_count),
+            certified_data=before.certified_data,
+            timer_ns=before.timer_ns,
+            hook="condition_not_satisfied",
+            total_bytes=size_bytes,
+        )
+        if uninstalls:
+            slot.machine.uninstall(sequence=grown.sequence)
+    database = network.database
+    writes: list[Callable[[], object]] = [
+        lambda: network.snapshots.save(snapshot),
+        lambda: chunk_store.copy(database, before.id.raw, snapshot.id),
+    ]
+    if uninstalls:
+        writes.append(chunk_store.clearing(network, before.id))
+    effect = call.done(candid.encode((SNAPSHOT,), (_shown(snapshot),)))
+    return replace(
+        effect,
+        instructions=BASELINE_INSTRUCTIONS + size_bytes,
+        writes=(*writes, *removing(call, replaced)),
+        done=removed(call, replaced),
+    )
+
+
+def load(call: Call) -> Effect:
+    """Handle `load_canister_snapshot`."""
+    network, slot, before = call.network, call.slot, call.bill.canister
+    sequence = slot.canister.sequence + 1
+    with network.snapshots.lock:
+        snapshot, owner = _loadable(call)
+        grown = _loaded(call, snapshot, sequence)
+        baseline = BASELINE_INSTRUCTIONS + snapshot.total_bytes
+        growth.check(call, grown, baseline, times=2)
+        folder = owner.machine.snapshot_folder(snapshot.number)
+        network.check_disk(slot.machine.disk_bytes(folder))
+        try:
+            compiling = slot.machine.load_snapshot(folder, snapshot.contents, sequence=sequence)
+        except WasmError as error:
+            raise RejectedError(Failure.wasm(str(error)).reject(before.id.raw)) from error
+        except UnfitError as error:
+            raise reject("IC0408", str(error)) from error
+    grown = replace(
+        grown,
+        module_hash=slot.machine.module_hash,
+        global_bytes=slot.machine.globals_bytes,
+        section_bytes=slot.machine.sections_bytes,
+    )
+    try:
+        growth.pay(call, grown, baseline + compiling, times=2)
+    except RejectedError:
+        slot.machine.rollback()
+        raise
+    database = network.database
+    effect = call.done()
+    return replace(
+        effect,
+        instructions=baseline + compiling,
+        writes=(
+            chunk_store.clearing(network, before.id),
+            lambda: chunk_store.copy(database, snapshot.id, before.id.raw),
+        ),
+    )
+
+
+def show(call: Call) -> Effect:
+    """Handle `list_canister_snapshots`."""
+    found = call.network.snapshots.of(call.slot.canister.id)
+    return call.done(candid.encode((SNAPSHOTS,), ([_shown(each) for each in found],)))
+
+
+def delete(call: Call) -> Effect:
+    """Handle `delete_canister_snapshot`."""
+    snapshot = found(call, call.args.blob("snapshot_id"))
+    before = call.bill.canister
+    shrunk = replace(before, snapshot_bytes=before.snapshot_bytes - snapshot.total_bytes)
+    growth.pay(call, shrunk)
+    effect = call.done()
+    return replace(effect, writes=removing(call, snapshot), done=removed(call, snapshot))
+
+
+def found(call: Call, identifier: bytes) -> Snapshot:
+    """Return a snapshot of the canister that the call concerns.
+
+    Raises:
+        RejectedError: There is none of that id, or it is another canister's.
+    """
+    snapshot, canister = call.network.snapshots.find(identifier), call.slot.canister.id
+    if snapshot is None:
+        raise reject(
+            "IC0305",
+            f"Could not find the snapshot ID {identifier.hex()} for canister {canister}.\nUse the "
+            "`list_canister_snapshot` API to see which snapshots are present.",
+        )
+    if snapshot.canister != canister:
+        raise reject(
+            "IC0406",
+            f"The snapshot {identifier.hex()} does not belong to canister {canister}.\nUse the "
+            "`list_canister_snapshot` API to see which snapshots are present.",
+        )
+    return snapshot
+
+
+def replaced_by(call: Call) -> Snapshot | None:
+    """Return the snapshot in whose place a new one comes.
+
+    Raises:
+        RejectedError: It is not there, or none gives way and there are ten.
+    """
+    if call.args.has("replace_snapshot"):
+        return found(call, call.args.blob("replace_snapshot"))
+    canister = call.slot.canister.id
+    if len(call.network.snapshots.of(canister)) >= MAX_SNAPSHOTS:
+        raise reject(
+            "IC0406",
+            f"Canister {canister} has reached the maximum number of snapshots allowed: "
+            f"{MAX_SNAPSHOTS}.\nConsider deleting an unnecessary snapshot of the specified "
+            "canister before creating a new one.",
+        )
+    return None
+
+
+def with_snapshot(canister: Canister, size_bytes: int, replaced: Snapshot | None) -> Canister:
+    """Return a canister with one snapshot more, in the place of another if one gives way."""
+    freed_bytes = 0 if replaced is None else replaced.total_bytes
+    return replace(
+        canister,
+        snapshot_bytes=canister.snapshot_bytes + size_bytes - freed_bytes,
+        snapshot_count=canister.snapshot_count + 1,
+    )
+
+
+def removing(call: Call, snapshot: Snapshot | None) -> tuple[Callable[[], object], ...]:
+    """Return the writes that delete a snapshot's record."""
+    return () if snapshot is None else call.network.snapshots.removing(snapshot)
+
+
+def removed(call: Call, snapshot: Snapshot | None) -> tuple[Callable[[], object], ...]:
+    """Return what follows once a record is deleted: its files go."""
+    if snapshot is None:
+        return ()
+    lock, machine = call.network.snapshots.lock, call.slot.machine
+
+    def remove() -> None:
+        with lock:
+            machine.remove_snapshot(snapshot.number)
+
+    return (remove,)
+
+
+def _shown(snapshot: Snapshot) -> Value:
+    return {
+        "id": snapshot.id,
+        "taken_at_timestamp": snapshot.taken_ns,
+        "total_size": snapshot.total_bytes,
+    }
+
+
+def _loadable(call: Call) -> tuple[Snapshot, Slot]:
+    """Return a snapshot that the caller may load, and the canister whose it is."""
+    network, identifier = call.network, call.args.blob("snapshot_id")
+    snapshot = network.snapshots.find(identifier)
+    if snapshot is None or snapshot.canister == call.slot.canister.id:
+        return found(call, identifier), call.slot
+    owner = network.canisters.find(snapshot.canister)
+    if owner is None:
+        raise RejectedError(admission.not_found(snapshot.canister))
+    sender = call.message.sender
+    if not owner.canister.is_controlled_by(sender):
+        raise reject(
+            "IC0406",
+            f"Only a controller of the canister that snapshot {identifier.hex()} belongs to can "
+            f"load it on canister {call.slot.canister.id}. Sender: {sender}.",
+        )
+    return snapshot, owner
+
+
+def _loaded(call: Call, snapshot: Snapshot, sequence: int) -> Canister:
+    canister, contents = call.bill.canister, snapshot.contents
+    timer_ns = snapshot.timer_ns if snapshot.uploaded else None
+    return replace(
+        canister,
+        sequence=sequence,
+        version=canister.version + 1,
+        certified_data=snapshot.certified_data,
+        heap_bytes=contents.size_bytes(Part.HEAP),
+        stable_bytes=contents.size_bytes(Part.STABLE),
+        module_bytes=contents.module_bytes,
+        chunk_bytes=chunk_store.size_bytes(call.network.database, snapshot.id),
+        timer_ns=canister.timer_ns if timer_ns is None else timer_ns,
+    )

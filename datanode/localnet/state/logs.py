@@ -1,0 +1,50 @@
+"""The logs of canisters: what updates printed and how they trapped, kept like all of their state.
+
+A log holds as much as the canister's `log_memory_limit`, each line with 40 bytes of its own; the
+oldest lines give way. Lines are numbered from 0, and a number is never given twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, cast
+
+from datanode.localnet.machine.log_room import LINE_BYTES
+from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.database import Database
+from datanode.principal import Principal
+
+Line = tuple[int, int, bytes]
+"""Number, time in ns, text."""
+
+_OF: Final = "FROM logs WHERE canister = ? ORDER BY number"
+
+
+def append(database: Database, canister: Canister, lines: Sequence[str], time_ns: int) -> Canister:
+    """Write lines, as part of a transaction; returns the canister with its log's new size."""
+    limit = canister.settings.log_memory_limit_bytes
+    used, number = canister.log_bytes, canister.log_count
+    for line in lines:
+        text = line.encode()[: max(0, limit - LINE_BYTES)]
+        database.write(
+            "INSERT INTO logs VALUES (?,?,?,?)", (canister.id.raw, number, time_ns, text)
+        )
+        used += LINE_BYTES + len(text)
+        number += 1
+    for old, size in database.rows(f"SELECT number, length(text) {_OF}", (canister.id.raw,)):
+        if used <= limit:
+            break
+        key = (canister.id.raw, old)
+        database.write("DELETE FROM logs WHERE canister = ? AND number = ?", key)
+        used -= LINE_BYTES + cast("int", size)
+    return replace(canister, log_bytes=used, log_count=number)
+
+
+def lines(database: Database, canister: Principal) -> list[Line]:
+    """Read a log, the oldest line first."""
+    rows = database.rows(f"SELECT number, time_ns, text {_OF}", (canister.raw,))
+    return [cast("Line", row) for row in rows]
+
+
+def clear(database: Database, canister: Principal) -> None:
+    """Empty a log, as part of a transaction."""
+    database.write("DELETE FROM logs WHERE canister = ?", (canister.raw,))
