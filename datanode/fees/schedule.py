@@ -115,6 +115,10 @@ class FeeSchedule:
             raise FormatError(f"fee schedule {name}: missing or unknown items: {odd}")
         return cls(name=name, nodes=nodes, sev=sev, **found)
 
+    def cycles_of(self, figure: Figure) -> int:
+        """Scale a figure in cycles to the subnet's size."""
+        return self._scaled(figure.value)
+
     def _scaled(self, cycles: int) -> int:
         reference = self.reference_sev_nodes if self.sev else self.reference_nodes
         return cycles * self.nodes // reference.value

@@ -17,7 +17,6 @@ import json
 import logging
 from collections.abc import Callable
 from typing import Final, TypeAlias
-from urllib.parse import parse_qs
 
 from datanode.errors import FormatError, LocalNetworkError, UsageError
 from datanode.localnet.gateway import http
@@ -30,7 +29,6 @@ from datanode.localnet.state.network import Network
 from datanode.principal import Principal
 
 _Handler: TypeAlias = Callable[[Event, bytes], object]
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _BYTE_MAX: Final = 255
 _log: Final = logging.getLogger("datanode.localnet")
 
@@ -47,8 +45,7 @@ class Admin:
         Raises:
             RefusedError: It comes from elsewhere, or makes no sense.
         """
-        headers = dict(http.headers(scope))
-        if headers.get("host", "").rsplit(":", 1)[0] not in _LOOPBACK:
+        if not http.is_loopback(scope):
             raise RefusedError(403, "Only programs on this machine may ask this.")
         routes: dict[tuple[str, str], _Handler] = {
             ("GET", "/_/ledger"): self._ledger,
@@ -60,7 +57,8 @@ class Admin:
         handle = routes.get((str(scope["method"]), str(scope["path"])))
         if handle is None:
             raise RefusedError(404, f"There is nothing at {scope['path']}.")
-        if scope["method"] == "POST" and headers.get("content-type") != http.JSON.decode():
+        kind = dict(http.headers(scope)).get("content-type")
+        if scope["method"] == "POST" and kind != http.JSON.decode():
             raise RefusedError(415, "Send application/json.")
         try:
             answer = handle(scope, body)
@@ -69,9 +67,7 @@ class Admin:
         return Response(200, json.dumps(answer).encode(), http.JSON, ())
 
     def _ledger(self, scope: Event, _body: bytes) -> object:
-        query = scope.get("query_string", b"")
-        asked = parse_qs(query.decode("ascii")) if isinstance(query, bytes) else {}
-        after = int(asked.get("after", ["0"])[0])
+        after = int(http.question(scope).get("after", "0"))
         return [entry.to_json() for entry in ledger.page(self._network.database, after=after)]
 
     def _canisters(self, _scope: Event, _body: bytes) -> object:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
+from urllib.parse import parse_qs
 
 from datanode.errors import DataNodeError
 from datanode.localnet.state.message import RefusedError
@@ -15,7 +16,9 @@ Send: TypeAlias = Callable[[Event], Awaitable[None]]
 CBOR: Final = b"application/cbor"
 JSON: Final = b"application/json"
 TEXT: Final = b"text/plain; charset=utf-8"
-_TOO_LARGE: Final = 413
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_BAD_REQUEST, _TOO_LARGE = 400, 413
+_MAX_FIELDS: Final = 16
 _log: Final = logging.getLogger("datanode.localnet")
 
 CORS: Final = (
@@ -49,6 +52,26 @@ class Response:
 def text(status: int, line: str, *, cors: bool = True) -> Response:
     """Make a response of one line."""
     return Response(status, line.encode(), headers=CORS if cors else ())
+
+
+def is_loopback(scope: Event) -> bool:
+    """Whether a request names this machine, not a name that somebody's DNS points at it."""
+    return dict(headers(scope)).get("host", "").rsplit(":", 1)[0] in _LOOPBACK
+
+
+def question(scope: Event) -> dict[str, str]:
+    """Read what stands behind the `?` of a request; of a name that repeats, the first value.
+
+    Raises:
+        RefusedError: It is not ASCII, or has too many fields.
+    """
+    raw = scope.get("query_string", b"")
+    try:
+        text = raw.decode("ascii") if isinstance(raw, bytes) else ""
+        fields = parse_qs(text, max_num_fields=_MAX_FIELDS)
+    except ValueError as error:
+        raise RefusedError(_BAD_REQUEST, "The request makes no sense.") from error
+    return {name: values[0] for name, values in fields.items()}
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes:

@@ -9,6 +9,7 @@
 | `POST /api/v2/canister/<id>/read_state`, v3 | 200 with a certificate |
 | `POST /api/v2/subnet/<id>/read_state`, v3 | the same, about subnets |
 | `POST /api/v4/subnet/<id>/call`, v3 query | of the management canister, about no canister |
+| `GET /`, `/_/page/...` | see `page`; not part of the Internet Computer |
 | `/_/...` | see `admin`; not part of the Internet Computer |
 | anything at `<id>.localhost`, or with `?canisterId=<id>` | what a canister serves: see `sites` |
 
@@ -31,6 +32,8 @@ from datanode.localnet.gateway import http, sites
 from datanode.localnet.gateway.admin import Admin
 from datanode.localnet.gateway.http import Event, Receive, Response, Send
 from datanode.localnet.gateway.interface import PATIENCE_S, Interface
+from datanode.localnet.gateway.page import pages
+from datanode.localnet.gateway.page.pages import Pages
 from datanode.localnet.gateway.sites import Sites
 from datanode.localnet.machine.rejects import Reject
 from datanode.localnet.replica.housekeeping import Housekeeper
@@ -65,6 +68,7 @@ class Application:
     def __init__(self, interface: Interface) -> None:
         self._interface = interface
         self._admin = Admin(interface.network)
+        self._pages = Pages(interface.network)
         self._housekeeper = Housekeeper(interface.network)
         self._updates = ThreadPoolExecutor(UPDATE_THREADS, "update")
         self._queries = ThreadPoolExecutor(QUERY_THREADS, "query")
@@ -113,8 +117,8 @@ class Application:
             body = await http.read_body(receive, MAX_BODY_BYTES)
             return await self._sites.respond(scope, canister, body)
         except RefusedError as refused:
-            ours = str(scope["path"]).startswith("/_/")
-            return http.text(refused.status, refused.text, cors=not ours)
+            cors = not _is_ours(str(scope["path"]))
+            return http.text(refused.status, refused.text, cors=cors)
         except RejectedError as rejected:
             return _rejection(rejected.reject)
         except DataNodeError as error:
@@ -126,13 +130,12 @@ class Application:
 
     async def _route(self, scope: Event, receive: Receive) -> Response:
         method, path = str(scope["method"]), str(scope["path"])
-        if path.startswith("/_/"):
-            body = await http.read_body(receive, MAX_BODY_BYTES)
-            return await self._in(self._queries, partial(self._admin.respond, scope, body))
+        if _is_ours(path):
+            return await self._ours(scope, receive)
         if method == "OPTIONS":
             return Response(204)
         if method in ("GET", "HEAD"):
-            return self._page(path)
+            return self._status(path)
         match = _API.fullmatch(path)
         version, kind, text, verb = match.groups() if match else ("", "", "", "")
         if method != "POST" or version not in _VERSIONS.get((kind, verb), ()):
@@ -144,11 +147,16 @@ class Application:
         body = await http.read_body(receive, MAX_BODY_BYTES)
         return await self._api(version, kind, verb, principal, body)
 
-    def _page(self, path: str) -> Response:
+    async def _ours(self, scope: Event, receive: Receive) -> Response:
+        """Serve what is beside the Internet Computer's interface."""
+        if scope["method"] in ("GET", "HEAD") and pages.is_page(str(scope["path"])):
+            return await self._in(self._queries, partial(self._pages.respond, scope))
+        body = await http.read_body(receive, MAX_BODY_BYTES)
+        return await self._in(self._queries, partial(self._admin.respond, scope, body))
+
+    def _status(self, path: str) -> Response:
         if path == "/api/v2/status":
             return Response(200, self._interface.status(), http.CBOR)
-        if path == "/":
-            return http.text(200, "The embedded network of datanode. Its API is at /api/v2/status.")
         return http.text(404, f"There is nothing at {path}.")
 
     async def _api(
@@ -218,6 +226,10 @@ class Application:
 
     async def _in(self, pool: Executor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+def _is_ours(path: str) -> bool:
+    return path.startswith("/_/") or pages.is_page(path)
 
 
 def _execute(interface: Interface, message: Message, form: RangesForm) -> bytes | None:

@@ -193,6 +193,16 @@ class Canisters:
         at = bisect_right(self._order, label)
         return self._order[at] if at < len(self._order) else None
 
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def page(self, count: int, *, after: Principal | None = None) -> list[Slot]:
+        """List at most `count` canisters whose ids follow another one."""
+        order = self._order
+        first = 0 if after is None else bisect_right(order, after.raw)
+        found = (self._slots.get(Principal(raw)) for raw in order[first : first + count])
+        return [slot for slot in found if slot is not None]
+
     def __iter__(self) -> Iterator[Slot]:
         return iter([self._slots[Principal(raw)] for raw in list(self._order)])
 

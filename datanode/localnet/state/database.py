@@ -56,6 +56,7 @@ CREATE TABLE ledger (
     instructions INTEGER NOT NULL, items TEXT NOT NULL, balance TEXT NOT NULL,
     status TEXT NOT NULL, reply BLOB NOT NULL
 );
+CREATE INDEX ledger_canister ON ledger (canister, sequence);
 CREATE TABLE chunks (
     canister BLOB NOT NULL, hash BLOB NOT NULL, data BLOB NOT NULL, PRIMARY KEY (canister, hash)
 );

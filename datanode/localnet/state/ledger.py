@@ -125,6 +125,37 @@ def page(database: Database, *, after: int = 0) -> list[Entry]:
     return [_entry(row) for row in rows]
 
 
+def newest(
+    database: Database, count: int, *, before: int | None = None, canister: Principal | None = None
+) -> list[Entry]:
+    """Read the last entries, the newest first.
+
+    Args:
+        database: The network's database.
+        count: At most so many.
+        before: Only entries before this position.
+        canister: Only what this canister paid.
+    """
+    wanted = ["sequence < ?"] if before is not None else []
+    values: list[bytes | int] = [before] if before is not None else []
+    if canister is not None:
+        wanted.append("canister = ?")
+        values.append(canister.raw)
+    where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
+    rows = database.rows(
+        f"SELECT sequence, {_COLUMNS} FROM ledger {where}"  # noqa: S608
+        " ORDER BY sequence DESC LIMIT ?",
+        (*values, count),
+    )
+    return [_entry(row) for row in rows]
+
+
+def last_sequence(database: Database) -> int:
+    """Return the position of the last entry; 0 when there is none."""
+    row = database.row("SELECT max(sequence) FROM ledger")
+    return cast("int", row[0]) if row and row[0] else 0
+
+
 def _entry(row: Row) -> Entry:
     sequence, time_ns, canister, method, sender, request_id, *sizes, items, balance = row[:-2]
     envelope_bytes, argument_bytes, instructions = (cast("int", size) for size in sizes)

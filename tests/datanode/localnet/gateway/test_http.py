@@ -59,8 +59,12 @@ def test_the_status_names_the_root_key(net: LocalNetwork) -> None:
 def test_the_root_page_says_what_this_is(net: LocalNetwork) -> None:
     code, headers, body = request(net, "GET", "/")
     assert code == 200
-    assert headers["content-type"] == "text/plain; charset=utf-8"
-    assert b"embedded network" in body
+    assert headers["content-type"] == "text/html; charset=utf-8"
+    assert b"Embedded network" in body
+    assert "access-control-allow-origin" not in headers
+    assert request(net, "HEAD", "/")[0] == 200
+    assert request(net, "POST", "/")[0] == 404
+    assert request(net, "GET", "/", headers={"Host": "evil.example"})[0] == 403
 
 
 @pytest.mark.parametrize(

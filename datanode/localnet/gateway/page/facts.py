@@ -1,0 +1,178 @@
+"""What the page shows of the network: committed records and the ledger's end, never a lock.
+
+A page reads what is in memory and a bounded number of ledger entries, so it costs the same beside
+a canister that is busy, and with many of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Final
+
+from datanode.fees import Figure
+from datanode.localnet.gateway.page import wording
+from datanode.localnet.state import ledger
+from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.network import Network
+from datanode.localnet.state.subnet import Subnet
+from datanode.principal import Principal
+from datanode.units import SECOND_NS
+
+CANISTERS_COUNT: Final = 50
+MESSAGES_COUNT: Final = 25
+"""How many are shown on one page."""
+
+_LOG_LINES: Final = 50
+_UNITS: Final = {"cycles": "cycles", "s": "s", "gib": "GiB", "nodes": "nodes"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A canister and what its existence costs.
+
+    Attributes:
+        canister: Its last committed record.
+        idle_cycles: What a day without messages costs.
+        frozen_below_cycles: The balance that must stay.
+        until_frozen: How long the rest lasts, in words.
+        memory: Kinds of memory and their bytes.
+    """
+
+    canister: Canister
+    idle_cycles: int
+    frozen_below_cycles: int
+    until_frozen: str
+    memory: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """A price in force.
+
+    Attributes:
+        item: For what.
+        unit: In which unit.
+        value: On this network's subnet.
+        figure: As it is published.
+    """
+
+    item: str
+    unit: str
+    value: int
+    figure: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some of many, in order.
+
+    Attributes:
+        canisters: Canisters of this page.
+        messages: Entries of this page.
+        next: Where the next page begins; None at the end.
+    """
+
+    canisters: tuple[Held, ...] = ()
+    messages: tuple[Entry, ...] = ()
+    next: str | None = None
+
+
+class Facts:
+    """Reads a network for the page; safe to be used from many threads."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.topology = network.topology
+
+    @property
+    def canisters_count(self) -> int:
+        """How many canisters there are."""
+        return len(self._network.canisters)
+
+    @property
+    def messages_count(self) -> int:
+        """How many messages were ever billed."""
+        return ledger.last_sequence(self._network.database)
+
+    @property
+    def time_ns(self) -> int:
+        """The network's time."""
+        return self._network.clock.now_ns()
+
+    @property
+    def pace(self) -> str:
+        """How canister time goes, in words."""
+        time = self._network.canister_time
+        ahead_s = max(0, time.now_ns() - self._network.clock.now_ns()) // SECOND_NS
+        ahead = f"{wording.span(ahead_s)} ahead" if ahead_s else "as the clock"
+        return ahead if time.rate == 1 else f"{ahead}, {time.rate:,} times as fast"
+
+    @property
+    def subnet(self) -> Subnet:
+        """What kind of subnet the network stands for."""
+        return self._network.subnet
+
+    def prices(self) -> Sequence[Price]:
+        """List the prices in force."""
+        schedule = self._network.fees
+        found = []
+        for field in fields(schedule):
+            figure = getattr(schedule, field.name)
+            if isinstance(figure, Figure):
+                words = field.name.split("_")
+                unit = words.pop() if words[-1] in _UNITS else "cycles"
+                value = schedule.cycles_of(figure) if unit == "cycles" else figure.value
+                found.append(
+                    Price(item=" ".join(words), unit=_UNITS[unit], value=value, figure=figure)
+                )
+        return found
+
+    def canisters(self, after: Principal | None = None) -> Part:
+        """List canisters in the order of their ids."""
+        slots = self._network.canisters.page(CANISTERS_COUNT + 1, after=after)
+        shown = tuple(self._held(slot.canister) for slot in slots[:CANISTERS_COUNT])
+        more = len(slots) > CANISTERS_COUNT
+        return Part(canisters=shown, next=shown[-1].canister.id.text if more else None)
+
+    def messages(self, *, before: int | None = None, canister: Principal | None = None) -> Part:
+        """List entries of the ledger, the newest first."""
+        entries = ledger.newest(
+            self._network.database, MESSAGES_COUNT + 1, before=before, canister=canister
+        )
+        shown = tuple(entries[:MESSAGES_COUNT])
+        more = len(entries) > MESSAGES_COUNT
+        return Part(messages=shown, next=str(shown[-1].sequence) if more else None)
+
+    def find(self, canister: Principal) -> Held | None:
+        """Look a canister up."""
+        slot = self._network.canisters.find(canister)
+        return None if slot is None else self._held(slot.canister)
+
+    def logs(self, canister: Principal) -> Sequence[tuple[int, int, str]]:
+        """Return number, time and text of a canister's last log lines, the newest first."""
+        slot = self._network.canisters.find(canister)
+        return [] if slot is None else _last(slot)
+
+    def _held(self, canister: Canister) -> Held:
+        fees = self._network.fees
+        idle = canister.idle_cycles_per_day(fees)
+        below = canister.frozen_below_cycles(fees)
+        return Held(
+            canister=canister,
+            idle_cycles=idle,
+            frozen_below_cycles=below,
+            until_frozen=wording.until_frozen(
+                canister, idle_cycles_per_day=idle, frozen_below_cycles=below
+            ),
+            memory=(
+                ("heap", canister.heap_bytes),
+                ("stable memory", canister.stable_bytes),
+                ("module", canister.module_bytes),
+                ("chunk store", canister.chunk_bytes),
+            ),
+        )
+
+
+def _last(slot: Slot) -> list[tuple[int, int, str]]:
+    return list(slot.logs)[-_LOG_LINES:][::-1]
