@@ -45,6 +45,15 @@ def lines(database: Database, canister: Principal) -> list[Line]:
     return [cast("Line", row) for row in rows]
 
 
+def newest(database: Database, canister: Principal, count: int) -> list[Line]:
+    """Read the last lines of a log, the newest first."""
+    rows = database.rows(
+        f"SELECT number, time_ns, text {_OF} DESC LIMIT ?",
+        (canister.raw, count),
+    )
+    return [cast("Line", row) for row in rows]
+
+
 def clear(database: Database, canister: Principal) -> None:
     """Empty a log, as part of a transaction."""
     database.write("DELETE FROM logs WHERE canister = ?", (canister.raw,))

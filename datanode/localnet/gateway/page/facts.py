@@ -10,11 +10,12 @@ from typing import Final
 
 from datanode.fees import Figure
 from datanode.localnet.gateway.page import wording
-from datanode.localnet.state import ledger
+from datanode.localnet.state import ledger, logs
 from datanode.localnet.state.canister import Canister
-from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.logs import Line
 from datanode.localnet.state.network import Network
+from datanode.localnet.state.snapshots import Snapshot
 from datanode.localnet.state.subnet import Subnet
 from datanode.principal import Principal
 from datanode.units import SECOND_NS
@@ -149,10 +150,13 @@ class Facts:
         slot = self._network.canisters.find(canister)
         return None if slot is None else self._held(slot.canister)
 
-    def logs(self, canister: Principal) -> Sequence[tuple[int, int, str]]:
+    def logs(self, canister: Principal) -> Sequence[Line]:
         """Return number, time and text of a canister's last log lines, the newest first."""
-        slot = self._network.canisters.find(canister)
-        return [] if slot is None else _last(slot)
+        return logs.newest(self._network.database, canister, _LOG_LINES)
+
+    def snapshots(self, canister: Principal) -> Sequence[Snapshot]:
+        """List a canister's snapshots; it has ten at most."""
+        return self._network.snapshots.of(canister)
 
     def _held(self, canister: Canister) -> Held:
         fees = self._network.fees
@@ -168,11 +172,11 @@ class Facts:
             memory=(
                 ("heap", canister.heap_bytes),
                 ("stable memory", canister.stable_bytes),
+                ("snapshots", canister.snapshot_bytes),
                 ("module", canister.module_bytes),
+                ("metadata", canister.section_bytes),
                 ("chunk store", canister.chunk_bytes),
+                ("globals", canister.global_bytes),
+                ("log", canister.log_bytes),
             ),
         )
-
-
-def _last(slot: Slot) -> list[tuple[int, int, str]]:
-    return list(slot.logs)[-_LOG_LINES:][::-1]

@@ -126,8 +126,9 @@ class Pages:
         messages = self._facts.messages(before=before, canister=canister)
         if held is None and not messages.messages:
             raise RefusedError(_NOT_FOUND, f"There is no canister {canister}.")
-        logs = self._facts.logs(canister)
-        return "canister", {"id": canister, "held": held, "logs": logs, "messages": messages}
+        found = {"id": canister, "held": held, "messages": messages}
+        logs, snapshots = self._facts.logs(canister), self._facts.snapshots(canister)
+        return "canister", {**found, "logs": logs, "snapshots": snapshots}
 
 
 def _number(asked: dict[str, str], name: str, most: int = (1 << 63) - 1) -> int | None:

@@ -16,6 +16,8 @@ _YEAR_S: Final = 365 * DAY_S
 _SHOWN_BYTES: Final = 64
 _DIGEST_DIGITS: Final = 12
 _LONG_GROUPS: Final = 5
+_LAST_S: Final = int(datetime.max.replace(tzinfo=UTC).timestamp())
+"""Canister time may run ahead of what the calendar knows."""
 
 
 def method(name: str) -> str:
@@ -23,7 +25,7 @@ def method(name: str) -> str:
     return printable(name, MAX_METHOD) or "(no name)"
 
 
-def log_line(line: str) -> str:
+def log_line(line: bytes) -> str:
     """Show what a canister printed."""
     return printable(line, MAX_LOG_LINE)
 
@@ -54,7 +56,8 @@ def short(principal: Principal) -> str:
 
 def moment(time_ns: int) -> str:
     """Show a time, in UTC and to the second."""
-    return f"{datetime.fromtimestamp(time_ns // SECOND_NS, UTC):%Y-%m-%d %H:%M:%S}"
+    seconds = min(time_ns // SECOND_NS, _LAST_S)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def span(seconds: int) -> str:
