@@ -84,6 +84,13 @@ class Arguments:
             raise FormatError(f"{name} is not a list")
         return [Arguments(_record(each)) for each in value]
 
+    def values(self, name: str) -> Sequence[Value]:
+        """Return a vec of values of any kind."""
+        value = self._fields[name]
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+            raise FormatError(f"{name} is not a list")
+        return value
+
     def has(self, name: str) -> bool:
         """Whether an optional field is there."""
         return self._fields[name] is not None
@@ -94,6 +101,11 @@ class Arguments:
         if not isinstance(value, tuple):
             raise FormatError(f"{name} is not a variant")
         return str(value[0]), value[1]
+
+    def choice(self, name: str) -> "tuple[str, Arguments]":
+        """Return the case of a variant and the record in it; an empty one where it has none."""
+        case, value = self.variant(name)
+        return case, Arguments({} if value is None else _record(value))
 
 
 def principals(value: Value) -> tuple[Principal, ...]:

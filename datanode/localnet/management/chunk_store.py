@@ -31,23 +31,23 @@ def upload(call: Call) -> Effect:
     missing = call.bill.missing(fees.execution_cycles(UPLOAD_INSTRUCTIONS))
     if missing:
         why = admission.out_of_cycles(call.slot.canister, missing, call.message.sender).message
-        raise _failed(f"Error charging for 'upload_chunk': {why}")
+        raise failed(f"Error charging for 'upload_chunk': {why}")
     call.bill.take("execution", fees.execution_cycles(0))
     call.bill.take("instructions", fees.instruction_cycles(UPLOAD_INSTRUCTIONS))
-    digest = hashlib.sha256(data).digest()
+    hashed = digest(data)
     known = hashes(database, canister.raw)
-    if digest not in known:
+    if hashed not in known:
         check_new(data, known)
         call.network.check_disk(len(data))
         grown = replace(call.bill.canister, chunk_bytes=MIB * (len(known) + 1))
         growth.pay(call, grown)
 
-    def write() -> None:
-        database.write("INSERT OR IGNORE INTO chunks VALUES (?,?,?)", (canister.raw, digest, data))
-
-    effect = call.done(candid.encode((CHUNK_HASH,), ({"hash": digest},)))
+    effect = call.done(candid.encode((CHUNK_HASH,), ({"hash": hashed},)))
     return Effect(
-        answer=effect.answer, bill=effect.bill, instructions=UPLOAD_INSTRUCTIONS, writes=(write,)
+        answer=effect.answer,
+        bill=effect.bill,
+        instructions=UPLOAD_INSTRUCTIONS,
+        writes=(lambda: put(database, canister.raw, data),),
     )
 
 
@@ -78,18 +78,36 @@ def check_new(data: bytes, known: Sequence[bytes]) -> None:
         RejectedError: The chunk is too large, or the store is full.
     """
     if len(data) > MAX_CHUNK_BYTES:
-        raise _failed(
+        raise failed(
             f"Wasm chunk size {len(data)} exceeds the maximum chunk size of {MAX_CHUNK_BYTES}"
         )
     if len(known) >= MAX_CHUNKS:
-        raise _failed(
+        raise failed(
             f"Wasm chunk store has already reached maximum capacity of {MAX_CHUNKS * MIB} bytes "
             f"or the maximum number of entries, {MAX_CHUNKS}"
         )
 
 
-def _failed(why: str) -> RejectedError:
+def failed(why: str) -> RejectedError:
+    """Word an error of a chunk store."""
     return reject("IC0504", f"Error from Wasm chunk store: {why}.")
+
+
+def digest(chunk: bytes) -> bytes:
+    """Return the hash that names a chunk."""
+    return hashlib.sha256(chunk).digest()
+
+
+def put(database: Database, owner: bytes, chunk: bytes) -> None:
+    """Add a chunk to a store, as part of a transaction; one that is there stays."""
+    key = (owner, digest(chunk))
+    database.write("INSERT OR IGNORE INTO chunks VALUES (?,?,?)", (*key, chunk))
+
+
+def get(database: Database, owner: bytes, hashed: bytes) -> bytes | None:
+    """Read a chunk of a store."""
+    row = database.row("SELECT data FROM chunks WHERE canister = ? AND hash = ?", (owner, hashed))
+    return None if row is None else cast("bytes", row[0])
 
 
 def copy(database: Database, source: bytes, target: bytes) -> None:
@@ -111,13 +129,11 @@ def assemble(network: Network, store: Principal, wanted: list[bytes]) -> bytes:
         RejectedError: A chunk is not in the store.
     """
     parts = []
-    for digest in wanted:
-        row = network.database.row(
-            "SELECT data FROM chunks WHERE canister = ? AND hash = ?", (store.raw, digest)
-        )
-        if row is None:
-            raise reject("IC0408", f"Chunk {digest.hex()} was not found on canister {store}")
-        parts.append(cast("bytes", row[0]))
+    for hashed in wanted:
+        data = get(network.database, store.raw, hashed)
+        if data is None:
+            raise reject("IC0408", f"Chunk {hashed.hex()} was not found on canister {store}")
+        parts.append(data)
     return b"".join(parts)
 
 

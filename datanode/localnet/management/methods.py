@@ -17,6 +17,7 @@ from datanode.localnet.management import (
     chunk_store,
     installation,
     lifecycle,
+    snapshot_transfer,
     snapshot_types,
     snapshots,
     status,
@@ -70,6 +71,14 @@ _METHODS: Final[dict[str, Method]] = {
     "load_canister_snapshot": Method(snapshot_types.ONE, snapshots.load),
     "list_canister_snapshots": Method(types.CANISTER, snapshots.show),
     "delete_canister_snapshot": Method(snapshot_types.ONE, snapshots.delete),
+    "read_canister_snapshot_metadata": Method(snapshot_types.ONE, snapshot_transfer.read_metadata),
+    "read_canister_snapshot_data": Method(snapshot_types.READ_DATA, snapshot_transfer.read_data),
+    "upload_canister_snapshot_metadata": Method(
+        snapshot_types.UPLOAD_METADATA, snapshot_transfer.upload_metadata
+    ),
+    "upload_canister_snapshot_data": Method(
+        snapshot_types.UPLOAD_DATA, snapshot_transfer.upload_data
+    ),
 }
 
 _SNAPSHOT_VIEWS: Final = frozenset(
