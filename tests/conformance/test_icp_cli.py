@@ -13,54 +13,21 @@ The commands, as a person types them (KEY is in `network.json`):
 """
 
 import hashlib
-import os
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from datanode.localnet.api import LocalNetwork
+from tests.conformance.icp_program import Icp, RefusedError
 from tests.fakes.counter import CANDID, counter_wasm
 
 pytestmark = pytest.mark.conformance
-Icp = Callable[..., str]
-
-
-class RefusedError(Exception):
-    """The command line ended with an error; carries what it said."""
-
-
-@pytest.fixture(scope="module")
-def icp(net: LocalNetwork, npm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Icp:
-    """Run `icp` in a home of its own; returns what it prints."""
-    home = tmp_path_factory.mktemp("home")
-    program = npm_folder / "node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp"
-    program.chmod(0o755)
-    where = ("-n", net.url, "-k", net.root_key.hex(), "--identity", "tester")
-    env = {"PATH": os.environ["PATH"], "HOME": str(home), "DO_NOT_TRACK": "1"}
-
-    def run(*words: str, network: bool = True) -> str:
-        command = [str(program), *words, *(where if network else ())]
-        done = subprocess.run(
-            command, cwd=home, env=env, capture_output=True, text=True, timeout=120, check=False
-        )
-        if done.returncode:
-            raise RefusedError(done.stderr)
-        return done.stdout
-
-    run("settings", "telemetry", "false", network=False)
-    run("settings", "update-check", "disabled", network=False)
-    run("identity", "new", "tester", "--storage", "plaintext", network=False)
-    return run
 
 
 @pytest.fixture(scope="module")
 def canister(icp: Icp, wasm_path: Path) -> str:
     """A canister that `icp` created and installed."""
-    made = icp("canister", "create", "--detached", "-q").strip()
-    icp("canister", "install", made, "--wasm", str(wasm_path), "--mode", "install", "-y")
-    return made
+    return icp.installed(wasm_path)
 
 
 def test_icp_calls_and_queries(icp: Icp, canister: str) -> None:
@@ -84,10 +51,16 @@ def test_icp_reads_status_settings_and_metadata(icp: Icp, canister: str) -> None
     assert icp("canister", "metadata", canister, "candid:service").strip() == CANDID
 
 
+def number(said: str) -> int:
+    """Read the first number of a line such as `Balance: 1_000 cycles`."""
+    return int(next(word for word in said.replace("_", "").split() if word.isdecimal()))
+
+
 def test_icp_tops_up_from_the_cycles_ledger(icp: Icp, canister: str) -> None:
+    before = number(icp("cycles", "balance"))
     icp("canister", "top-up", canister, "--amount", "3t")
     assert "Cycles: 4_49" in icp("canister", "status", canister)
-    assert icp("cycles", "balance").startswith("Balance: 99")
+    assert before - number(icp("cycles", "balance")) == 3_000_100_000_000
 
 
 def test_icp_upgrades_and_keeps_stable_memory(icp: Icp, canister: str, wasm_path: Path) -> None:
@@ -104,8 +77,7 @@ def test_icp_reads_the_log(icp: Icp, canister: str) -> None:
 
 
 def test_icp_stops_starts_and_deletes(icp: Icp, wasm_path: Path) -> None:
-    made = icp("canister", "create", "--detached", "-q").strip()
-    icp("canister", "install", made, "--wasm", str(wasm_path), "--mode", "install", "-y")
+    made = icp.installed(wasm_path)
     icp("canister", "stop", made)
     with pytest.raises(RefusedError, match="IC0508"):
         icp("canister", "call", made, "add", "(1 : nat64)")

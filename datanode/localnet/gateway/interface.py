@@ -119,8 +119,10 @@ class Interface:
         certificate = self.network.certifier.certificate(self.network.state(), [path], form=form)
         return cbor.encode({"status": "replied", "certificate": certificate}, tagged=True)
 
-    def query(self, body: bytes, canister: Principal) -> bytes:
-        """Answer a query."""
+    def query(
+        self, body: bytes, canister: Principal, form: RangesForm = RangesForm.SHARDS
+    ) -> bytes:
+        """Answer a query; the form is that of the certificate which the canister is given."""
         envelope = _parse(body, RequestType.QUERY)
         target = envelope.canister or MANAGEMENT_CANISTER
         effective = _effective(envelope, target, canister)
@@ -132,6 +134,7 @@ class Interface:
             method=envelope.method,
             arg=envelope.arg,
             caller=envelope.sender,
+            form=form,
         )
         return cbor.encode(fields, tagged=True)
 

@@ -49,7 +49,7 @@ UPDATE_THREADS: Final = 16
 QUERY_THREADS: Final = 8
 
 _API: Final = re.compile(r"/api/(v[234])/(canister|subnet)/([a-z0-9-]*)/(call|query|read_state)")
-_SHARDS_SINCE: Final = {"call": "v4", "read_state": "v3"}
+_SHARDS_SINCE: Final = {"call": "v4", "query": "v3", "read_state": "v3"}
 _VERSIONS: Final = {
     ("canister", "call"): ("v2", "v3", "v4"),
     ("canister", "query"): ("v2", "v3"),
@@ -170,7 +170,7 @@ class Application:
         if verb == "call":
             return await self._call(body, principal, version, form)
         if verb == "query":
-            work = partial(interface.query, body, principal)
+            work = partial(interface.query, body, principal, form)
         elif kind == "subnet":
             work = partial(interface.read_subnet_state, body, principal, form)
         else:

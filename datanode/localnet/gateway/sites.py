@@ -34,6 +34,7 @@ from datanode.localnet.gateway.http import Event, Response
 from datanode.localnet.gateway.interface import PATIENCE_S, Interface
 from datanode.localnet.gateway.web import Callback, Reply, Request
 from datanode.localnet.machine.rejects import RejectCode
+from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.message import Answer, RefusedError
 from datanode.principal import ANONYMOUS, Principal
 
@@ -141,7 +142,9 @@ class Sites:
             ingress_expiry_ns=self._expiry_ns(),
         )
         body = envelope.sign(identity.anonymous(), content)
-        answer = await self._in(self._queries, self._interface.query, body, callback.canister)
+        # The older form of certificate, because every release of the verifiers understands it.
+        ask = self._interface.query
+        answer = await self._in(self._queries, ask, body, callback.canister, RangesForm.LEAF)
         found = parse_query_answer(answer).result
         if isinstance(found, RejectError):
             raise _refusal(found.code, found.error_code, found.message)

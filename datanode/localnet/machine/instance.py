@@ -184,6 +184,21 @@ class Instance:
             self._memory.grow(self._store, pages - self.pages)
             self.refresh()
 
+    def take_over(self, heap: memoryview) -> None:
+        """Fill the linear memory with the heap of another module, and zeros behind it.
+
+        Raises:
+            Failure: It cannot grow as large.
+        """
+        try:
+            self.grow_to(len(heap) // WASM_PAGE_BYTES)
+        except wasmtime.WasmtimeError:
+            raise Failure.wasm("its memory is too small for the heap that is kept") from None
+        if len(self._view) < len(heap):
+            raise Failure.wasm("it has no memory for the heap that is kept")
+        self._view[: len(heap)] = heap
+        self._view[len(heap) :] = bytes(len(self._view) - len(heap))
+
     def view(self, at: int, length: int) -> memoryview:
         """Return a writable view of a range of the linear memory.
 

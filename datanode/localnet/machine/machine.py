@@ -59,10 +59,13 @@ class Machine(Snapshots):
         *,
         sequence: int,
         skip_pre_upgrade: bool = False,
+        keep_heap: bool = False,
     ) -> Execution:
-        """Replace the module; the heap starts anew and stable memory stays."""
+        """Replace the module; stable memory stays, the heap only on request."""
         hook = None if skip_pre_upgrade else "canister_pre_upgrade"
-        return self._change_code(wasm, arg, env, sequence, upgrade=True, before=hook)
+        return self._change_code(
+            wasm, arg, env, sequence, upgrade=True, before=hook, keep_heap=keep_heap
+        )
 
     def uninstall(self, *, sequence: int) -> None:
         """Remove the module, the heap and the stable memory."""
@@ -245,6 +248,7 @@ class Machine(Snapshots):
         *,
         upgrade: bool,
         before: str | None = None,
+        keep_heap: bool = False,
     ) -> Execution:
         message = Message(kind=Kind.INIT, environment=env, arg=arg)
         if upgrade and self.module_hash is None:
@@ -272,7 +276,7 @@ class Machine(Snapshots):
                     used = former.run(message, before, used)
                 running = self._open(head, former.stable if upgrade else None)
                 self._current, self._former = running, former
-                running.new_instance()
+                running.new_instance(former if keep_heap else None)
                 hook = "canister_post_upgrade" if upgrade else "canister_init"
                 for kind, export in ((Kind.START, instrument.START), (Kind.INIT, hook)):
                     message.kind = kind

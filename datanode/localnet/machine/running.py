@@ -97,12 +97,20 @@ class Running:
             self._instance = fresh
         return self._instance
 
-    def new_instance(self) -> Instance:
+    def new_instance(self, keep: "Running | None" = None) -> Instance:
         """Return the instance of a module that is being installed.
 
         Its data segments are not what a message changed: they go to the files at once.
+
+        Args:
+            keep: Whose heap it takes over, instead of its own data segments.
+
+        Raises:
+            Failure: Its memory is too small for that heap.
         """
-        self._new = self._instance = Instance(self.linked)
+        self._new = self._instance = fresh = Instance(self.linked)
+        if keep is not None:
+            fresh.take_over((keep._instance or keep.instance()).memory)  # noqa: SLF001 - a Running too
         self._changes = self.heap.changes(self._instance.memory)
         self.keep_heap(None)
         return self._instance

@@ -25,6 +25,8 @@ ORDER: Final = (1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11)
 """Order in which sections stand in a module, by id."""
 
 KIND_FUNCTION, KIND_TABLE, KIND_MEMORY, KIND_GLOBAL = range(4)
+PERSISTENT: Final = "enhanced-orthogonal-persistence"
+"""Name of the metadata by which a module asks for its heap to be kept over upgrades."""
 MEMORY64_FLAG: Final = 4
 _MAXIMUM_FLAG: Final = 1
 _MORE: Final = 0x80
@@ -229,6 +231,14 @@ def has_wide_memory(given: bytes) -> bool:
         return is_memory64(dict(sections(unpack(given))).get(MEMORY))
     except WasmError:
         return False
+
+
+def keeps_heap(given: bytes) -> bool | None:
+    """Tell whether a module wants its heap kept over upgrades; None when the bytes are none."""
+    try:
+        return PERSISTENT in metadata(unpack(given))
+    except WasmError:
+        return None
 
 
 def is_reference(value_type: int) -> bool:

@@ -108,9 +108,31 @@ def _execute(call: Call, mode: str, options: Value, wasm: bytes, sequence: int) 
     env = call.network.environment(call.bill.canister, call.message.sender)
     if mode != "upgrade":
         return machine.install(wasm, arg, env, sequence=sequence)
-    keep = ("keep", None)
-    if isinstance(options, Mapping) and options["wasm_memory_persistence"] == keep:
-        # Only modules that ask for it by a custom section may keep their heap, and few do.
-        raise reject("IC0408", "Keeping the heap over an upgrade is not supported here")
-    skip = isinstance(options, Mapping) and options["skip_pre_upgrade"] is True
-    return machine.upgrade(wasm, arg, env, sequence=sequence, skip_pre_upgrade=skip)
+    chosen = options if isinstance(options, Mapping) else {}
+    return machine.upgrade(
+        wasm,
+        arg,
+        env,
+        sequence=sequence,
+        skip_pre_upgrade=chosen.get("skip_pre_upgrade") is True,
+        keep_heap=_keeps_heap(call, chosen.get("wasm_memory_persistence"), wasm),
+    )
+
+
+def _keeps_heap(call: Call, persistence: Value, wasm: bytes) -> bool:
+    """Whether an upgrade keeps the heap, as modules of Motoko ask for it by a custom section."""
+    if persistence is None and call.slot.machine.metadata(wasm_module.PERSISTENT) is not None:
+        raise reject(
+            "IC0504",
+            "Missing upgrade option: Enhanced orthogonal persistence requires the "
+            "`wasm_memory_persistence` upgrade option.",
+        )
+    if persistence != ("keep", None):
+        return False
+    if wasm_module.keeps_heap(wasm) is False:
+        raise reject(
+            "IC0504",
+            "Invalid upgrade option: The `wasm_memory_persistence: opt Keep` upgrade option "
+            "requires that the new canister module supports enhanced orthogonal persistence.",
+        )
+    return True

@@ -6,6 +6,7 @@ from datanode.localnet.management import methods as management
 from datanode.localnet.management.built_in import BuiltIns
 from datanode.localnet.replica import rent
 from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.message import Answer
 from datanode.localnet.state.network import Network
 from datanode.principal import MANAGEMENT_CANISTER, Principal
@@ -27,6 +28,7 @@ class Queries:
         method: str,
         arg: bytes,
         caller: Principal,
+        form: RangesForm,
     ) -> dict[str, Encodable]:
         """Answer a query; returns the map that goes over the wire, signature included."""
         concerned = self._network.canisters.find(effective)
@@ -37,7 +39,7 @@ class Queries:
         elif canister in self._built_ins:
             answer = self._built_ins.query(canister, method, arg, caller)
         else:
-            answer = self._run(canister, method, arg, caller)
+            answer = self._run(canister, method, arg, caller, form)
         fields = _fields(answer)
         signed = self._network.certifier.node_signature(fields, request_id)
         signature: dict[str, Encodable] = {
@@ -47,7 +49,9 @@ class Queries:
         }
         return {**fields, "signatures": [signature]}
 
-    def _run(self, canister: Principal, method: str, arg: bytes, caller: Principal) -> Answer:
+    def _run(
+        self, canister: Principal, method: str, arg: bytes, caller: Principal, form: RangesForm
+    ) -> Answer:
         network = self._network
         slot = network.canisters.find(canister)
         if slot is None:
@@ -60,7 +64,7 @@ class Queries:
                 reject = admission.frozen(canister)
             if reject is not None:
                 return Answer(reject=reject)
-            certificate = network.data_certificate(slot.canister)
+            certificate = network.data_certificate(slot.canister, form)
             env = network.environment(slot.canister, caller, data_certificate=certificate)
             execution = slot.machine.query(method, arg, env)
         return Answer(reply=execution.reply, reject=execution.reject)

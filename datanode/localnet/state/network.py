@@ -20,7 +20,7 @@ from datanode.localnet.state.alarm import Alarm
 from datanode.localnet.state.canister import Canister, Status
 from datanode.localnet.state.canister_time import CanisterTime
 from datanode.localnet.state.canisters import Canisters
-from datanode.localnet.state.certificates import Certifier
+from datanode.localnet.state.certificates import Certifier, RangesForm
 from datanode.localnet.state.clock import Clock
 from datanode.localnet.state.database import Database
 from datanode.localnet.state.open_calls import OpenCalls
@@ -103,7 +103,9 @@ class Network:
             self.snapshots,
             lambda path: Machine(path, module_cache=cache),
         )
-        self._data_certificates: dict[Principal, tuple[Canister, int, bytes]] = {}
+        self._data_certificates: dict[
+            tuple[Principal, RangesForm], tuple[Canister, int, bytes]
+        ] = {}
 
     def choose(self, choice: SubnetChoice) -> None:
         """Make the subnet what somebody wants, from now on.
@@ -174,17 +176,17 @@ class Network:
             variables=canister.settings.environment,
         )
 
-    def data_certificate(self, canister: Canister) -> bytes:
+    def data_certificate(self, canister: Canister, form: RangesForm) -> bytes:
         """Certify a canister's certified data for its queries; at most a second old."""
         now_ns = self.clock.now_ns()
-        known = self._data_certificates.get(canister.id)
+        known = self._data_certificates.get((canister.id, form))
         if known is not None:
             of, made_ns, certificate = known
             if of is canister and now_ns - made_ns < _CERTIFICATE_REUSE_NS:
                 return certificate
         path = (b"canister", canister.id.raw, b"certified_data")
-        certificate = self.certifier.certificate(self.state(), [path])
-        self._data_certificates[canister.id] = (canister, now_ns, certificate)
+        certificate = self.certifier.certificate(self.state(), [path], form=form)
+        self._data_certificates[canister.id, form] = (canister, now_ns, certificate)
         return certificate
 
     def check_disk(self, wanted_bytes: int = 0) -> None:
