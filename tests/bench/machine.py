@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -30,10 +31,11 @@ def describe() -> dict[str, object]:
 
 
 def cpu_of(pid: int) -> float:
-    """Return the processor time that a process has used, in seconds; ticks of 10 ms."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system = int(fields[11]), int(fields[12])
-    return (user + system) / os.sysconf("SC_CLK_TCK")
+    """Return the processor time that all threads of a process have used, in seconds.
+
+    Linux reads the processor clock of another process under a number made of its own.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def _first(file: str, key: str) -> str | None:

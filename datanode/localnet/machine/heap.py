@@ -12,13 +12,16 @@ Computer charges for: there too a page that was written counts only if its conte
 import mmap
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES
-from datanode.localnet.machine.undo import Target, UndoLog, write_all
+from datanode.localnet.machine.undo import Target, UndoLog, extents, write_all
 from datanode.units import KIB
+
+Pages: TypeAlias = "npt.NDArray[np.uint64]"
 
 _PAGE_WORDS: Final = 512
 _PAGE_BYTES: Final = 4 * KIB
@@ -63,13 +66,25 @@ class HeapMirror:
         live = np.frombuffer(memory, np.uint64).reshape(-1, _PAGE_WORDS)
         kept = np.frombuffer(self._map or b"", np.uint64).reshape(-1, _PAGE_WORDS)
         out: list[int] = []
-        for block in range(0, len(kept), _BLOCK_PAGES):
-            before = kept[block : block + _BLOCK_PAGES]
-            after = live[block : block + len(before)]
-            if not np.array_equal(after, before):
-                out += (np.flatnonzero((after != before).any(axis=1)) + block).tolist()
-        added = live[len(kept) :].any(axis=1)
-        return out + (np.flatnonzero(added) + len(kept)).tolist()
+        at = 0
+        for start, end in [*self._written(), (len(live), len(live))]:
+            out += _nonzero(live, at, start)
+            out += _different(live, kept, max(at, start), end)
+            at = end
+        return out
+
+    def _written(self) -> list[tuple[int, int]]:
+        """Return the runs of pages that the file holds; the others are zero and not to be mapped.
+
+        Some file systems give a hole a block when its mapping is read, and end the process when
+        they have none left.
+        """
+        size = self.pages * WASM_PAGE_BYTES
+        return [
+            (start // _PAGE_BYTES, -(-end // _PAGE_BYTES))
+            for has_data, start, end in extents(self.descriptor, 0, size)
+            if has_data
+        ]
 
     def store(self, memory: memoryview, changes: list[int], undo: UndoLog | None) -> None:
         """Copy the pages that changed in the linear memory to the mirror."""
@@ -84,20 +99,40 @@ class HeapMirror:
 
     def load(self, memory: memoryview) -> None:
         """Fill a linear memory of this size from the mirror."""
-        at = 0
-        while at < len(memory):
-            at += os.preadv(self.descriptor, [memory[at:]], at)
+        _read(self.descriptor, memory, 0, len(memory))
 
     def restore(self, memory: memoryview, changes: list[int]) -> None:
         """Copy the pages that changed in the linear memory, which has this size, back."""
-        kept = memoryview(self._map or b"")
         for start, end in _ranges(changes):
-            memory[start:end] = kept[start:end]
+            _read(self.descriptor, memory, start, end)
 
     def close(self) -> None:
         """Release the file."""
         self._map = None
         os.close(self.descriptor)
+
+
+def _read(descriptor: int, memory: memoryview, at: int, end: int) -> None:
+    while at < end:
+        at += os.preadv(descriptor, [memory[at:end]], at)
+
+
+def _nonzero(live: Pages, start: int, end: int) -> list[int]:
+    out: list[int] = []
+    for block in range(start, end, _BLOCK_PAGES):
+        after = live[block : min(block + _BLOCK_PAGES, end)]
+        if after.any():
+            out += (np.flatnonzero(after.any(axis=1)) + block).tolist()
+    return out
+
+
+def _different(live: Pages, kept: Pages, start: int, end: int) -> list[int]:
+    out: list[int] = []
+    for block in range(start, end, _BLOCK_PAGES):
+        rows = slice(block, min(block + _BLOCK_PAGES, end))
+        if not np.array_equal(live[rows], kept[rows]):
+            out += (np.flatnonzero((live[rows] != kept[rows]).any(axis=1)) + block).tolist()
+    return out
 
 
 def _ranges(pages: list[int]) -> list[tuple[int, int]]:
