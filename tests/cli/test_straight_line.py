@@ -32,6 +32,7 @@ def _life(user: User, model: str = "life") -> list[list[object]]:
     reader = "w7x7r-cok77-xa"
     return [
         ["localnet", "status"],
+        ["localnet", "time"],
         ["node", "create", "spare", "--cycles", "2TC"],
         ["node", "list"],
         ["node", "status", "main"],

@@ -63,6 +63,7 @@ def _executed(  # noqa: PLR0917 - all of one response
             bill.canister,
             context.origin.caller,
             incoming=incoming,
+            growing=True,
             wasm64=slot.machine.is_wide,
         ),
         cleanup=callback.cleanup,

@@ -29,6 +29,7 @@ def pay(bill: Bill, execution: Execution) -> None:
         bill.take("call_reserve", call.transmission_cycles + call.callback_cycles)
         bill.take("sent", call.cycles)
     bill.take("burnt", execution.burnt_cycles)
+    bill.reserve(execution.reserved_cycles)
     if execution.timer_ns is not None:
         bill.canister = replace(bill.canister, timer_ns=execution.timer_ns)
 

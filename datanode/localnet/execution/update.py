@@ -96,6 +96,7 @@ def execute(
         origin.caller,
         prepaid_cycles=prepaid_cycles(network, slot),
         incoming=Incoming(available_cycles=cycles, deadline_ns=origin.deadline_ns),
+        growing=True,
         wasm64=slot.machine.is_wide,
     )
     execution = slot.machine.update(origin.method, arg, env, sequence=sequence)

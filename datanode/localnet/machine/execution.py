@@ -2,11 +2,28 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from datanode.localnet.machine import outgoing, prices, rejects
 from datanode.localnet.machine.log_room import LogRoom
 from datanode.localnet.machine.outgoing import Incoming, OutgoingCall, Outstanding, Terms
 from datanode.localnet.machine.rejects import Failure, Reject
+
+
+class Growth(Protocol):
+    """What growing costs the canister; see `state.growth`."""
+
+    reserved_cycles: int
+
+    @property
+    def threshold_cycles(self) -> int:
+        """What must stay in the balance now."""
+
+    def grow(self, more_bytes: int, balance_cycles: int, *, is_checked: bool) -> None:
+        """Let memory grow, or raise `Failure`."""
+
+    def reset(self) -> None:
+        """Forget what has grown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +47,7 @@ class Environment:
         outstanding: Tells how many calls to a callee wait for its response.
         timer_ns: When the global timer is due; 0 when it is not set.
         variables: Names and values of the environment variables.
+        growth: What growing memory costs; None where it is not asked.
     """
 
     caller: bytes
@@ -48,6 +66,7 @@ class Environment:
     outstanding: Outstanding = outgoing.no_calls_outstanding
     timer_ns: int = 0
     variables: tuple[tuple[str, str], ...] = ()
+    growth: Growth | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +85,7 @@ class Execution:
         accepted_cycles: What it took of the cycles of the call that it answers.
         burnt_cycles: What it burnt.
         timer_ns: What it set the global timer to; None when it did not.
+        reserved_cycles: What it set aside for the memory that it grew by.
     """
 
     reply: bytes | None
@@ -79,6 +99,7 @@ class Execution:
     accepted_cycles: int = 0
     burnt_cycles: int = 0
     timer_ns: int | None = None
+    reserved_cycles: int = 0
 
 
 class Kind(Enum):
@@ -156,12 +177,31 @@ class Message:
     @property
     def balance_cycles(self) -> int:
         """What the canister has now."""
-        return self.environment.balance_cycles + self.gained_cycles
+        return self.environment.balance_cycles + self.gained_cycles - self.reserved_cycles
+
+    @property
+    def reserved_cycles(self) -> int:
+        """What it has set aside for the memory that it grew by."""
+        growth = self.environment.growth
+        return 0 if growth is None else growth.reserved_cycles
+
+    def grow(self, more_bytes: int) -> None:
+        """Let memory grow.
+
+        Raises:
+            Failure: The canister has not the cycles for it.
+        """
+        growth = self.environment.growth
+        if growth is not None and more_bytes and self.kind.keeps:
+            is_checked = self.kind in (Kind.UPDATE, Kind.TASK)
+            growth.grow(more_bytes, self.balance_cycles, is_checked=is_checked)
 
     @property
     def liquid_cycles(self) -> int:
         """What of it is above the freezing threshold."""
         env = self.environment
+        if env.growth is not None:
+            return max(0, self.balance_cycles - env.growth.threshold_cycles)
         if env.liquid_cycles is None:
             return max(0, self.balance_cycles)
         return max(0, env.liquid_cycles + self.gained_cycles)
@@ -200,4 +240,5 @@ def outcome(message: Message, failure: Failure | None) -> Execution:
         accepted_cycles=0 if failure is not None else message.accepted_cycles,
         burnt_cycles=0 if failure is not None else message.burnt_cycles,
         timer_ns=None if failure is not None else message.timer_ns,
+        reserved_cycles=0 if failure is not None else message.reserved_cycles,
     )

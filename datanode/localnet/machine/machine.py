@@ -141,6 +141,8 @@ class Machine(Snapshots):
         self, message: Message, failure: Failure, cleanup: Closure | None, sequence: int
     ) -> Execution:
         failed = outcome(message, failure)
+        if message.environment.growth is not None:
+            message.environment.growth.reset()
         if cleanup is None:
             return failed
         again = Message(
@@ -164,6 +166,7 @@ class Machine(Snapshots):
             logs=tuple(again.logs),
             burnt_cycles=again.burnt_cycles,
             timer_ns=again.timer_ns,
+            reserved_cycles=again.reserved_cycles,
         )
 
     def query(self, method: str, arg: bytes, env: Environment) -> Execution:

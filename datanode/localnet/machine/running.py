@@ -10,7 +10,7 @@ from datanode.localnet.machine.head import Head
 from datanode.localnet.machine.heap import HeapMirror
 from datanode.localnet.machine.instance import Instance, Linked
 from datanode.localnet.machine.outgoing import Closure
-from datanode.localnet.machine.stable import StableMemory
+from datanode.localnet.machine.stable import WASM_PAGE_BYTES, StableMemory
 from datanode.localnet.machine.undo import Target, UndoLog
 
 
@@ -124,8 +124,11 @@ class Running:
         """
         instance = self._new or self.instance()
         self.linked.calls.serve(instance, message, self.stable)
+        held_pages = instance.pages
         try:
             instance.run(entry, message.kind.limit, used)
+            instance.refresh()
+            message.grow((instance.pages - held_pages) * WASM_PAGE_BYTES)
         finally:
             self._changes = self.heap.changes(instance.memory)
             used = instance.used()

@@ -8,7 +8,7 @@ from typing import Final
 from datanode.localnet.machine import prices
 from datanode.localnet.machine.messaging import MessagingCalls
 from datanode.localnet.machine.rejects import Failure
-from datanode.localnet.machine.stable import MAX_STABLE_PAGES_32BIT
+from datanode.localnet.machine.stable import MAX_STABLE_PAGES_32BIT, WASM_PAGE_BYTES
 
 _REFUSED64: Final = (1 << 64) - 1
 _REFUSED32: Final = (1 << 32) - 1
@@ -20,8 +20,14 @@ class StableCalls(MessagingCalls):
     def stable64_size(self) -> int:
         return self.stable.pages
 
-    def stable64_grow(self, pages: int) -> int:
+    def _grow(self, pages: int) -> int:
         before = self.stable.grow(pages)
+        if before >= 0:
+            self.message.grow(pages * WASM_PAGE_BYTES)
+        return before
+
+    def stable64_grow(self, pages: int) -> int:
+        before = self._grow(pages)
         return _REFUSED64 if before < 0 else before
 
     def stable64_write(self, offset: int, at: int, size: int) -> None:
@@ -54,7 +60,7 @@ class StableCalls(MessagingCalls):
         self._check_32bit()
         if self.stable.pages + pages > MAX_STABLE_PAGES_32BIT:
             return _REFUSED32
-        before = self.stable.grow(pages)
+        before = self._grow(pages)
         return _REFUSED32 if before < 0 else before
 
     def stable_write(self, offset: int, at: int, size: int) -> None:

@@ -27,13 +27,12 @@ def upload(call: Call) -> Effect:
     """Handle `upload_chunk`."""
     database, canister = call.network.database, call.slot.canister.id
     data = call.args.blob("chunk")
-    fees = call.network.fees
-    missing = call.bill.missing(fees.execution_cycles(UPLOAD_INSTRUCTIONS))
+    upload_cycles = call.network.fees.instruction_cycles(UPLOAD_INSTRUCTIONS)
+    missing = call.bill.missing(upload_cycles)
     if missing:
         why = admission.out_of_cycles(call.slot.canister, missing, call.message.sender).message
         raise failed(f"Error charging for 'upload_chunk': {why}")
-    call.bill.take("execution", fees.execution_cycles(0))
-    call.bill.take("instructions", fees.instruction_cycles(UPLOAD_INSTRUCTIONS))
+    call.bill.take("instructions", upload_cycles)
     hashed = digest(data)
     known = hashes(database, canister.raw)
     if hashed not in known:

@@ -10,7 +10,7 @@ from datanode.localnet.execution import admission, update
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine import prices, wasm_module
 from datanode.localnet.machine.execution import Execution
-from datanode.localnet.management import chunk_store
+from datanode.localnet.management import chunk_store, growth
 from datanode.localnet.management.call import EMPTY_REPLY, Call, reject
 from datanode.localnet.state.message import Answer, RejectedError
 from datanode.units import MIB
@@ -59,36 +59,51 @@ def _install(call: Call, wasm: bytes) -> Effect:
     if missing:
         why = admission.out_of_cycles(canister, missing, call.message.sender).message
         raise reject("IC0207", f"Canister installation failed with `{why}`.")
+    left_cycles = call.bill.canister.balance_cycles - prepaid_cycles
     call.bill.take("execution", network.fees.execution_cycles(0))
     _check(call, mode, wasm)
     network.check_disk(2 * len(wasm))
     sequence = canister.sequence + 1
-    execution = _execute(call, mode, options, wasm, sequence)
+    execution = _execute(call, options, wasm, sequence=sequence, prepaid_cycles=prepaid_cycles)
     update.charge(call.bill, execution, network, limit=limit, wasm64=wasm64)
     call.bill.canister = replace(call.bill.canister, sequence=sequence)
-    if execution.reject is not None:
-        answer = Answer(reject=execution.reject)
-    else:
-        answer = Answer(reply=EMPTY_REPLY)
-        if mode != "upgrade" and execution.certified_data is None:
-            call.bill.canister = replace(call.bill.canister, certified_data=b"")
-        call.bill.canister = replace(
-            call.bill.canister,
-            version=canister.version + 1,
-            module_hash=call.slot.machine.module_hash,
-            module_bytes=len(wasm),
-            heap_bytes=call.slot.machine.heap_bytes,
-            stable_bytes=call.slot.machine.stable_bytes,
-            global_bytes=call.slot.machine.globals_bytes,
-            section_bytes=call.slot.machine.sections_bytes,
-            log_bytes=0 if mode == "reinstall" else canister.log_bytes,
-        )
+    answer = Answer(reject=execution.reject)
+    if execution.reject is None:
+        try:
+            _keep(call, execution, wasm, left_cycles)
+            answer = Answer(reply=EMPTY_REPLY)
+        except RejectedError as rejected:
+            call.slot.machine.rollback()
+            answer = Answer(reject=rejected.reject)
     return Effect(
         answer=answer,
         bill=call.bill,
         instructions=execution.instructions,
         logs=execution.logs,
     )
+
+
+def _keep(call: Call, execution: Execution, wasm: bytes, left_cycles: int) -> None:
+    """Put what was installed into the bill, if the canister can pay for holding it."""
+    machine, before = call.slot.machine, call.bill.canister
+    mode, _ = call.args.variant("mode")
+    installed = replace(
+        before,
+        version=before.version + 1,
+        module_hash=machine.module_hash,
+        module_bytes=len(wasm),
+        heap_bytes=machine.heap_bytes,
+        stable_bytes=machine.stable_bytes,
+        global_bytes=machine.globals_bytes,
+        section_bytes=machine.sections_bytes,
+        log_bytes=0 if mode == "reinstall" else before.log_bytes,
+    )
+    if mode != "upgrade" and execution.certified_data is None:
+        installed = replace(installed, certified_data=b"")
+    more_bytes = installed.memory_bytes - before.memory_bytes
+    reserved_cycles = growth.reserved(call, more_bytes, left_cycles, is_checked=True)
+    call.bill.canister = installed
+    call.bill.reserve(reserved_cycles)
 
 
 def _check(call: Call, mode: str, wasm: bytes) -> None:
@@ -103,9 +118,14 @@ def _check(call: Call, mode: str, wasm: bytes) -> None:
         )
 
 
-def _execute(call: Call, mode: str, options: Value, wasm: bytes, sequence: int) -> Execution:
+def _execute(
+    call: Call, options: Value, wasm: bytes, *, sequence: int, prepaid_cycles: int
+) -> Execution:
     machine, arg = call.slot.machine, call.args.blob("arg")
-    env = call.network.environment(call.bill.canister, call.message.sender)
+    mode, _ = call.args.variant("mode")
+    env = call.network.environment(
+        call.bill.canister, call.message.sender, prepaid_cycles=prepaid_cycles
+    )
     if mode != "upgrade":
         return machine.install(wasm, arg, env, sequence=sequence)
     chosen = options if isinstance(options, Mapping) else {}

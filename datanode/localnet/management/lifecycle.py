@@ -5,7 +5,7 @@ from typing import Final
 
 from datanode.agent import candid
 from datanode.localnet.execution.effect import Effect
-from datanode.localnet.management import settings, status
+from datanode.localnet.management import allocation, settings, status
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.call import Call, reject
 from datanode.localnet.management.types import CANISTER
@@ -52,10 +52,12 @@ def created(
     """Make a new, empty canister; the effect's answer is the caller's to give."""
     principal = canister or network.canisters.free_id()
     now_ns = network.canister_time.now_ns()
-    record = Canister(id=principal, settings=chosen, balance_cycles=0, charged_ns=now_ns)
+    plain = Settings(controllers=chosen.controllers)
+    record = Canister(id=principal, settings=plain, balance_cycles=0, charged_ns=now_ns)
     bill = Bill(record, network.fees)
     bill.deposit(cycles)
     bill.take("creation", creation_fee_cycles)
+    allocation.allocate(network, bill, chosen)
     slots = []
 
     def write() -> None:
@@ -102,18 +104,8 @@ def delete(call: Call) -> Effect:
 
 def update_settings(call: Call) -> Effect:
     """Handle `update_settings`."""
-    given = call.args.record("settings")
-    before, fees = call.bill.canister, call.network.fees
-    after = replace(before, settings=settings.changed(before.settings, given))
-    call.bill.canister = after
-    missing = call.bill.missing(0)
-    if missing and after.idle_cycles_per_day(fees) > before.idle_cycles_per_day(fees):
-        call.bill.canister = before
-        raise reject(
-            "IC0532" if given.has("memory_allocation") else "IC0530",
-            f"Canister {before.id} cannot reserve more: at least {missing} additional cycles are "
-            "required",
-        )
+    chosen = settings.changed(call.bill.canister.settings, call.args.record("settings"))
+    allocation.allocate(call.network, call.bill, chosen)
     return call.done(changed=True)
 
 

@@ -83,7 +83,7 @@ def load(call: Call) -> Effect:
         snapshot, owner = _loadable(call)
         grown = _loaded(call, snapshot, sequence)
         baseline = BASELINE_INSTRUCTIONS + snapshot.total_bytes
-        growth.check(call, grown, baseline, times=2)
+        growth.check(call, grown, baseline)
         folder = owner.machine.snapshot_folder(snapshot.number)
         network.check_disk(slot.machine.disk_bytes(folder))
         try:
@@ -99,7 +99,7 @@ def load(call: Call) -> Effect:
         section_bytes=slot.machine.sections_bytes,
     )
     try:
-        growth.pay(call, grown, baseline + compiling, times=2)
+        growth.pay(call, grown, baseline + compiling)
     except RejectedError:
         slot.machine.rollback()
         raise

@@ -23,6 +23,7 @@ from datanode.localnet.state.canisters import Canisters
 from datanode.localnet.state.certificates import Certifier, RangesForm
 from datanode.localnet.state.clock import Clock
 from datanode.localnet.state.database import Database
+from datanode.localnet.state.growth import Growth
 from datanode.localnet.state.open_calls import OpenCalls
 from datanode.localnet.state.queue import Queue
 from datanode.localnet.state.requests import Requests
@@ -143,6 +144,7 @@ class Network:
         data_certificate: bytes | None = None,
         prepaid_cycles: int = 0,
         incoming: Incoming | None = None,
+        growing: bool = False,
         wasm64: bool = False,
     ) -> Environment:
         """What a canister is told about itself, its caller and the call.
@@ -153,6 +155,7 @@ class Network:
             data_certificate: For queries.
             prepaid_cycles: What is out of its balance while the message runs.
             incoming: The call that the message belongs to.
+            growing: Whether memory that it adds stays and is to be paid.
             wasm64: Whether the module has a 64-bit memory.
         """
         balance_cycles = canister.balance_cycles - prepaid_cycles
@@ -174,6 +177,7 @@ class Network:
             outstanding=lambda callee: self.calls.outstanding(canister.id, Principal(callee)),
             timer_ns=canister.timer_ns,
             variables=canister.settings.environment,
+            growth=Growth(canister, self.fees, self.used_bytes, caller) if growing else None,
         )
 
     def data_certificate(self, canister: Canister, form: RangesForm) -> bytes:

@@ -1,0 +1,235 @@
+"""datanode.localnet.state.growth: who grows pays for it, sets cycles aside, or is refused."""
+
+import pytest
+
+from datanode.agent.identity import Identity
+from datanode.localnet.management import types
+from datanode.localnet.state import ledger
+from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.subnet import SubnetChoice
+from datanode.principal import Principal
+from datanode.units import DAY_S, GIB, MIB, TC
+from tests.fakes.gateway import Gateway, RejectedError
+from tests.fakes.grower import grower_wasm, pages
+
+PAGE = 65_536
+PREPAID = 40_000_000_000 + 5_000_000
+
+
+def install(net: Gateway, who: Identity, cycles: int, **settings: object) -> Principal:
+    canister = net.create(who, cycles)
+    net.manage(
+        who,
+        "install_code",
+        types.INSTALL,
+        mode=("install", None),
+        canister_id=canister,
+        wasm_module=grower_wasm(),
+        arg=b"",
+    )
+    if settings:
+        change(net, who, canister, **settings)
+    return canister
+
+
+def change(net: Gateway, who: Identity, canister: Principal, **settings: object) -> None:
+    given = {name: None for _, name, _ in types.SETTINGS.fields}
+    net.manage(
+        who,
+        "update_settings",
+        types.UPDATE_SETTINGS,
+        canister_id=canister,
+        settings={**given, **settings},
+    )
+
+
+def held(net: Gateway, canister: Principal) -> Canister:
+    slot = net.network.canisters.find(canister)
+    assert slot is not None
+    return slot.canister
+
+
+def last(net: Gateway, canister: Principal) -> Entry:
+    return [e for e in ledger.page(net.network.database) if e.canister == canister][-1]
+
+
+def month_of(bytes_held: int) -> int:
+    """The freezing threshold of thirty days on 13 nodes, as published."""
+    a_day = bytes_held * 127_000 * DAY_S // GIB + 10_000 * DAY_S
+    return a_day * 30
+
+
+def test_growth_is_refused_that_would_freeze_the_canister(net: Gateway, alice: Identity) -> None:
+    canister = install(net, alice, TC)
+    before = held(net, canister)
+    body = net.signed_call(alice, canister, "stable", pages(60_000))
+    ingress = 1_200_000 + 2_000 * len(body)
+    left = before.balance_cycles - ingress - PREPAID
+    missing = month_of(before.memory_bytes + 60_000 * PAGE) - left
+    assert missing > 0
+    with pytest.raises(RejectedError, match="cannot grow memory by 3932160000 bytes") as refused:
+        net.post_call(body, canister)
+    assert refused.value.error_code == "IC0532"
+    assert f"At least {missing:_} additional cycles are required." in str(refused.value)
+    assert held(net, canister).execution_bytes == before.execution_bytes
+    assert "reserve" not in dict(last(net, canister).items)
+
+
+@pytest.mark.parametrize("method", ["stable", "heap", "both"])
+def test_every_kind_of_growth_is_asked(net: Gateway, alice: Identity, method: str) -> None:
+    canister = install(net, alice, TC, freezing_threshold=1_000 * DAY_S)
+    with pytest.raises(RejectedError) as refused:
+        net.call(alice, canister, method, pages(200))
+    assert refused.value.error_code == "IC0532"
+    net.call(alice, canister, method, pages(1))
+
+
+def test_only_controllers_are_told_what_is_missing(
+    net: Gateway, alice: Identity, bob: Identity
+) -> None:
+    canister = install(net, alice, TC)
+    with pytest.raises(RejectedError) as refused:
+        net.call(bob, canister, "stable", pages(60_000))
+    assert "additional cycles" not in str(refused.value)
+
+
+def test_a_query_grows_for_nothing(net: Gateway, alice: Identity) -> None:
+    canister = install(net, alice, TC)
+    net.query(alice, canister, "look", pages(60_000))
+
+
+def test_what_is_liquid_shrinks_as_memory_grows(net: Gateway, alice: Identity) -> None:
+    canister = install(net, alice, 10 * TC)
+    before = held(net, canister)
+    body = net.signed_call(alice, canister, "stable", pages(100))
+    liquid = int.from_bytes(net.post_call(body, canister), "little")
+    left = before.balance_cycles - 1_200_000 - 2_000 * len(body) - PREPAID
+    assert liquid == left - month_of(before.memory_bytes + 100 * PAGE)
+
+
+def test_on_a_full_subnet_growth_sets_cycles_aside(net: Gateway, alice: Identity) -> None:
+    canister = install(net, alice, 10 * TC)
+    net.network.choose(SubnetChoice(used_gib=1_000))
+    before = held(net, canister)
+    net.call(alice, canister, "both", pages(100))
+    used = 1_000 * GIB + before.memory_bytes
+
+    def total(size: int) -> int:
+        above = size - 750 * GIB
+        return above * 127_000 * (300_000_000 * above // (1298 * GIB) // 2) // GIB
+
+    wanted = total(used + 200 * PAGE) - total(used)
+    items = dict(last(net, canister).items)
+    assert items["reserve"] == wanted == held(net, canister).reserved_cycles
+    with pytest.raises(RejectedError, match="unreachable"):
+        net.call(alice, canister, "again")
+    assert held(net, canister).reserved_cycles == wanted
+    entries = [e for e in ledger.page(net.network.database) if e.canister == canister]
+    assert -sum(each.total_cycles for each in entries) == held(net, canister).balance_cycles
+    assert sum(dict(each.items).get("reserve", 0) for each in entries) == wanted
+
+
+def test_what_is_set_aside_has_a_limit(net: Gateway, alice: Identity) -> None:
+    canister = install(net, alice, 100 * TC)
+    net.network.choose(SubnetChoice(used_gib=1_000))
+    with pytest.raises(RejectedError, match="due to its reserved cycles limit") as refused:
+        net.call(alice, canister, "stable", pages(20_000))
+    assert refused.value.error_code == "IC0534"
+    assert "The current limit (5_000_000_000_000) would be exceeded by" in str(refused.value)
+    change(net, alice, canister, reserved_cycles_limit=50 * TC)
+    net.call(alice, canister, "stable", pages(20_000))
+    assert held(net, canister).reserved_cycles > 5 * TC
+    with pytest.raises(RejectedError, match="Cannot set the reserved cycles limit") as refused:
+        change(net, alice, canister, reserved_cycles_limit=TC)
+    assert refused.value.error_code == "IC0540"
+
+
+def test_memory_that_is_allocated_is_paid_and_reserved_once(net: Gateway, alice: Identity) -> None:
+    canister = install(net, alice, 100 * TC)
+    net.network.choose(SubnetChoice(used_gib=1_000))
+    change(net, alice, canister, memory_allocation=64 * MIB)
+    reserved = held(net, canister).reserved_cycles
+    assert reserved > 0
+    net.call(alice, canister, "stable", pages(100))
+    assert held(net, canister).reserved_cycles == reserved
+    assert held(net, canister).charged_bytes() == 64 * MIB
+
+
+def test_allocations_need_the_cycles_for_them(net: Gateway, alice: Identity) -> None:
+    canister = install(net, alice, TC)
+    with pytest.raises(RejectedError, match="Cannot increase compute allocation to 50") as refused:
+        change(net, alice, canister, compute_allocation=50)
+    assert refused.value.error_code == "IC0530"
+    with pytest.raises(RejectedError, match="Cannot increase memory allocation") as refused:
+        change(net, alice, canister, memory_allocation=500 * GIB)
+    assert refused.value.error_code == "IC0531"
+    net.network.choose(SubnetChoice(used_gib=2_000))
+    with pytest.raises(RejectedError, match="due to its reserved cycles limit") as refused:
+        change(net, alice, canister, memory_allocation=GIB, freezing_threshold=0)
+    assert refused.value.error_code == "IC0533"
+    with pytest.raises(RejectedError, match="Cannot increase memory allocation") as refused:
+        change(
+            net,
+            alice,
+            canister,
+            memory_allocation=GIB,
+            freezing_threshold=0,
+            reserved_cycles_limit=100 * TC,
+        )
+    assert refused.value.error_code == "IC0531"
+
+
+def test_a_chunk_sets_cycles_aside(net: Gateway, alice: Identity) -> None:
+    canister = install(net, alice, 10 * TC)
+    net.network.choose(SubnetChoice(used_gib=1_000))
+    for _ in range(2):  # the second time it is there already
+        net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=b"a")
+    reserved = held(net, canister).reserved_cycles
+    assert reserved > 0
+    net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=b"b")
+    assert held(net, canister).reserved_cycles > reserved
+
+
+def test_an_installation_that_would_freeze_is_undone_and_paid(
+    net: Gateway, alice: Identity
+) -> None:
+    canister = net.create(alice, TC)
+    change(net, alice, canister, freezing_threshold=10_000_000 * DAY_S)
+    with pytest.raises(RejectedError, match="cannot grow memory by") as refused:
+        net.manage(
+            alice,
+            "install_code",
+            types.INSTALL,
+            mode=("install", None),
+            canister_id=canister,
+            wasm_module=grower_wasm(),
+            arg=b"",
+        )
+    assert refused.value.error_code == "IC0532"
+    assert held(net, canister).module_hash is None
+    assert dict(last(net, canister).items).keys() == {"ingress", "execution", "instructions"}
+    change(net, alice, canister, freezing_threshold=DAY_S)
+    net.manage(
+        alice,
+        "install_code",
+        types.INSTALL,
+        mode=("install", None),
+        canister_id=canister,
+        wasm_module=grower_wasm(),
+        arg=b"",
+    )
+    assert held(net, canister).heap_bytes == PAGE
+
+
+def test_a_small_change_of_settings_thaws_a_canister(net: Gateway, alice: Identity) -> None:
+    canister = install(net, alice, TC, freezing_threshold=10_000_000 * DAY_S)
+    with pytest.raises(RejectedError, match="is out of cycles"):
+        net.call(alice, canister, "silent")
+    change(net, alice, canister, freezing_threshold=DAY_S)
+    paid = dict(last(net, canister).items)
+    assert paid["ingress"] == 1_200_000 + 2_000 * (
+        last(net, canister).argument_bytes + len("update_settings")
+    )
+    with pytest.raises(RejectedError, match="did not reply"):
+        net.call(alice, canister, "silent")
