@@ -22,6 +22,7 @@ from typing import Final, Self, cast
 
 from datanode.errors import LocalNetworkError
 from datanode.localnet import process
+from datanode.localnet.faults import Faults
 from datanode.localnet.process import Running
 from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.subnet import SubnetChoice
@@ -163,9 +164,14 @@ class LocalNetwork:
         answer = cast("Mapping[str, int | None]", self._ask("/_/find", wanted))
         return answer["offset"]
 
+    @property
+    def faults(self) -> Faults:
+        """Faults on cue; a network that starts has none."""
+        return Faults(self._ask)
+
     def flip(self, canister: Principal, offset: int, xor: int) -> None:
         """Change one byte of a canister's stable memory behind its back."""
-        self._ask("/_/flip", {"canister": canister.text, "offset": offset, "xor": xor})
+        self.faults.flip(canister, offset, xor)
 
     @property
     def _process(self) -> Running:

@@ -11,11 +11,13 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from datanode.errors import LocalNetworkError
+from datanode.localnet.gateway import http
 from datanode.localnet.gateway.interface import Interface
 from datanode.localnet.gateway.server import Application
 from datanode.localnet.state.network import Network, cache_folder
@@ -29,6 +31,14 @@ _KEEP_ALIVE_S: Final = 300
 """Longer than clients pause between two messages: a connection that closes just when it is used
 again leaves them in doubt."""
 _log: Final = logging.getLogger("datanode.localnet")
+
+
+class _Protocol(HttpToolsProtocol):
+    """HTTP with a way to cut the connection, for faults on cue."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        cast("http.Event", self.scope)[http.ABORT] = self.transport.abort
 
 
 def serve(state_dir: Path, *, port: int, subnet: SubnetChoice) -> None:
@@ -54,7 +64,7 @@ def serve(state_dir: Path, *, port: int, subnet: SubnetChoice) -> None:
         server = uvicorn.Server(
             uvicorn.Config(
                 application,
-                http="httptools",
+                http=_Protocol,
                 lifespan="on",
                 log_config=None,
                 access_log=False,

@@ -99,7 +99,7 @@ class Judge:
             raise SystemExit(f"chunk {chunk} is not in stable memory")
         offset = answer["offset"] + FRAME_HEADER_BYTES
         flip = {"canister": node.principal.text, "offset": offset, "xor": 1}
-        ask(agent.network.url, "/_/flip", flip)
+        ask(agent.network.url, "/_/fault/flip", flip)
         return chunk
 
 

@@ -5,8 +5,8 @@
 | `GET /_/ledger?after=N` | at most a thousand entries behind the N-th |
 | `GET /_/canisters` | id, status, balance, memory, module hash of every canister |
 | `POST /_/find` `{"canister", "needle"}` | where the bytes (hex) lie in stable memory |
-| `POST /_/flip` `{"canister", "offset", "xor"}` | changes a byte behind its back |
 | `/_/time`, `/_/subnet` | see `subnet_admin` |
+| `GET /_/faults`, `POST /_/fault/...` | see `fault_admin` |
 
 Only for programs on this machine: the Host header must name the loopback, so that no page of the
 web can reach it under a name of its own, and a POST must be JSON, which a foreign page may not send
@@ -14,12 +14,10 @@ without asking first; it is never allowed.
 """
 
 import json
-import logging
-from collections.abc import Callable
-from typing import Final, TypeAlias
 
-from datanode.errors import FormatError, LocalNetworkError, UsageError
+from datanode.errors import DataNodeError, FormatError
 from datanode.localnet.gateway import http
+from datanode.localnet.gateway.fault_admin import FaultAdmin, Handler
 from datanode.localnet.gateway.http import Event, Response
 from datanode.localnet.gateway.subnet_admin import SubnetAdmin
 from datanode.localnet.state import ledger
@@ -28,16 +26,13 @@ from datanode.localnet.state.message import RefusedError
 from datanode.localnet.state.network import Network
 from datanode.principal import Principal
 
-_Handler: TypeAlias = Callable[[Event, bytes], object]
-_BYTE_MAX: Final = 255
-_log: Final = logging.getLogger("datanode.localnet")
-
 
 class Admin:
     """Serves the requests of the table above."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self._faults = FaultAdmin(network)
 
     def respond(self, scope: Event, body: bytes) -> Response:
         """Serve one request.
@@ -47,12 +42,12 @@ class Admin:
         """
         if not http.is_loopback(scope):
             raise RefusedError(403, "Only programs on this machine may ask this.")
-        routes: dict[tuple[str, str], _Handler] = {
+        routes: dict[tuple[str, str], Handler] = {
             ("GET", "/_/ledger"): self._ledger,
             ("GET", "/_/canisters"): self._canisters,
             ("POST", "/_/find"): self._find,
-            ("POST", "/_/flip"): self._flip,
             **SubnetAdmin(self._network).routes,
+            **self._faults.routes,
         }
         handle = routes.get((str(scope["method"]), str(scope["path"])))
         if handle is None:
@@ -62,7 +57,9 @@ class Admin:
             raise RefusedError(415, "Send application/json.")
         try:
             answer = handle(scope, body)
-        except (FormatError, UsageError, KeyError, TypeError, ValueError) as error:
+        except DataNodeError as error:
+            raise RefusedError(400, error.what) from error
+        except (KeyError, TypeError, ValueError) as error:
             raise RefusedError(400, f"The request makes no sense: {error}") from error
         return Response(200, json.dumps(answer).encode(), http.JSON, ())
 
@@ -89,20 +86,6 @@ class Admin:
         slot = self._slot(wanted["canister"])
         with slot.lock:
             return {"offset": slot.machine.find_stable(bytes.fromhex(wanted["needle"]))}
-
-    def _flip(self, _scope: Event, body: bytes) -> object:
-        wanted = json.loads(body)
-        offset, xor = int(wanted["offset"]), int(wanted["xor"])
-        if not 0 < xor <= _BYTE_MAX:
-            raise FormatError("xor is a number from 1 to 255")
-        slot = self._slot(wanted["canister"])
-        try:
-            with slot.lock:
-                slot.machine.corrupt_stable(offset, xor)
-        except LocalNetworkError as error:
-            raise FormatError(error.what) from error
-        _log.warning("fault: a stored byte of %s at %d is changed", slot.canister.id, offset)
-        return {}
 
     def _slot(self, text: str) -> Slot:
         slot = self._network.canisters.find(Principal.parse(text))

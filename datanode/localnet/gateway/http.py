@@ -1,9 +1,10 @@
 """The few words of HTTP that the embedded network speaks, on top of ASGI."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 from urllib.parse import parse_qs
 
 from datanode.errors import DataNodeError
@@ -47,6 +48,13 @@ class Response:
     kind: bytes = TEXT
     headers: tuple[tuple[bytes, bytes], ...] = CORS
     rest: AsyncIterator[bytes] | None = None
+
+
+CUT: Final = Response(0)
+"""No response: the connection is cut instead."""
+
+ABORT: Final = "datanode.abort"
+"""Where a request's scope holds what cuts its connection."""
 
 
 def text(status: int, line: str, *, cors: bool = True) -> Response:
@@ -96,8 +104,16 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+async def cut(scope: Event) -> None:
+    """Cut the connection of a request."""
+    abort = cast("Callable[[], None]", scope[ABORT])
+    abort()
+    # Back to the event loop, so that the server notices before it misses a response.
+    await asyncio.sleep(0)
+
+
 async def send_response(send: Send, response: Response) -> None:
-    """Send a response.
+    """Send a response that is one.
 
     When the rest of a body fails, the connection ends without the end of the body, so that nobody
     takes it for whole.

@@ -21,6 +21,7 @@ from datanode.localnet.replica.ingress import Ingress
 from datanode.localnet.replica.queries import Queries
 from datanode.localnet.replica.scheduler import Scheduler
 from datanode.localnet.state.certificates import RangesForm
+from datanode.localnet.state.fault import Asked, Verb
 from datanode.localnet.state.message import Answer, Message, RefusedError
 from datanode.localnet.state.network import Network
 from datanode.localnet.state.state_tree import Path
@@ -116,7 +117,8 @@ class Interface:
         if known is None or known.answer is None:
             return None
         path = (b"request_status", message.request_id)
-        certificate = self.network.certifier.certificate(self.network.state(), [path], form=form)
+        asked = Asked(Verb.CALL, message.effective, message.method)
+        certificate = self.network.certificate([path], asked, form)
         return cbor.encode({"status": "replied", "certificate": certificate}, tagged=True)
 
     def query(
@@ -145,7 +147,7 @@ class Interface:
         reading.check_canister_paths(
             self.network, envelope.paths, reader=envelope.sender, canister=canister
         )
-        return self._certified(envelope.paths, form)
+        return self._certified(envelope.paths, canister, form)
 
     def read_subnet_state(self, body: bytes, subnet: Principal, form: RangesForm) -> bytes:
         """Certify what everybody may see at a subnet's URL."""
@@ -160,11 +162,10 @@ class Interface:
             return cbor.encode({"certificate": certificate}, tagged=True)
         if subnet != topology.subnet_id:
             raise RefusedError(_BAD_REQUEST, f"The subnet {subnet} is not part of this network.")
-        return self._certified(envelope.paths, form)
+        return self._certified(envelope.paths, subnet, form)
 
-    def _certified(self, paths: tuple[Path, ...], form: RangesForm) -> bytes:
-        network = self.network
-        certificate = network.certifier.certificate(network.state(), paths, form=form)
+    def _certified(self, paths: tuple[Path, ...], of: Principal, form: RangesForm) -> bytes:
+        certificate = self.network.certificate(paths, Asked(Verb.READ_STATE, of), form)
         return cbor.encode({"certificate": certificate}, tagged=True)
 
     def _check(self, envelope: Envelope, target: Principal, *, expires: bool) -> None:

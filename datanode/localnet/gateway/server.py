@@ -13,6 +13,8 @@
 | `/_/...` | see `admin`; not part of the Internet Computer |
 | anything at `<id>.localhost`, or with `?canisterId=<id>` | what a canister serves: see `sites` |
 
+Faults on cue strike on the way in, before execution and on the way out; see `delivery`.
+
 A request that is refused gets a status of 400 and more and a line of text. Work is done in two
 small pools of threads, so that updates that wait for their canister do not hold up queries.
 """
@@ -21,7 +23,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
@@ -30,6 +32,7 @@ from datanode.agent import cbor
 from datanode.errors import DataNodeError, FormatError
 from datanode.localnet.gateway import http, sites
 from datanode.localnet.gateway.admin import Admin
+from datanode.localnet.gateway.delivery import Delivery, asked_of
 from datanode.localnet.gateway.http import Event, Receive, Response, Send
 from datanode.localnet.gateway.interface import PATIENCE_S, Interface
 from datanode.localnet.gateway.page import pages
@@ -70,10 +73,11 @@ class Application:
         self._admin = Admin(interface.network)
         self._pages = Pages(interface.network)
         self._housekeeper = Housekeeper(interface.network)
+        self._delivery = Delivery(interface.network)
         self._updates = ThreadPoolExecutor(UPDATE_THREADS, "update")
         self._queries = ThreadPoolExecutor(QUERY_THREADS, "query")
         self._sites = Sites(interface, self._queries, self._updates)
-        self._running: set[asyncio.Future[bytes | None]] = set()
+        self._running: set[asyncio.Task[bytes | None]] = set()
         self._forgetting: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
@@ -81,7 +85,11 @@ class Application:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await http.send_response(send, await self._respond(scope, receive))
+            response = await self._respond(scope, receive)
+            if response is http.CUT:
+                await http.cut(scope)
+            else:
+                await http.send_response(send, response)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -93,6 +101,8 @@ class Application:
             elif event["type"] == "lifespan.shutdown":
                 if self._forgetting is not None:
                     self._forgetting.cancel()
+                for execution in self._running:
+                    execution.cancel()  # what has begun ends all the same
                 await asyncio.to_thread(self._close)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -107,7 +117,9 @@ class Application:
         network = self._interface.network
         while True:
             await asyncio.sleep(MINUTE_S)
-            await self._in(self._queries, lambda: network.requests.forget(network.clock.now_ns()))
+            await self._in(
+                self._queries, lambda: network.requests.forget(network.clock.earliest_ns())
+            )
 
     async def _respond(self, scope: Event, receive: Receive) -> Response:
         try:
@@ -145,7 +157,8 @@ class Application:
         except FormatError as error:
             return http.text(400, error.what)
         body = await http.read_body(receive, MAX_BODY_BYTES)
-        return await self._api(version, kind, verb, principal, body)
+        serve = partial(self._api, version, kind, verb, principal, body)
+        return await self._delivery.carry(asked_of(verb, principal), body, serve)
 
     async def _ours(self, scope: Event, receive: Receive) -> Response:
         """Serve what is beside the Internet Computer's interface."""
@@ -185,13 +198,11 @@ class Application:
         admitted = await self._in(self._updates, partial(interface.admit, body, principal))
         if admitted.refused is not None and admitted.refused.reject is not None:
             return _rejection(admitted.refused.reject)
-        execution = asyncio.wrap_future(
-            self._updates.submit(_execute, interface, admitted.message, form)
-        )
-        self._running.add(execution)
-        execution.add_done_callback(self._running.discard)
-        execution.add_done_callback(_note_failure)
-        if version == "v2":
+        schedule = self._delivery.schedule(admitted.message)
+        execution = self._go_on(self._execute(admitted.message, form, schedule.delay_s))
+        for delay_s in schedule.again_s:
+            self._go_on(self._deliver_again(body, principal, form, delay_s))
+        if version == "v2" or schedule.silent:
             return Response(202)
         until = asyncio.get_running_loop().time() + PATIENCE_S
         done, _ = await asyncio.wait({execution}, timeout=PATIENCE_S)
@@ -224,6 +235,31 @@ class Application:
             requests.unwatch(message.request_id, watcher)
         return await self._in(self._updates, partial(self._interface.outcome, message, form))
 
+    def _go_on(self, work: Coroutine[None, None, bytes | None]) -> "asyncio.Task[bytes | None]":
+        """Do something that its sender need not wait for."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(_note_failure)
+        return task
+
+    async def _execute(self, message: Message, form: RangesForm, delay_s: float) -> bytes | None:
+        if delay_s:
+            await asyncio.sleep(delay_s)
+            if self._interface.network.clock.now_ns() > message.expires_ns:
+                _log.warning("fault: %s expired before it was executed", message.request_id.hex())
+                return None
+        return await self._in(self._updates, partial(_execute, self._interface, message, form))
+
+    async def _deliver_again(
+        self, body: bytes, principal: Principal, form: RangesForm, delay_s: float
+    ) -> bytes | None:
+        await asyncio.sleep(delay_s)
+        admitted = await self._in(self._updates, partial(self._interface.admit, body, principal))
+        if admitted.refused is not None:
+            return None
+        return await self._execute(admitted.message, form, 0.0)
+
     async def _in(self, pool: Executor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, work)
 
@@ -251,7 +287,7 @@ def _rejection(reject: Reject) -> Response:
     return Response(200, body, http.CBOR)
 
 
-def _note_failure(execution: "asyncio.Future[bytes | None]") -> None:
+def _note_failure(execution: "asyncio.Task[bytes | None]") -> None:
     """Log what went wrong in a call that nobody waits for any more."""
     if not execution.cancelled() and execution.exception() is not None:
         _log.error("a message failed: %s", execution.exception())

@@ -1,5 +1,6 @@
 """One message while it runs, what it was given, and what came of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -48,6 +49,7 @@ class Environment:
         timer_ns: When the global timer is due; 0 when it is not set.
         variables: Names and values of the environment variables.
         growth: What growing memory costs; None where it is not asked.
+        may_grow: Asked at each growth of stable memory, if a fault on cue may forbid it.
     """
 
     caller: bytes
@@ -67,6 +69,7 @@ class Environment:
     timer_ns: int = 0
     variables: tuple[tuple[str, str], ...] = ()
     growth: Growth | None = None
+    may_grow: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

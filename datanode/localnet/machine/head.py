@@ -31,7 +31,7 @@ _MAGIC: Final = b"DNHD"
 _VERSION: Final = 1
 _LAYOUT: Final = struct.Struct("<4sBBHQQQQ32sI")
 _INSTALLED: Final = 1
-_NAME: Final = "head.bin"
+NAME: Final = "head.bin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +108,9 @@ class HeadFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / _NAME
+        path = folder / NAME
         if not path.exists():
-            part = folder / f"{_NAME}.part"
+            part = folder / f"{NAME}.part"
             part.write_bytes(Head().pack())
             part.replace(path)
         self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

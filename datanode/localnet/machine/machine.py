@@ -21,14 +21,15 @@ from typing import Final
 
 from datanode.errors import LocalNetworkError
 from datanode.localnet.machine import instrument, prices
+from datanode.localnet.machine.copies import Copies
 from datanode.localnet.machine.engine import compiled
 from datanode.localnet.machine.execution import Environment, Execution, Kind, Message, outcome
 from datanode.localnet.machine.head import Head
 from datanode.localnet.machine.outgoing import Closure
 from datanode.localnet.machine.rejects import Failure, Reject
 from datanode.localnet.machine.running import module_path
-from datanode.localnet.machine.snapshots import Snapshots
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES
+from datanode.localnet.machine.undo import clear
 from datanode.localnet.machine.wasm_module import WasmError
 
 __all__ = ["Environment", "Execution", "Machine", "Reject"]
@@ -39,7 +40,7 @@ _UNDO_ALWAYS: Final = (1 << 64) - 1
 _KEPT: Final = (Kind.UPDATE, Kind.TASK)
 
 
-class Machine(Snapshots):
+class Machine(Copies):
     """One canister's Wasm, heap and stable memory in a folder.
 
     Args:
@@ -223,6 +224,12 @@ class Machine(Snapshots):
         if not self._running.stable.holds(offset, 1):
             raise LocalNetworkError(f"stable memory has no byte at {offset}")
         self._running.stable.flip(offset, xor)
+
+    def erase_stable(self, offset: int, length_bytes: int) -> None:
+        """Zero a range of stable memory behind the canister's back: a fault on cue."""
+        if not self._running.stable.holds(offset, length_bytes):
+            raise LocalNetworkError(f"stable memory has no {length_bytes} bytes at {offset}")
+        clear(self._running.stable.descriptor, offset, length_bytes)
 
     def _serve(self, message: Message, entry: str, sequence: int, *, words: str) -> Execution:
         if self.module_hash is None:

@@ -184,16 +184,19 @@ class Running:
             self.stable.close()
 
 
+def named(folder: Path, head: Head) -> list[Path]:
+    """List the files that a head names."""
+    paths = [heap_path(folder, head.heap_generation), stable_path(folder, head.stable_generation)]
+    if head.module_hash:
+        paths.append(module_path(folder, head.module_hash))
+    return paths
+
+
 def sweep(folder: Path, head: Head) -> None:
     """Delete the files that the head does not name."""
-    named = {
-        heap_path(folder, head.heap_generation),
-        stable_path(folder, head.stable_generation),
-    }
-    if head.module_hash:
-        named.add(module_path(folder, head.module_hash))
+    kept = named(folder, head)
     for pattern in ("heap-*.bin", "stable-*.bin", "module-*.wasm", "*.part"):
         for path in folder.glob(pattern):
-            if path not in named:
+            if path not in kept:
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()

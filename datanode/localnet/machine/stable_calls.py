@@ -21,6 +21,9 @@ class StableCalls(MessagingCalls):
         return self.stable.pages
 
     def _grow(self, pages: int) -> int:
+        asked = self.message.environment.may_grow
+        if pages and asked is not None and not asked():
+            return -1
         before = self.stable.grow(pages)
         if before >= 0:
             self.message.grow(pages * WASM_PAGE_BYTES)

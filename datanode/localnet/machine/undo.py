@@ -159,7 +159,7 @@ class UndoLog:
             if kind == _BYTES:
                 write_all(descriptor, os.pread(self._descriptor, length, at), offset)
             else:
-                _clear(descriptor, offset, length)
+                clear(descriptor, offset, length)
 
     def end(self) -> None:
         """Forget the message: its changes stay as they are."""
@@ -183,8 +183,8 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> int:
     return len(data)
 
 
-def _clear(descriptor: int, offset: int, length: int) -> None:
-    """Zero the parts that hold data: that needs no room on the disk."""
+def clear(descriptor: int, offset: int, length: int) -> None:
+    """Zero the parts of a range that hold data: that needs no room on the disk."""
     for has_data, start, end in list(extents(descriptor, offset, length)):
         if has_data:
             for piece in range(start, end, _PIECE_BYTES):

@@ -4,9 +4,11 @@ from datanode.agent.cbor import Encodable
 from datanode.localnet.execution import admission
 from datanode.localnet.management import methods as management
 from datanode.localnet.management.built_in import BuiltIns
-from datanode.localnet.replica import rent
+from datanode.localnet.replica import lies, rent
 from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canister import Canister
 from datanode.localnet.state.certificates import RangesForm
+from datanode.localnet.state.fault import Asked, Fault, Point, Verb
 from datanode.localnet.state.message import Answer
 from datanode.localnet.state.network import Network
 from datanode.principal import MANAGEMENT_CANISTER, Principal
@@ -40,11 +42,12 @@ class Queries:
             answer = self._built_ins.query(canister, method, arg, caller)
         else:
             answer = self._run(canister, method, arg, caller, form)
-        fields = _fields(answer)
+        struck = self._network.faults.strike(Point.REPLY, Asked(Verb.QUERY, effective, method))
+        fields = _fields(lies.told(answer, struck))
         signed = self._network.certifier.node_signature(fields, request_id)
         signature: dict[str, Encodable] = {
             "timestamp": signed.timestamp_ns,
-            "signature": signed.signature,
+            "signature": lies.signed(signed.signature, struck),
             "identity": signed.node.raw,
         }
         return {**fields, "signatures": [signature]}
@@ -64,9 +67,25 @@ class Queries:
                 reject = admission.frozen(canister)
             if reject is not None:
                 return Answer(reject=reject)
-            certificate = network.data_certificate(slot.canister, form)
+            asked = Asked(Verb.QUERY, canister, method)
+            stale = network.faults.strike(Point.QUERY, asked)
+            if stale:
+                return self._run_stale(stale[0], slot.canister, method, arg, caller)
+            certificate = network.data_certificate(slot.canister, asked, form)
             env = network.environment(slot.canister, caller, data_certificate=certificate)
             execution = slot.machine.query(method, arg, env)
+        return Answer(reply=execution.reply, reject=execution.reject)
+
+    def _run_stale(
+        self, fault: Fault, canister: Canister, method: str, arg: bytes, caller: Principal
+    ) -> Answer:
+        """Answer as a replica that has slept since a mark was made, its certificate included."""
+        mark = self._network.marks.find(canister.id, fault.text("mark"))
+        with mark.lock:
+            env = self._network.environment(
+                mark.of(canister), caller, data_certificate=mark.certificate
+            )
+            execution = mark.machine.query(method, arg, env)
         return Answer(reply=execution.reply, reject=execution.reject)
 
 

@@ -18,7 +18,7 @@ from datanode.agent.request_id import leb128, request_id
 from datanode.localnet.state import bls, state_tree
 from datanode.localnet.state.clock import Clock
 from datanode.localnet.state.state_tree import Branch, Path
-from datanode.localnet.state.topology import RANGES, Topology, range_list
+from datanode.localnet.state.topology import OTHER_RANGE, RANGES, Topology, range_list
 from datanode.principal import Principal
 from datanode.units import DAY_S, SECOND_NS
 
@@ -58,6 +58,7 @@ class Certifier:
         paths: Iterable[Path],
         *,
         form: RangesForm = RangesForm.SHARDS,
+        age_ns: int = 0,
     ) -> bytes:
         """Certify what the application subnet says of some paths, now.
 
@@ -65,12 +66,32 @@ class Certifier:
             state: The state without its time.
             paths: What is shown; `/time` always is.
             form: Which form of the delegation the reader expects.
+            age_ns: How old the certificate claims to be; a fault on cue.
         """
         now_ns = self._clock.now_ns()
         if now_ns - self._delegated_ns > _DELEGATION_AGE_NS:
             self._delegated_ns, self._delegations = now_ns, self._delegate(now_ns)
-        tree = _tree(state, paths, now_ns)
+        tree = _tree(state, paths, now_ns - age_ns)
         return _encoded(tree, self._topology.subnet_secret, self._delegations[form])
+
+    def foreign_certificate(self, state: Mapping[bytes, Branch], paths: Iterable[Path]) -> bytes:
+        """Certify the same as a subnet that does not host the canister; a fault on cue."""
+        now_ns = self._clock.now_ns()
+        key = bls.public_key(self._topology.other_secret)
+        subnet = Principal.self_authenticating(key).raw
+        low, high = OTHER_RANGE
+        ranges = cbor.encode([[low.raw, high.raw]], tagged=True)
+        proof: Plan = {
+            b"canister_ranges": {subnet: {low.raw: ranges}},
+            b"subnet": {subnet: {b"canister_ranges": ranges, b"public_key": key}},
+            b"time": leb128(now_ns),
+        }
+        delegation = _encoded(HashTree.from_dict(proof), self._topology.root_secret, None)
+        return _encoded(
+            _tree(state, paths, now_ns),
+            self._topology.other_secret,
+            {"subnet_id": subnet, "certificate": delegation},
+        )
 
     def root_certificate(self, state: Mapping[bytes, Branch], paths: Iterable[Path]) -> bytes:
         """Certify what the root subnet says of some paths, now."""

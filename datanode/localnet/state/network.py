@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, cast
 
@@ -23,12 +23,16 @@ from datanode.localnet.state.canisters import Canisters
 from datanode.localnet.state.certificates import Certifier, RangesForm
 from datanode.localnet.state.clock import Clock
 from datanode.localnet.state.database import Database
+from datanode.localnet.state.fault import Asked, Fault, Kind, Point
+from datanode.localnet.state.fault_plan import FaultPlan
 from datanode.localnet.state.growth import Growth
+from datanode.localnet.state.marks import Marks
 from datanode.localnet.state.open_calls import OpenCalls
 from datanode.localnet.state.queue import Queue
 from datanode.localnet.state.requests import Requests
 from datanode.localnet.state.snapshots import Snapshots
 from datanode.localnet.state.state_tree import Branch, Collection
+from datanode.localnet.state.state_tree import Path as StatePath
 from datanode.localnet.state.stops import Stops
 from datanode.localnet.state.subnet import Subnet, SubnetChoice
 from datanode.localnet.state.topology import Topology
@@ -42,6 +46,8 @@ ends the process, not the message."""
 _STATUSES: Final = {Status.RUNNING: 1, Status.STOPPING: 2, Status.STOPPED: 3}
 _CERTIFICATE_REUSE_NS: Final = SECOND_NS
 """How long a data certificate for queries is used again."""
+
+_SKEWED_FACT: Final = "clock was skewed"
 
 
 class Network:
@@ -67,6 +73,8 @@ class Network:
         stops: Who waits for which canister to stop.
         alarm: Rings when something new is to be waited for.
         certifier: Signs.
+        faults: Faults on cue.
+        marks: States that canisters may be put back to.
         subnet: What kind of subnet it stands for.
         fees: Its prices.
     """
@@ -87,7 +95,9 @@ class Network:
         self.topology = Topology.open(folder)
         self.database = Database(folder / "network.db")
         self.choose(subnet or SubnetChoice())
-        self.clock = Clock(clock_ns, not_before_ns=self._last_time_ns())
+        self.faults = FaultPlan()
+        last_ns = self._last_time_ns(clock_ns)
+        self.clock = Clock(clock_ns, not_before_ns=last_ns, skew_ns=self.faults.skew_ns)
         self.canister_time = CanisterTime(self.clock, self.database)
         self.requests = Requests(self.database)
         self.calls = OpenCalls(self.database)
@@ -104,6 +114,7 @@ class Network:
             self.snapshots,
             lambda path: Machine(path, module_cache=cache),
         )
+        self.marks = Marks(folder, lambda path: Machine(path, module_cache=cache))
         self._data_certificates: dict[
             tuple[Principal, RangesForm], tuple[Canister, int, bytes]
         ] = {}
@@ -178,17 +189,44 @@ class Network:
             timer_ns=canister.timer_ns,
             variables=canister.settings.environment,
             growth=Growth(canister, self.fees, self.used_bytes, caller) if growing else None,
+            may_grow=self._may_grow(canister.id) if self.faults.active else None,
         )
 
-    def data_certificate(self, canister: Canister, form: RangesForm) -> bytes:
+    def certificate(
+        self, paths: Iterable[StatePath], asked: Asked, form: RangesForm = RangesForm.SHARDS
+    ) -> bytes:
+        """Certify some paths of the state for somebody, unless a fault spoils it."""
+        age_ns, foreign = 0, False
+        for fault in self.faults.strike(Point.CERTIFY, asked):
+            match fault.kind:
+                case Kind.OLD_CERTIFICATE:
+                    age_ns = fault.number("age_s") * SECOND_NS
+                case Kind.PRUNED_CERTIFICATE:
+                    paths = ()
+                case Kind.FOREIGN_CERTIFICATE:
+                    foreign = True
+        if foreign:
+            return self.certifier.foreign_certificate(self.state(), paths)
+        return self.certifier.certificate(self.state(), paths, form=form, age_ns=age_ns)
+
+    def set_fault(self, fault: Fault) -> int:
+        """Set a fault on cue; returns the number that names it."""
+        if fault.kind is Kind.SKEW:
+            # What is written now carries times that the next start must not wait for.
+            self.database.set_fact(_SKEWED_FACT, "yes")
+        return self.faults.set(fault)
+
+    def data_certificate(self, canister: Canister, asked: Asked, form: RangesForm) -> bytes:
         """Certify a canister's certified data for its queries; at most a second old."""
+        path = (b"canister", canister.id.raw, b"certified_data")
+        if self.faults.active:
+            return self.certificate([path], asked, form)
         now_ns = self.clock.now_ns()
         known = self._data_certificates.get((canister.id, form))
         if known is not None:
             of, made_ns, certificate = known
             if of is canister and now_ns - made_ns < _CERTIFICATE_REUSE_NS:
                 return certificate
-        path = (b"canister", canister.id.raw, b"certified_data")
         certificate = self.certifier.certificate(self.state(), [path], form=form)
         self._data_certificates[canister.id, form] = (canister, now_ns, certificate)
         return certificate
@@ -216,6 +254,7 @@ class Network:
         for closer in self._closers:
             closer()
         self.canisters.close()
+        self.marks.close()
         self.database.close()
 
     def _canister_plan(self, label: bytes) -> Plan | None:
@@ -240,9 +279,13 @@ class Network:
         known = self.requests.find(label)
         return None if known is None else known.plan()
 
-    def _last_time_ns(self) -> int:
+    def _may_grow(self, canister: Principal) -> Callable[[], bool]:
+        return lambda: not self.faults.strike(Point.GROW, Asked(canister=canister))
+
+    def _last_time_ns(self, clock_ns: Callable[[], int]) -> int:
         row = self.database.row("SELECT max(time_ns) FROM ledger")
-        return cast("int", row[0]) if row and row[0] else 0
+        last_ns = cast("int", row[0]) if row and row[0] else 0
+        return last_ns if self.database.fact(_SKEWED_FACT) is None else min(last_ns, clock_ns())
 
 
 def terms(fees: FeeSchedule, *, wasm64: bool = False) -> Terms:

@@ -8,6 +8,10 @@ delegation and check the ranges.
     seed -> SHA-256("root" || seed)    secret of the root subnet    -> root key
             SHA-256("subnet" || seed)  secret of the app subnet     -> subnet id
             SHA-256("node" || seed)    Ed25519 secret of the node   -> node id
+            SHA-256("other" || seed)   secret of a second app subnet, which hosts nothing
+
+The second subnet is honestly delegated to, for ranges of its own; it signs only where a fault on
+cue makes it speak of canisters that are not its own.
 """
 
 import hashlib
@@ -58,6 +62,10 @@ def is_hosted(canister: Principal) -> bool:
     return any(low.raw <= canister.raw <= high.raw for low, high in RANGES)
 
 
+OTHER_RANGE: Final = (canister_id(0x0220_0000), canister_id(0x022F_FFFF))
+"""What the second application subnet would host."""
+
+
 def is_free(canister: Principal) -> bool:
     """Whether an id may be given to a canister with code."""
     return is_hosted(canister) and canister not in (REGISTRY, CYCLES_MINTING, CYCLES_LEDGER)
@@ -78,6 +86,7 @@ class Topology:
 
     root_secret: int = field(repr=False)
     subnet_secret: int = field(repr=False)
+    other_secret: int = field(repr=False)
     node_secret: Ed25519PrivateKey = field(repr=False)
     root_key: bytes
     subnet_key: bytes
@@ -89,13 +98,14 @@ class Topology:
     @classmethod
     def of_seed(cls, seed: bytes) -> "Topology":
         """Derive everything from the seed."""
-        root, subnet = (_scalar(label, seed) for label in (b"root", b"subnet"))
+        root, subnet, other = (_scalar(label, seed) for label in (b"root", b"subnet", b"other"))
         node = Ed25519PrivateKey.from_private_bytes(_derived(b"node", seed))
         root_key, subnet_key = bls.public_key(root), bls.public_key(subnet)
         node_key = node.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return cls(
             root_secret=root,
             subnet_secret=subnet,
+            other_secret=other,
             node_secret=node,
             root_key=root_key,
             subnet_key=subnet_key,

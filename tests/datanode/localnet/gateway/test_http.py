@@ -159,8 +159,8 @@ def test_a_stored_byte_is_found_and_changed(net: LocalNetwork, client: Client) -
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/_/flip", {"canister": str(ANYWHERE), "offset": 0, "xor": 1}),
-        ("/_/flip", {"canister": "x", "offset": 0, "xor": 1}),
+        ("/_/fault/flip", {"canister": str(ANYWHERE), "offset": 0, "xor": 1}),
+        ("/_/fault/flip", {"canister": "x", "offset": 0, "xor": 1}),
         ("/_/find", {"needle": "00"}),
         ("/_/nothing", {}),
     ],

@@ -1,0 +1,52 @@
+"""Copies of a canister's whole state, hidden globals included: for faults on cue.
+
+A copy is a folder that a machine of its own can open. A snapshot, which controllers can ask for,
+knows only what the module exports, as on the Internet Computer; see `snapshots`.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from datanode.localnet.machine import sparse
+from datanode.localnet.machine.full_disk import refuse_when_full
+from datanode.localnet.machine.head import NAME, Head
+from datanode.localnet.machine.running import named
+from datanode.localnet.machine.snapshots import Snapshots
+
+
+class Copies(Snapshots):
+    """The state of one canister, copied and put back."""
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the state, as it was last committed, to a new folder.
+
+        Raises:
+            DiskFullError: There is no room; a part may be left.
+        """
+        head = self._running.head
+        with refuse_when_full():
+            folder.mkdir(parents=True)
+            for path in named(self._folder, head):
+                sparse.copy(path, folder / path.name, path.stat().st_size)
+            # The head comes last: without it the folder is an empty canister's.
+            (folder / NAME).write_bytes(head.pack())
+
+    def go_back(self, folder: Path, *, sequence: int) -> None:
+        """Take over the state of a copy; prepared under a sequence.
+
+        Raises:
+            DiskFullError: There is no room.
+        """
+        former = self._begin(sequence)
+        self._code_changes = True
+        with self._undone_on_error():
+            kept = Head.parse((folder / NAME).read_bytes())
+            head = replace(
+                kept,
+                heap_generation=former.head.heap_generation + 1,
+                stable_generation=former.head.stable_generation + 1,
+            )
+            pairs = zip(named(folder, kept), named(self._folder, head), strict=True)
+            for source, target in pairs:
+                sparse.copy(source, target, source.stat().st_size)
+            self._replace(self._open(head), head)

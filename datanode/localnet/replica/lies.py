@@ -1,0 +1,28 @@
+"""Lies that the node tells in answers to queries, on cue.
+
+A `lie` is signed as it is told: only certificates and witnesses catch it. A `bad-signature` tells
+the truth and cannot prove that a node said so.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from datanode.localnet.state.fault import Fault, Kind
+from datanode.localnet.state.message import Answer
+
+
+def told(answer: Answer, faults: Iterable[Fault]) -> Answer:
+    """Change a byte of a reply for every lie; an empty reply and a reject stay true."""
+    for fault in faults:
+        if fault.kind is Kind.LIE and answer.reply:
+            reply = bytearray(answer.reply)
+            reply[fault.number("at") % len(reply)] ^= fault.number("xor")
+            answer = replace(answer, reply=bytes(reply))
+    return answer
+
+
+def signed(signature: bytes, faults: Iterable[Fault]) -> bytes:
+    """Break a signature if a fault wants it."""
+    if any(fault.kind is Kind.BAD_SIGNATURE for fault in faults):
+        return bytes([signature[0] ^ 1, *signature[1:]])
+    return signature

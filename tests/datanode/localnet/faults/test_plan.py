@@ -1,0 +1,137 @@
+"""The vocabulary and the plan, without a network: valid from construction, the same every time."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datanode.errors import FormatError, UsageError
+from datanode.localnet.gateway.blocks import Blocks
+from datanode.localnet.state.fault import KINDS, Asked, Fault, Kind, Point, Verb
+from datanode.localnet.state.fault_plan import FaultPlan
+from datanode.principal import Principal
+
+HERE, THERE = Principal(b"\1"), Principal(b"\2")
+NEEDED: Mapping[Kind, tuple[tuple[str, int | str], ...]] = {
+    Kind.LATENCY: (("ms", 1),),
+    Kind.STALE_QUERY: (("mark", "a"),),
+    Kind.SKEW: (("s", -60),),
+}
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_every_kind_goes_over_the_wire(kind: Kind) -> None:
+    fault = Fault(kind=kind, parameters=NEEDED.get(kind, ()))
+    assert Fault.from_json(fault.to_json()) == fault
+    assert fault.point is KINDS[kind][0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"kind": Kind.LATENCY}, "needs ms"),
+        ({"kind": Kind.LATENCY, "parameters": (("ms", -1),)}, "from 0"),
+        ({"kind": Kind.LATENCY, "parameters": (("ms", "soon"),)}, "number"),
+        ({"kind": Kind.LOSE_ANSWER, "parameters": (("ms", 1),)}, "does not take ms"),
+        ({"kind": Kind.BLOCKS, "verb": Verb.QUERY}, "concerns call"),
+        ({"kind": Kind.LIE, "verb": Verb.CALL}, "concerns query"),
+        ({"kind": Kind.NO_GROWTH, "verb": Verb.CALL}, "no verb"),
+        ({"kind": Kind.NO_GROWTH, "method": "m"}, "method"),
+        ({"kind": Kind.LIE, "count": 0}, "count"),
+        ({"kind": Kind.LIE, "every": 0}, "every"),
+        ({"kind": Kind.LIE, "probability": 0.0}, "probability"),
+        ({"kind": Kind.LIE, "probability": 1.5}, "probability"),
+        ({"kind": Kind.LIE, "seconds": 0.0}, "seconds"),
+        ({"kind": Kind.SKEW, "parameters": (("s", 1),), "count": 2}, "skew"),
+    ],
+)
+def test_nonsense_is_refused_at_once(fields: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Fault(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"kind": "plague"},
+        {"kind": "lie", "verb": "shout"},
+        {"kind": "lie", "canister": "x"},
+        {"kind": "lie", "more": 1},
+        {"kind": "lie", "parameters": [1]},
+        {"kind": "lie", "count": "often"},
+    ],
+)
+def test_what_is_no_fault_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(FormatError):
+        Fault.from_json(fields)
+
+
+def test_a_fault_strikes_in_its_scope_alone() -> None:
+    plan = FaultPlan()
+    fault = Fault(kind=Kind.LOSE_ANSWER, canister=HERE, method="put", verb=Verb.CALL)
+    plan.set(fault)
+    for asked in (
+        Asked(Verb.CALL, THERE, "put"),
+        Asked(Verb.CALL, HERE, "get"),
+        Asked(Verb.QUERY, HERE, "put"),
+        Asked(Verb.CALL, HERE),
+    ):
+        assert plan.strike(Point.ANSWER, asked) == ()
+    assert plan.strike(Point.ARRIVE, Asked(Verb.CALL, HERE, "put")) == ()
+    assert plan.strike(Point.ANSWER, Asked(Verb.CALL, HERE, "put")) == (fault,)
+
+
+def test_the_third_time_is_every_three_once() -> None:
+    plan = FaultPlan()
+    plan.set(Fault(kind=Kind.NO_GROWTH, every=3, count=1))
+    assert [bool(plan.strike(Point.GROW, Asked())) for _ in range(9)] == [False, False, True] + [
+        False
+    ] * 6
+    assert not plan.active, "a fault that is spent costs nothing any more"
+    assert plan.standing()[0]["over"] is True
+
+
+def test_a_fault_ends_when_its_time_is_over() -> None:
+    now_s = [0.0]
+    plan = FaultPlan(monotonic_s=lambda: now_s[0])
+    plan.set(Fault(kind=Kind.NO_GROWTH, seconds=5))
+    plan.set(Fault(kind=Kind.SKEW, parameters=(("s", 60),), seconds=5))
+    assert plan.strike(Point.GROW, Asked())
+    assert plan.skew_ns() == 60 * 10**9
+    now_s[0] = 5.0
+    assert not plan.strike(Point.GROW, Asked())
+    assert plan.skew_ns() == 0
+    assert not plan.active
+
+
+@given(st.floats(0.01, 1.0), st.integers(), st.integers(1, 5))
+def test_the_same_plan_strikes_the_same_requests(chance: float, seed: int, every: int) -> None:
+    def strikes() -> list[bool]:
+        plan = FaultPlan()
+        plan.set(Fault(kind=Kind.NO_GROWTH, probability=chance, seed=seed, every=every))
+        return [bool(plan.strike(Point.GROW, Asked())) for _ in range(50)]
+
+    assert strikes() == strikes()
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5_000), st.floats(0, 3)), min_size=1, max_size=60),
+    st.integers(1, 10),
+)
+def test_blocks_keep_order_and_budgets(arrivals: list[tuple[int, float]], most: int) -> None:
+    blocks = Blocks(interval_s=1.0, max_bytes=4_000, max_messages=most)
+    now_s, last_s = 0.0, 0.0
+    filled: dict[float, list[int]] = {}
+    for size, pause_s in arrivals:
+        now_s += pause_s
+        made_s = blocks.place(size, now_s)
+        assert made_s > now_s
+        assert made_s >= last_s
+        assert made_s == int(made_s)
+        last_s = made_s
+        filled.setdefault(made_s, []).append(size)
+    for sizes in filled.values():
+        assert len(sizes) <= most
+        assert len(sizes) == 1 or sum(sizes) <= 4_000
