@@ -219,9 +219,7 @@ class Agent:
         return retrying(lambda: self._endpoint.read(canister, paths), sleep=self._sleep)[0]
 
     def _status(self, request_id: bytes, canister: Principal) -> bytes:
-        self._endpoint.now_ns(canister)
-        paths = [[outcome.STATUS, request_id]]
-        return self._endpoint.ask(f"canister/{canister}", paths, self.identity)
+        return self._endpoint.ask_about(canister, [[outcome.STATUS, request_id]])
 
     def _settled(
         self, raw: bytes, canister: Principal, request_id: bytes, expiry_ns: int

@@ -100,6 +100,21 @@ class Endpoint:
         except FormatError as error:
             raise CertificateError(f"the network's answer is malformed: {error.what}") from error
 
+    def ask_about(self, canister: Principal, paths: Paths) -> bytes:
+        """Ask at a canister's URL, as this identity; once more where this clock has been set.
+
+        Raises:
+            CertificateError: The answer is no certificate.
+        """
+        self.now_ns(canister)
+        try:
+            return self.ask(f"canister/{canister}", paths, self.identity)
+        except RefusedError as error:
+            if not is_about_expiry(error):
+                raise
+            self.synchronise(canister)
+            return self.ask(f"canister/{canister}", paths, self.identity)
+
     def open(self, raw: bytes, canister: Principal | None) -> Certificate:
         """Verify a certificate, whatever its age.
 
@@ -121,14 +136,7 @@ class Endpoint:
 
     def read(self, canister: Principal, paths: Paths) -> tuple[bytes, Certificate]:
         """Read parts of the state: the certificate, verified and fresh, with its bytes."""
-        self.now_ns(canister)
-        try:
-            raw = self.ask(f"canister/{canister}", paths, self.identity)
-        except RefusedError as error:
-            if not is_about_expiry(error):
-                raise
-            self.synchronise(canister)  # this machine's clock has been set since
-            raw = self.ask(f"canister/{canister}", paths, self.identity)
+        raw = self.ask_about(canister, paths)
         proof = self.open(raw, canister)
         self.check_fresh(proof.time_ns, canister)
         return raw, proof
