@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from datanode.localnet.api import LocalNetwork
+from tests.conformance.icp_program import IDENTITY, Icp
 from tests.fakes.counter import CANDID, counter_wasm
 
 pytestmark = pytest.mark.conformance
 SCRIPT = Path(__file__).with_name("js_agent.mjs")
+STATE = Path(__file__).with_name("js_agent_state.mjs")
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +63,47 @@ def test_the_js_agent_understands_refusals(saw: dict[str, dict[str, object]], ke
     assert str(found["stopped"]).startswith("uncertified IC0508: ")
     assert str(found["creation"]).startswith("uncertified IC0406: Only canisters can call")
     assert str(found["gone"]).startswith("uncertified IC0301: ")
+
+
+@pytest.fixture(scope="module")
+def state(net: LocalNetwork, npm_folder: Path, icp: Icp, wasm_path: Path) -> dict[str, object]:
+    """What the agent saw with the network's root key given."""
+    shutil.copy(STATE, npm_folder)
+    subnet = json.loads((net.directory / "network.json").read_text())["subnet"]
+    counter = icp.installed(wasm_path)
+    command = ["node", STATE.name, net.url, net.root_key.hex(), subnet, counter]
+    done = subprocess.run(
+        command, cwd=npm_folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return {**found, "expected_subnet": subnet}
+
+
+def test_the_js_agent_polls_for_an_answer_and_takes_it_at_once(state: dict[str, object]) -> None:
+    assert (state["accepted"], state["polled"]) == (202, "4")
+    assert state["synced"] == [200, "object"]
+    assert state["updated"] == "10"
+    assert state["detailed"] == ["12", True]
+
+
+def test_the_js_agent_reads_state_with_a_pinned_root_key(
+    state: dict[str, object], icp: Icp
+) -> None:
+    digest = hashlib.sha256(counter_wasm()).hexdigest()
+    controller = icp("identity", "principal", "--identity", IDENTITY, network=False).strip()
+    assert state["state"] == [True, [controller], digest, CANDID, None, "replied"]
+    assert state["subnet"] == [133, True]
+    assert state["subnet_of"] == state["expected_subnet"]
+    assert state["clock"] is True
+
+
+def test_the_js_agent_acts_by_delegation(state: dict[str, object]) -> None:
+    assert state["same_principal"] is True
+    assert state["delegated"] == "12"
+    assert state["astray"] == 403
+
+
+def test_the_js_agent_believes_no_forgery(state: dict[str, object]) -> None:
+    assert state["other_key"] == "CertificateVerificationErrorCode"
+    assert state["changed_query"] == "QuerySignatureVerificationFailedErrorCode"
