@@ -2,8 +2,9 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from datanode.agent import candid, cbor, certificate, envelope
@@ -194,6 +195,36 @@ class Gateway:
         canister = self.create(who, cycles)
         self.install(who, canister)
         return canister
+
+    def pause(self) -> None:
+        """Execute no further message between canisters."""
+        for closer in self.network.closers:
+            closer()
+
+    def settle(self) -> None:
+        """Wait until no message between canisters is on its way."""
+        end = time.monotonic() + WAIT_S
+        while self.network.queue.receivers():
+            assert time.monotonic() < end, "messages are still on their way"
+            time.sleep(0.002)
+
+    def set(self, who: Signer, canister: Principal, **settings: Value) -> None:
+        """Change settings of a canister."""
+        given: dict[str, Value] = {name: None for _, name, _ in types.SETTINGS.fields}
+        self.manage(
+            who,
+            "update_settings",
+            types.UPDATE_SETTINGS,
+            canister_id=canister,
+            settings={**given, **settings},
+        )
+
+    def drain(self, canister: Principal, left_cycles: int) -> None:
+        """Take most cycles of a canister, behind its back."""
+        slot = self.network.canisters.find(canister)
+        assert slot is not None
+        with slot.lock:
+            slot.canister = replace(slot.canister, balance_cycles=left_cycles)
 
     def query_answer(
         self,

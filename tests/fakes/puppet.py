@@ -111,11 +111,6 @@ def timer(at_ns: int, script: bytes) -> bytes:
     return _step(12, at_ns.to_bytes(8, "little") + _section(script))
 
 
-def spin() -> bytes:
-    """Use up all instructions."""
-    return _step(13)
-
-
 def half_a_call(callee: Principal, cycles: int) -> bytes:
     """Begin a call and never make it."""
     return _step(14, cycles.to_bytes(8, "little") + _section(callee.raw))
@@ -260,7 +255,6 @@ _WAT = """
     (if (i32.eq (local.get $step) (i32.const 12)) (then
       (global.set $timer (call $global_timer_set (i64.load (local.get $body))))
       (global.set $tick (i32.add (local.get $body) (i32.const 8)))))
-    (if (i32.eq (local.get $step) (i32.const 13)) (then (loop $spin (br $spin))))
     (if (i32.eq (local.get $step) (i32.const 14)) (then
       (local.set $new (i32.add (local.get $body) (i32.const 8)))
       (call $call_new (call $data (local.get $new)) (i32.load (local.get $new)) (i32.const 0)

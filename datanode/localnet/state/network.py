@@ -72,6 +72,7 @@ class Network:
         queue: Their messages that are not executed.
         stops: Who waits for which canister to stop.
         alarm: Rings when something new is to be waited for.
+        closers: What ends before the files are closed.
         certifier: Signs.
         faults: Faults on cue.
         marks: States that canisters may be put back to.
@@ -105,7 +106,7 @@ class Network:
         self.stops = Stops(self.database)
         self.alarm = Alarm()
         self.canister_time.on_change(self.alarm.ring)
-        self._closers: list[Callable[[], None]] = []
+        self.closers: list[Callable[[], None]] = []
         self.snapshots = Snapshots(self.database)
         self.certifier = Certifier(self.topology, self.clock)
         self.canisters = Canisters(
@@ -247,11 +248,11 @@ class Network:
 
     def on_close(self, closer: Callable[[], None]) -> None:
         """Have a function called before the files are closed: it ends what still uses them."""
-        self._closers.append(closer)
+        self.closers.append(closer)
 
     def close(self) -> None:
         """Close every file."""
-        for closer in self._closers:
+        for closer in self.closers:
             closer()
         self.canisters.close()
         self.marks.close()
