@@ -78,12 +78,12 @@ def disk_full(canister: Principal, error: DiskFullError) -> Reject:
     )
 
 
-def engine_failed(canister: Canister, error: Exception) -> Reject:
+def engine_failed(canister: Principal, error: Exception) -> Reject:
     """Word that the embedded network itself failed while it executed a message."""
     return Reject(
         code=RejectCode.CANISTER_ERROR,
         error_code="IC0521",
-        message=f"Error from Canister {canister.id}: the embedded network failed: "
+        message=f"Error from Canister {canister}: the embedded network failed: "
         f"{type(error).__name__}: {error}. Its log says more.",
     )
 

@@ -27,6 +27,7 @@ class Effect:
         writes: Further writes of the same transaction.
         done: What follows in memory, once it is committed.
         status: How the ledger calls the outcome, where the answer does not say it.
+        kept_cycles: What was taken of the cycles of a call that a canister made.
     """
 
     answer: Answer | None
@@ -36,6 +37,7 @@ class Effect:
     writes: tuple[Step, ...] = ()
     done: tuple[Step, ...] = ()
     status: str = ""
+    kept_cycles: int = 0
 
 
 def commit(network: Network, message: Message, effect: Effect, slot: Slot | None) -> None:

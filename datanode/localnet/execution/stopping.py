@@ -4,13 +4,14 @@ from dataclasses import dataclass, replace
 
 from datanode.agent import candid
 from datanode.localnet.execution import answers
-from datanode.localnet.execution.effect import Step
+from datanode.localnet.execution.effect import Effect, Step
+from datanode.localnet.machine.rejects import Reject, RejectCode
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canister import Status
 from datanode.localnet.state.message import Answer
 from datanode.localnet.state.network import Network
 from datanode.localnet.state.stops import Stop
-from datanode.principal import MANAGEMENT_CANISTER
+from datanode.principal import MANAGEMENT_CANISTER, Principal
 
 EMPTY_REPLY = candid.encode((), ())
 
@@ -22,6 +23,12 @@ class Answering:
     writes: tuple[Step, ...] = ()
     done: tuple[Step, ...] = ()
 
+    def joined(self, effect: Effect) -> Effect:
+        """Make them part of a message's effect."""
+        return replace(
+            effect, writes=(*effect.writes, *self.writes), done=(*effect.done, *self.done)
+        )
+
 
 def finish(network: Network, bill: Bill, *, closing: int = 0) -> Answering:
     """Stop a canister if it waits for that and its last context is being closed."""
@@ -32,6 +39,15 @@ def finish(network: Network, bill: Bill, *, closing: int = 0) -> Answering:
         return Answering()
     bill.canister = replace(canister, status=Status.STOPPED)
     return answered(network, network.stops.of(canister.id), Answer(reply=EMPTY_REPLY))
+
+
+def cancelled(canister: Principal) -> Reject:
+    """Word that a canister was started again before it had stopped."""
+    return Reject(
+        code=RejectCode.CANISTER_ERROR,
+        error_code="IC0511",
+        message=f"Canister {canister}'s stop request was cancelled.",
+    )
 
 
 def answered(network: Network, stops: list[Stop], answer: Answer) -> Answering:

@@ -56,9 +56,7 @@ def run(network: Network, slot: Slot, message: Message) -> Effect:
         reject = refusal(network, slot, bill, message.sender)
     if reject is not None:
         return Effect(answer=Answer(reject=reject), bill=bill)
-    request_id = message.request_id or None
-    origin = Origin(caller=message.sender, method=message.method, request_id=request_id)
-    return execute(network, slot, bill, origin, message.arg)
+    return execute(network, slot, bill, Origin.of(message), message.arg)
 
 
 def refusal(network: Network, slot: Slot, bill: Bill, caller: Principal) -> Reject | None:

@@ -20,6 +20,7 @@ from datanode.localnet.replica.delivery import Delivery
 from datanode.localnet.replica.ingress import Ingress
 from datanode.localnet.replica.queries import Queries
 from datanode.localnet.replica.scheduler import Scheduler
+from datanode.localnet.replica.timers import Timers
 from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.fault import Asked, Verb
 from datanode.localnet.state.message import Answer, Message, RefusedError
@@ -54,8 +55,9 @@ class Interface:
         built_ins = BuiltIns(network)
         self._ingress = Ingress(network, built_ins)
         self._queries = Queries(network, built_ins)
-        self._delivery = Delivery(network)
+        self._delivery = Delivery(network, built_ins)
         self._scheduler = Scheduler(network, self._delivery.next)
+        self._timers = Timers(network, self._scheduler)
 
     def status(self) -> bytes:
         """Answer `/api/v2/status`."""

@@ -1,18 +1,15 @@
 """A call of the management canister while it is handled."""
 
 from dataclasses import dataclass, replace
-from typing import Final
 
-from datanode.agent import candid
 from datanode.localnet.execution.effect import Effect
+from datanode.localnet.execution.stopping import EMPTY_REPLY
 from datanode.localnet.machine.rejects import Reject, RejectCode
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import Answer, Message, RejectedError
 from datanode.localnet.state.network import Network
-
-EMPTY_REPLY: Final = candid.encode((), ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Final
 
 from datanode.agent.candid import Value
-from datanode.localnet.execution import admission, update
+from datanode.localnet.execution import admission, turn, uninstalling, update
 from datanode.localnet.execution.effect import Effect
+from datanode.localnet.execution.stopping import EMPTY_REPLY
 from datanode.localnet.machine import prices, wasm_module
 from datanode.localnet.machine.execution import Execution
 from datanode.localnet.management import chunk_store, growth
-from datanode.localnet.management.call import EMPTY_REPLY, Call, reject
+from datanode.localnet.management.call import Call, reject
 from datanode.localnet.state.message import Answer, RejectedError
 from datanode.units import MIB
 
@@ -46,8 +47,9 @@ def uninstall(call: Call) -> Effect:
     sequence = call.slot.canister.sequence + 1
     call.slot.machine.uninstall(sequence=sequence)
     call.bill.canister = call.bill.canister.without_code(sequence)
-    effect = call.done()
-    return replace(effect, writes=(chunk_store.clearing(call.network, call.slot.canister.id),))
+    clearing = chunk_store.clearing(call.network, call.slot.canister.id)
+    left = uninstalling.abandon(call.network, call.slot.canister.id)
+    return left.joined(replace(call.done(), writes=(clearing,)))
 
 
 def _install(call: Call, wasm: bytes) -> Effect:
@@ -65,6 +67,10 @@ def _install(call: Call, wasm: bytes) -> Effect:
     network.check_disk(2 * len(wasm))
     sequence = canister.sequence + 1
     execution = _execute(call, options, wasm, sequence=sequence, prepaid_cycles=prepaid_cycles)
+    # A timer belongs to the code that set it.
+    timer_ns = 0 if execution.reject is None else canister.timer_ns
+    call.bill.canister = replace(call.bill.canister, timer_ns=timer_ns)
+    turn.pay(call.bill, execution)
     update.charge(call.bill, execution, network, limit=limit, wasm64=wasm64)
     call.bill.canister = replace(call.bill.canister, sequence=sequence)
     answer = Answer(reject=execution.reject)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from datanode.agent import candid
+from datanode.localnet.execution import stopping
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.management import allocation, settings, status
 from datanode.localnet.management.arguments import Arguments
@@ -13,6 +14,8 @@ from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canister import Canister, Settings, Status
 from datanode.localnet.state.message import Answer, Message
 from datanode.localnet.state.network import Network
+from datanode.localnet.state.open_calls import Origin
+from datanode.localnet.state.stops import Stop
 from datanode.localnet.state.topology import is_free
 from datanode.principal import Principal
 from datanode.units import TC
@@ -48,6 +51,7 @@ def created(
     *,
     canister: Principal | None = None,
     creation_fee_cycles: int = 0,
+    item: str = "deposit",
 ) -> tuple[Principal, Effect]:
     """Make a new, empty canister; the effect's answer is the caller's to give."""
     principal = canister or network.canisters.free_id()
@@ -55,7 +59,7 @@ def created(
     plain = Settings(controllers=chosen.controllers)
     record = Canister(id=principal, settings=plain, balance_cycles=0, charged_ns=now_ns)
     bill = Bill(record, network.fees)
-    bill.deposit(cycles)
+    bill.receive(item, cycles)
     bill.take("creation", creation_fee_cycles)
     allocation.allocate(network, bill, chosen)
     slots = []
@@ -75,16 +79,43 @@ def top_up(call: Call) -> Effect:
     return call.done()
 
 
+def deposit(call: Call) -> Effect:
+    """Handle `deposit_cycles`: what came along is the canister's."""
+    call.bill.receive("accepted", call.message.cycles)
+    return replace(call.done(), kept_cycles=call.message.cycles)
+
+
 def start(call: Call) -> Effect:
-    """Handle `start_canister`."""
-    call.bill.canister = replace(call.bill.canister, status=Status.RUNNING)
-    return call.done(changed=True)
+    """Handle `start_canister`; who waits for the canister to stop waits no longer."""
+    network, canister = call.network, call.bill.canister
+    call.bill.canister = replace(canister, status=Status.RUNNING)
+    stops = network.stops.of(canister.id)
+    given_up = Answer(reject=stopping.cancelled(canister.id))
+    effect = stopping.answered(network, stops, given_up).joined(call.done(changed=True))
+    return replace(effect, done=(*effect.done, network.alarm.ring))
 
 
 def stop(call: Call) -> Effect:
-    """Handle `stop_canister`: at once, because no calls are ever outstanding here."""
-    call.bill.canister = replace(call.bill.canister, status=Status.STOPPED)
-    return call.done(changed=True)
+    """Handle `stop_canister`: at once, or when the last call that is open is closed."""
+    network, canister = call.network, call.bill.canister
+    if canister.status is Status.STOPPED:
+        return call.done()
+    call.bill.canister = replace(canister, status=Status.STOPPING)
+    if network.calls.are_none_of(canister.id):
+        return stopping.finish(network, call.bill).joined(call.done(changed=True))
+    waiting = Stop(
+        canister=canister.id,
+        origin=Origin.of(call.message),
+        cycles=call.message.cycles,
+        time_ns=network.canister_time.now_ns(),
+    )
+    return replace(
+        call.done(changed=canister.status is Status.RUNNING),
+        answer=None,
+        writes=(lambda: network.stops.add(waiting),),
+        done=(network.alarm.ring,),
+        status="processing",
+    )
 
 
 def delete(call: Call) -> Effect:

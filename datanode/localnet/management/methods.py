@@ -34,6 +34,8 @@ from datanode.principal import MANAGEMENT_CANISTER, Principal
 
 CREATE: Final = "provisional_create_canister_with_cycles"
 TOP_UP: Final = "provisional_top_up_canister"
+DEPOSIT: Final = "deposit_cycles"
+_OPEN_TO_ALL: Final = (TOP_UP, DEPOSIT)
 _STATUS: Final = "canister_status"
 _UPDATE_SETTINGS: Final = "update_settings"
 _LOGS: Final = "fetch_canister_logs"
@@ -64,6 +66,7 @@ _METHODS: Final[dict[str, Method]] = {
     "clear_chunk_store": Method(types.CANISTER, chunk_store.clear),
     _UPDATE_SETTINGS: Method(types.UPDATE_SETTINGS, lifecycle.update_settings),
     "start_canister": Method(types.CANISTER, lifecycle.start),
+    DEPOSIT: Method(types.CANISTER, lifecycle.deposit),
     "stop_canister": Method(types.CANISTER, lifecycle.stop),
     "delete_canister": Method(types.CANISTER, lifecycle.delete),
     _STATUS: Method(types.CANISTER, lifecycle.show_status),
@@ -113,10 +116,8 @@ def effective_canister(method: str, arg: bytes, url: Principal) -> Principal:
         return url
     if method not in _METHODS and method != _LOGS:
         return url
-    record = _METHODS[method].argument if method in _METHODS else types.CANISTER
-    field = _METHODS[method].canister if method in _METHODS else "canister_id"
     try:
-        named = Arguments.decode(record, arg).principal(field)
+        named = target(method, arg)
     except FormatError as error:
         raise RefusedError(
             _BAD_REQUEST, f"Cannot read the argument of {method}: {error}"
@@ -127,6 +128,23 @@ def effective_canister(method: str, arg: bytes, url: Principal) -> Principal:
             f"Specified CanisterId {named} does not match effective canister id in URL {url}",
         )
     return named
+
+
+def target(method: str, arg: bytes) -> Principal:
+    """Return the canister that a method's argument names.
+
+    Raises:
+        FormatError: The argument is not of the method's type.
+    """
+    known = _METHODS.get(method)
+    record = types.CANISTER if known is None else known.argument
+    field = "canister_id" if known is None else known.canister
+    return Arguments.decode(record, arg).principal(field)
+
+
+def concerns_a_canister(method: str) -> bool:
+    """Whether a method's argument names the canister that it is about."""
+    return method in _METHODS
 
 
 def admit(network: Network, message: Message) -> Answer | None:
@@ -184,6 +202,24 @@ def run(network: Network, slot: Slot, message: Message) -> Effect:
     return effect
 
 
+def run_for_canister(network: Network, slot: Slot | None, message: Message) -> Effect:
+    """Execute a call that a canister made; the slot's lock is held, and nobody pays for ingress."""
+    reject = _inadmissible(
+        message.method, message.effective, message.sender, slot, from_canister=True
+    )
+    if reject is not None or slot is None:
+        return Effect(answer=Answer(reject=reject))
+    bill = Bill(slot.canister, network.fees)
+    try:
+        method = _METHODS[message.method]
+        args = Arguments.decode(method.argument, message.arg)
+        return method.handle(
+            Call(network=network, message=message, args=args, slot=slot, bill=bill)
+        )
+    except RejectedError as rejected:
+        return Effect(answer=Answer(reject=rejected.reject), bill=bill)
+
+
 def query(network: Network, method: str, canister: Principal, caller: Principal) -> Answer:
     """Answer a query of the management canister."""
     slot = network.canisters.find(canister)
@@ -219,9 +255,14 @@ def _pays_later(message: Message) -> bool:
 
 
 def _inadmissible(
-    method: str, canister: Principal, sender: Principal, slot: Slot | None
+    method: str,
+    canister: Principal,
+    sender: Principal,
+    slot: Slot | None,
+    *,
+    from_canister: bool = False,
 ) -> Reject | None:
-    if method in _CANISTERS_ONLY:
+    if method in _CANISTERS_ONLY and not from_canister:
         return admission.only_canisters(method)
     if method not in _METHODS:
         return admission.no_management_method(method)
@@ -233,6 +274,6 @@ def _inadmissible(
         viewers = settings.status_viewers
     elif method in _SNAPSHOT_VIEWS:
         viewers = settings.snapshot_viewers
-    if method == TOP_UP or settings.lets_see(viewers, sender):
+    if method in _OPEN_TO_ALL or settings.lets_see(viewers, sender):
         return None
     return admission.not_controller(canister, method)

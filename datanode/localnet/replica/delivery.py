@@ -5,19 +5,23 @@ goes on with exactly the messages that were not executed yet.
 """
 
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Final
 
 from datanode.errors import DataNodeError
 from datanode.localnet.execution import admission, answers, request, response
 from datanode.localnet.execution.effect import Effect, commit
+from datanode.localnet.management import from_canisters
+from datanode.localnet.management.built_in import BuiltIns
 from datanode.localnet.replica import rent
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import Answer, Message
 from datanode.localnet.state.network import Network
+from datanode.localnet.state.open_calls import Origin
 from datanode.localnet.state.queue import Queued
-from datanode.principal import Principal
+from datanode.principal import MANAGEMENT_CANISTER, Principal
 
 _log: Final = logging.getLogger("datanode.localnet")
 
@@ -25,8 +29,9 @@ _log: Final = logging.getLogger("datanode.localnet")
 class Delivery:
     """Executes queued messages; those of one receiver one at a time."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, built_ins: BuiltIns) -> None:
         self._network = network
+        self._built_ins = built_ins
 
     def next(self, receiver: Principal) -> bool:
         """Execute the first message that waits for a receiver; False when none does.
@@ -34,17 +39,23 @@ class Delivery:
         Raises:
             DiskFullError: There is no room; the message waits on.
         """
+        queued = self._network.queue.first(receiver)
+        if queued is None:
+            return False
         slot = self._network.canisters.find(receiver)
-        if slot is None:
-            return self._nowhere(receiver)
-        with slot.lock:
-            rent.settle(self._network, slot)
-            if slot.deleted:
-                return self._nowhere(receiver)
-            queued = self._network.queue.first(receiver)
-            if queued is None:
-                return False
-            self._commit(queued, self._run(slot, queued), slot)
+        if receiver == MANAGEMENT_CANISTER:
+            self._manage(queued)
+        elif receiver in self._built_ins:
+            self._ask_built_in(queued)
+        elif slot is None:
+            self._commit(queued, self._nowhere(queued), None)
+        else:
+            with slot.lock:
+                rent.settle(self._network, slot)
+                if slot.deleted:
+                    self._commit(queued, self._nowhere(queued), None)
+                else:
+                    self._commit(queued, self._run(slot, queued), slot)
         return True
 
     def _run(self, slot: Slot, queued: Queued) -> Effect:
@@ -68,28 +79,78 @@ class Delivery:
         failed = answers.effect(
             self._network,
             request.origin_of(queued),
-            admission.engine_failed(slot.canister, error),
+            admission.engine_failed(slot.canister.id, error),
             sender=queued.receiver,
             cycles=queued.cycles,
         )
         return replace(failed, bill=bill)
 
-    def _nowhere(self, receiver: Principal) -> bool:
+    def _nowhere(self, queued: Queued) -> Effect:
         """Answer for a canister that does not exist; a response to it is dropped."""
-        queued = self._network.queue.first(receiver)
-        if queued is None:
-            return False
-        effect = Effect(answer=Answer())
-        if not queued.is_response:
-            effect = answers.effect(
+        if queued.is_response:
+            return Effect(answer=None)
+        return answers.effect(
+            self._network,
+            request.origin_of(queued),
+            admission.not_found(queued.receiver),
+            sender=queued.receiver,
+            cycles=queued.cycles,
+        )
+
+    def _manage(self, queued: Queued) -> None:
+        """Let the management canister execute a call, under the lock of whom it concerns."""
+        network = self._network
+        concerned = from_canisters.concerned(queued.method, queued.payload)
+        message = replace(_message(network, queued), effective=concerned)
+        slot = network.canisters.find(concerned)
+        with self._built_ins.lock if slot is None else slot.lock:
+            if slot is not None:
+                rent.settle(network, slot)
+            slot = None if slot is None or slot.deleted else slot
+            try:
+                effect = from_canisters.run(network, slot, message)
+            except DataNodeError:
+                if slot is not None:
+                    slot.machine.rollback()
+                raise
+            except Exception as error:  # noqa: BLE001 - as for canisters
+                _log.exception("%s failed", queued.method)
+                if slot is not None:
+                    slot.machine.rollback()
+                reject = admission.engine_failed(concerned, error)
+                effect = Effect(answer=Answer(reject=reject))
+            self._commit(queued, self._answered(message, effect), slot)
+
+    def _ask_built_in(self, queued: Queued) -> None:
+        message = _message(self._network, queued)
+        target = self._built_ins.slot(message)
+        with self._built_ins.lock, nullcontext() if target is None else target.lock:
+            target = None if target is None or target.deleted else target
+            effect = self._built_ins.update(message, target)
+            self._commit(queued, self._answered(message, effect), target)
+
+    def _answered(self, message: Message, effect: Effect) -> Effect:
+        """Send the answer of a call, if it is there already, and the cycles that were not taken."""
+        answer, origin = effect.answer, Origin.of(message)
+        if answer is None:
+            return effect
+        given: Answer = answer
+        refund_cycles = message.cycles - effect.kept_cycles
+
+        def write() -> None:
+            answers.give(
                 self._network,
-                request.origin_of(queued),
-                admission.not_found(receiver),
-                sender=receiver,
-                cycles=queued.cycles,
+                origin,
+                given,
+                sender=message.canister,
+                refund_cycles=refund_cycles,
             )
-        self._commit(queued, effect, None)
-        return True
+
+        return replace(
+            effect,
+            writes=(*effect.writes, write),
+            done=(*effect.done, lambda: answers.announce(self._network, origin)),
+        )
 
     def _commit(self, queued: Queued, effect: Effect, slot: Slot | None) -> None:
         network = self._network
@@ -99,12 +160,8 @@ class Delivery:
             if queued.is_response:
                 network.calls.settle(queued.callback)
 
-        commit(
-            network,
-            _message(network, queued),
-            replace(effect, writes=(consume, *effect.writes)),
-            slot,
-        )
+        consuming = replace(effect, writes=(consume, *effect.writes))
+        commit(network, _message(network, queued), consuming, slot)
 
 
 def _message(network: Network, queued: Queued) -> Message:
@@ -122,4 +179,6 @@ def _message(network: Network, queued: Queued) -> Message:
         arg=queued.payload,
         envelope_bytes=0,
         expires_ns=0,
+        callback=None if queued.is_response else queued.callback,
+        cycles=queued.cycles,
     )

@@ -111,5 +111,7 @@ class Ingress:
                 # A fault of ours: the sender is told for good, or it would ask until it expires.
                 _log.exception("%s of %s failed", message.method, message.canister)
                 slot.machine.rollback()
-                effect = Effect(answer=Answer(reject=admission.engine_failed(slot.canister, error)))
+                effect = Effect(
+                    answer=Answer(reject=admission.engine_failed(slot.canister.id, error))
+                )
             commit(network, message, effect, slot)

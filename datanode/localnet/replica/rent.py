@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from datanode.errors import DiskFullError
+from datanode.localnet.execution import uninstalling
 from datanode.localnet.management import chunk_store
 from datanode.localnet.state import ledger, logs
 from datanode.localnet.state.bill import Bill
@@ -58,7 +59,10 @@ def _uninstall(network: Network, slot: Slot, bill: Bill) -> None:
     clearing = [chunk_store.clearing(network, slot.canister.id)]
     clearing.append(lambda: logs.clear(network.database, slot.canister.id))
     clearing += [write for each in gone for write in network.snapshots.removing(each)]
-    _commit(network, slot, bill, "uninstalled", *clearing)
+    left = uninstalling.abandon(network, slot.canister.id)
+    _commit(network, slot, bill, "uninstalled", *clearing, *left.writes)
+    for step in left.done:
+        step()
     with network.snapshots.lock:
         for each in gone:
             slot.machine.remove_snapshot(each.number)

@@ -51,7 +51,7 @@ class Scheduler:
 
     def run(self, task: Callable[[], None]) -> None:
         """Run a task that is not a message."""
-        self._submit(lambda: self._guarded(task))
+        self._submit(lambda: self.guarded(task))
 
     def close(self) -> None:
         """Let the messages under way end, and start no other."""
@@ -68,7 +68,7 @@ class Scheduler:
         for _ in range(_IN_A_ROW):
             if self._closing.is_set():
                 return
-            more = self._guarded(lambda: self._deliver(receiver))
+            more = self.guarded(lambda: self._deliver(receiver))
             if not more:
                 break
         with self._lock:
@@ -79,7 +79,7 @@ class Scheduler:
         if more:
             self._submit(lambda: self._drain(receiver))
 
-    def _guarded(self, work: Callable[[], bool | None]) -> bool:
+    def guarded(self, work: Callable[[], bool | None]) -> bool:
         """Do something whose failure must not end the thread; it is tried again later."""
         try:
             return bool(work())

@@ -24,6 +24,8 @@ class Message:
         arg: Its argument.
         envelope_bytes: Size as received.
         expires_ns: Until when the same bytes may arrive again.
+        callback: If a canister calls, its callback; then it has no envelope and no request id.
+        cycles: What came along.
     """
 
     request_id: bytes
@@ -34,6 +36,8 @@ class Message:
     arg: bytes
     envelope_bytes: int
     expires_ns: int
+    callback: int | None = None
+    cycles: int = 0
 
 
 @dataclass(frozen=True, slots=True)

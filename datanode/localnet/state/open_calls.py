@@ -6,10 +6,11 @@ refer to it, whether it has been answered or not.
 """
 
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, Self, cast
 
 from datanode.localnet.machine.outgoing import Closure
 from datanode.localnet.state.database import Database, Row
+from datanode.localnet.state.message import Message
 from datanode.principal import Principal
 
 _CONTEXT: Final = (
@@ -40,6 +41,16 @@ class Origin:
     request_id: bytes | None = None
     callback: int | None = None
     deadline_ns: int = 0
+
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        """Return who sent a message."""
+        return cls(
+            caller=message.sender,
+            method=message.method,
+            request_id=message.request_id or None,
+            callback=message.callback,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
