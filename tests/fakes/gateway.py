@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -203,10 +203,19 @@ class Gateway:
 
     def settle(self) -> None:
         """Wait until no message between canisters is on its way."""
+        self.until(lambda: not self.network.queue.receivers())
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds."""
         end = time.monotonic() + WAIT_S
-        while self.network.queue.receivers():
-            assert time.monotonic() < end, "messages are still on their way"
+        while not condition():
+            assert time.monotonic() < end, "it does not come"
             time.sleep(0.002)
+
+    def signed_stop(self, who: Signer, canister: Principal) -> bytes:
+        """Sign a call that stops a canister."""
+        arg = candid.encode((types.CANISTER,), ({"canister_id": canister},))
+        return self.signed_call(who, MANAGEMENT_CANISTER, "stop_canister", arg)
 
     def set(self, who: Signer, canister: Principal, **settings: Value) -> None:
         """Change settings of a canister."""

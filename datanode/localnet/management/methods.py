@@ -114,7 +114,7 @@ def effective_canister(method: str, arg: bytes, url: Principal) -> Principal:
         if url != MANAGEMENT_CANISTER and not is_hosted(url):
             raise RefusedError(_BAD_REQUEST, f"The canister {url} is not on this subnet")
         return url
-    if method not in _METHODS and method != _LOGS:
+    if method in _CANISTERS_ONLY or (method not in _METHODS and method != _LOGS):
         return url
     try:
         named = target(method, arg)

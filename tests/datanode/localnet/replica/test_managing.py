@@ -1,0 +1,131 @@
+"""Canisters that call the management canister."""
+
+import pytest
+
+from datanode.agent import candid
+from datanode.agent.candid import Blob, Record, Value
+from datanode.agent.identity import Identity
+from datanode.localnet.management import types
+from datanode.localnet.management.from_canisters import CREATE
+from datanode.localnet.state.canister import Status
+from datanode.principal import MANAGEMENT_CANISTER, Principal
+from datanode.units import TC
+from tests.fakes import cycles, puppet
+from tests.fakes.gateway import EMPTY, Gateway
+from tests.fakes.puppet import See, puppet_wasm
+
+FORWARD = puppet.forward() + puppet.reply()
+SEE_REJECT = puppet.append(b"rejected ") + puppet.forward_reject() + puppet.reply()
+
+
+def argument(record: Record, **fields: Value) -> bytes:
+    given: dict[str, Value] = {name: None for _, name, _ in record.fields}
+    return candid.encode((record,), ({**given, **fields},))
+
+
+def manage(
+    net: Gateway, who: Identity, manager: Principal, method: str, arg: bytes, *, sent: int = 0
+) -> bytes:
+    script = puppet.call(
+        MANAGEMENT_CANISTER, arg, method=method, cycles=sent, reply=FORWARD, reject=SEE_REJECT
+    )
+    return net.call(who, manager, "run", script)
+
+
+def made(reply: bytes) -> Principal:
+    (fields,) = candid.decode((types.CANISTER,), reply)
+    assert isinstance(fields, dict)
+    canister = fields["canister_id"]
+    assert isinstance(canister, Principal)
+    return canister
+
+
+def test_a_canister_creates_fills_stops_and_deletes_another(net: Gateway, alice: Identity) -> None:
+    manager = net.puppet(alice, 100 * TC)
+    child = made(manage(net, alice, manager, "create_canister", argument(CREATE), sent=5 * TC))
+    assert net.balance(child) == 5 * TC - net.fees.creation_cycles
+    install = argument(
+        types.INSTALL,
+        mode=("install", None),
+        canister_id=child,
+        wasm_module=puppet_wasm(),
+        arg=b"",
+    )
+    assert manage(net, alice, manager, "install_code", install) == EMPTY
+    assert net.call(alice, child, "run", puppet.reply(b"alive")) == b"alive"
+    named = argument(types.CANISTER, canister_id=child)
+    before = net.balance(child)
+    assert manage(net, alice, manager, "deposit_cycles", named, sent=TC) == EMPTY
+    assert net.balance(child) == before + TC
+    assert manage(net, alice, manager, "canister_status", named).startswith(b"DIDL")
+    assert manage(net, alice, manager, "stop_canister", named) == EMPTY
+    slot = net.network.canisters.find(child)
+    assert slot is not None
+    assert slot.canister.status is Status.STOPPED
+    assert manage(net, alice, manager, "start_canister", named) == EMPTY
+    assert manage(net, alice, manager, "stop_canister", named) == EMPTY
+    cycles.check(net.network.database)
+    assert manage(net, alice, manager, "delete_canister", named) == EMPTY
+    assert net.network.canisters.find(child) is None
+
+
+def test_raw_rand_is_random(net: Gateway, alice: Identity) -> None:
+    manager = net.puppet(alice)
+    drawn = {manage(net, alice, manager, "raw_rand", EMPTY) for _ in range(2)}
+    assert len(drawn) == 2
+    for each in drawn:
+        (data,) = candid.decode((Blob,), each)
+        assert isinstance(data, bytes)
+        assert len(data) == 32
+
+
+@pytest.mark.parametrize(
+    ("method", "arg", "text"),
+    [
+        ("create_canister", argument(CREATE), b"IC0403: Creating a canister requires a fee of"),
+        ("raw_rand", b"nonsense", b"IC0408: "),
+        ("canister_status", b"nonsense", b"IC0408: "),
+        ("no_such_method", EMPTY, b"IC0407: "),
+    ],
+)
+def test_what_the_management_canister_rejects_brings_the_cycles_back(
+    net: Gateway, alice: Identity, method: str, arg: bytes, text: bytes
+) -> None:
+    manager = net.puppet(alice)
+    reply = manage(net, alice, manager, method, arg, sent=1000)
+    assert reply.startswith(b"rejected " + text)
+    net.settle()
+    cycles.check(net.network.database)
+
+
+def test_only_controllers_manage(net: Gateway, alice: Identity) -> None:
+    manager, other = net.puppet(alice), net.puppet(alice)
+    named = argument(types.CANISTER, canister_id=other)
+    assert b"IC0512: Only controllers" in manage(net, alice, manager, "stop_canister", named)
+    assert manage(net, alice, manager, "deposit_cycles", named, sent=TC) == EMPTY
+
+
+def test_a_canister_may_stop_and_be_told_by_its_caller(net: Gateway, alice: Identity) -> None:
+    """The stop waits for the call that is open, and the manager for the stop."""
+    manager, worker, slow = (net.puppet(alice) for _ in range(3))
+    net.set(alice, worker, controllers=[alice.principal, manager])
+    slot = net.network.canisters.find(slow)
+    assert slot is not None
+    named = argument(types.CANISTER, canister_id=worker)
+    with slot.lock:
+        work = net.signed_call(
+            alice, worker, "run", puppet.call(slow, puppet.reply(b"done"), reply=FORWARD)
+        )
+        net.interface.execute(net.interface.admit(work, worker).message)
+        script = puppet.call(
+            MANAGEMENT_CANISTER,
+            named,
+            method="stop_canister",
+            cycles=TC,
+            reply=puppet.see(See.REFUNDED) + puppet.reply(),
+        )
+        stop = net.signed_call(alice, manager, "run", script)
+        net.interface.execute(net.interface.admit(stop, manager).message)
+        net.until(lambda: bool(net.network.stops.all()))
+    assert net.post_call(work, worker) == b"done"
+    assert puppet.number(net.post_call(stop, manager)) == TC
