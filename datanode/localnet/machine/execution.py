@@ -134,6 +134,15 @@ class Kind(Enum):
         """Whether the changes of such a message stay, and the pages that it changed are paid."""
         return self not in (Kind.REPLICATED_QUERY, Kind.QUERY, Kind.INSPECT)
 
+    @property
+    def stable_bytes(self) -> int:
+        """How much stable memory such a message may read, and write."""
+        if self in (Kind.START, Kind.INIT, Kind.PRE_UPGRADE):
+            return prices.STABLE_BYTES_INSTALL
+        if self is Kind.REPLICATED_QUERY or not self.replicated:
+            return prices.STABLE_BYTES_QUERY
+        return prices.STABLE_BYTES_MESSAGE
+
 
 @dataclass(slots=True, kw_only=True)
 class Message:

@@ -11,6 +11,8 @@ whose content it changed, queries excepted: `WasmtimeInstance::run` of the repli
 
 from typing import Final
 
+from datanode.units import GIB
+
 INSTRUCTION_LIMIT_UPDATE: Final = 40_000_000_000
 INSTRUCTION_LIMIT_QUERY: Final = 5_000_000_000
 INSTRUCTION_LIMIT_INSTALL: Final = 300_000_000_000
@@ -19,6 +21,12 @@ INSTRUCTION_LIMIT_INSPECT: Final = 200_000_000
 
 CLEANUP_PERCENT: Final = 5
 """Share of a callback's instructions that is kept back for its cleanup. Source: replica, 2026."""
+
+STABLE_BYTES_MESSAGE: Final = 2 * GIB
+STABLE_BYTES_INSTALL: Final = 8 * GIB
+STABLE_BYTES_QUERY: Final = GIB
+"""Stable memory that a message may read, and that it may write, in whole pages of 4 KiB. Source:
+`rs/config/src/embedders.rs` of the replica, mid-2026."""
 
 INSTRUCTIONS_A_FUNCTION_ENTRY: Final = 1
 INSTRUCTIONS_A_DIRTY_PAGE: Final = 1_000

@@ -97,6 +97,17 @@ class Failure(Exception):  # noqa: N818 - the message fails, not this program
         )
 
     @classmethod
+    def memory_access(cls, why: str) -> Self:
+        """Word an execution that used more of stable memory than one message may."""
+        return cls(
+            "IC0524",
+            f"Canister exceeded memory access limits: {why}",
+            "Try optimizing the use of stable memory so that individual messages don't need to "
+            "access as much stable memory.",
+            "memory-access-limit-exceeded",
+        )
+
+    @classmethod
     def out_of_cycles(cls, canister: bytes) -> Self:
         """Word a call that is given more cycles than are above the freezing threshold."""
         return cls("IC0504", f"Canister {Principal(canister).text} is out of cycles")

@@ -39,12 +39,14 @@ class StableMemory:
         self.pages = os.fstat(self.descriptor).st_size // WASM_PAGE_BYTES
         self._saved_end = 0
         self._dirty: set[int] = set()
+        self._touched: set[int] = set()
         self._undo: UndoLog | None = None
 
     def begin(self, undo: UndoLog | None) -> None:
         """Start a message; without a log its writes cannot be undone."""
         self._undo = undo
         self._dirty.clear()
+        self._touched.clear()
         self._saved_end = self.pages * WASM_PAGE_BYTES
 
     @property
@@ -66,17 +68,28 @@ class StableMemory:
         """Tell whether a range lies inside the memory."""
         return offset + length <= self.pages * WASM_PAGE_BYTES
 
-    def claim(self, offset: int, length: int) -> int:
-        """Save the pages that a write of this range dirties first; return how many they are."""
-        first, last = offset // OS_PAGE_BYTES, (offset + length - 1) // OS_PAGE_BYTES
-        fresh = [page for page in range(first, last + 1) if page not in self._dirty]
+    def unwritten(self, offset: int, length: int) -> list[int]:
+        """Return the pages of a range that the message has not written yet."""
+        return [page for page in _pages(offset, length) if page not in self._dirty]
+
+    def claim(self, fresh: list[int]) -> None:
+        """Save pages that the message writes for the first time; they may then be written."""
         self._dirty.update(fresh)
         if self._undo is not None:
             for start, end in _runs(fresh):
                 begin, finish = start * OS_PAGE_BYTES, min(end * OS_PAGE_BYTES, self._saved_end)
                 if begin < finish:
                     self._undo.save(Target.STABLE, self.descriptor, begin, finish - begin)
-        return len(fresh)
+
+    def touch(self, offset: int, length: int) -> int:
+        """Note that a range is used; return how many pages the message has used by now."""
+        self._touched.update(_pages(offset, length))
+        return len(self._touched)
+
+    @property
+    def dirty_pages(self) -> int:
+        """How many pages the message has written."""
+        return len(self._dirty)
 
     def write(self, offset: int, data: memoryview) -> None:
         """Write a claimed range."""
@@ -111,6 +124,11 @@ class StableMemory:
     def close(self) -> None:
         """Release the file."""
         os.close(self.descriptor)
+
+
+def _pages(offset: int, length: int) -> range:
+    """Number the pages of 4 KiB that a range of at least a byte lies on."""
+    return range(offset // OS_PAGE_BYTES, (offset + length - 1) // OS_PAGE_BYTES + 1)
 
 
 def _runs(pages: list[int]) -> list[tuple[int, int]]:

@@ -47,7 +47,7 @@ def test_undoing_any_writes_and_growth_restores_every_byte(
 
 def write(memory: StableMemory, model: bytearray, offset: int, length: int) -> set[int]:
     data = os.urandom(min(length, len(model) - offset))
-    memory.claim(offset, len(data))
+    memory.claim(memory.unwritten(offset, len(data)))
     memory.write(offset, memoryview(data))
     model[offset : offset + len(data)] = data
     return set(range(offset // 4096, (offset + len(data) - 1) // 4096 + 1))
@@ -57,9 +57,22 @@ def test_a_page_is_claimed_once_a_message(tmp_path: Path) -> None:
     memory = StableMemory(tmp_path / "memory")
     memory.grow(1)
     memory.begin(None)
-    assert [memory.claim(0, 1), memory.claim(4095, 2), memory.claim(0, 8192)] == [1, 1, 0]
+    for offset, length, fresh in ((0, 1, [0]), (4095, 2, [1]), (0, 8192, [])):
+        assert memory.unwritten(offset, length) == fresh
+        memory.claim(fresh)
+    assert memory.dirty_pages == 2
     memory.begin(None)
-    assert memory.claim(0, 8192) == 2
+    assert memory.dirty_pages == 0
+    assert memory.unwritten(0, 8192) == [0, 1]
+
+
+def test_pages_that_a_message_uses_are_counted_once(tmp_path: Path) -> None:
+    memory = StableMemory(tmp_path / "memory")
+    memory.grow(1)
+    memory.begin(None)
+    assert [memory.touch(0, 1), memory.touch(4095, 2), memory.touch(0, 8192)] == [1, 2, 2]
+    memory.begin(None)
+    assert memory.touch(8192, 1) == 1
 
 
 def test_reads_see_writes_and_zeros_elsewhere(tmp_path: Path) -> None:
@@ -67,7 +80,7 @@ def test_reads_see_writes_and_zeros_elsewhere(tmp_path: Path) -> None:
     assert memory.grow(2) == 0
     assert memory.grow(1) == 2
     memory.begin(None)
-    memory.claim(100, 3)
+    memory.claim(memory.unwritten(100, 3))
     memory.write(100, memoryview(b"abc"))
     into = bytearray(8)
     memory.read(98, memoryview(into))
