@@ -106,8 +106,8 @@ def execute(
 def settle(network: Network, slot: Slot, bill: Bill, execution: Execution, sequence: int) -> None:
     """Pay for a message that was executed, and note what it made of the canister."""
     turn.pay(bill, execution)
-    bill.take("execution", network.fees.execution_cycles(0))
     limit, wasm64 = prices.INSTRUCTION_LIMIT_UPDATE, slot.machine.is_wide
+    bill.take("execution", network.fees.used_cycles(0, limit, wasm64=wasm64))
     charge(bill, execution, network, limit=limit, wasm64=wasm64)
     bill.canister = replace(
         bill.canister,
@@ -132,6 +132,6 @@ def charge(
     """
     fees = network.fees
     used_cycles = fees.used_cycles(execution.instructions, limit, wasm64=wasm64)
-    bill.take("instructions", used_cycles - fees.execution_cycles(0))
+    bill.take("instructions", used_cycles - fees.used_cycles(0, limit, wasm64=wasm64))
     if execution.certified_data is not None:
         bill.canister = replace(bill.canister, certified_data=execution.certified_data)

@@ -62,7 +62,7 @@ def _install(call: Call, wasm: bytes) -> Effect:
         why = admission.out_of_cycles(canister, missing, call.message.sender).message
         raise reject("IC0207", f"Canister installation failed with `{why}`.")
     left_cycles = call.bill.canister.balance_cycles - prepaid_cycles
-    call.bill.take("execution", network.fees.execution_cycles(0))
+    call.bill.take("execution", network.fees.used_cycles(0, limit, wasm64=wasm64))
     _check(call, mode, wasm)
     network.check_disk(2 * len(wasm))
     sequence = canister.sequence + 1

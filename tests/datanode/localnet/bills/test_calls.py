@@ -1,0 +1,91 @@
+"""What a call between canisters costs, message by message: the caller pays both ways."""
+
+import pytest
+
+from datanode.localnet.state.ledger import Entry
+from datanode.principal import Principal
+from datanode.units import TC
+from tests.datanode.localnet.bills.published import Items
+from tests.datanode.localnet.bills.world import World, check
+from tests.fakes import puppet
+
+RUN_BYTES = len("run")
+
+
+def parties(world: World) -> tuple[Principal, Principal]:
+    caller, callee = (world.net.puppet(world.who, 100 * TC) for _ in range(2))
+    return caller, callee
+
+
+def called(
+    world: World, caller: Principal, script: bytes, *, rejected: str = ""
+) -> tuple[list[Entry], Items]:
+    return world.send("run", script, to=caller, rejected=rejected)
+
+
+@pytest.mark.parametrize("size", [0, 10_000])
+@pytest.mark.parametrize("timeout_s", [None, 30])
+def test_a_call_and_its_reply_are_paid_by_the_byte(
+    world: World, size: int, timeout_s: int | None
+) -> None:
+    caller, callee = parties(world)
+    answer = puppet.reply(bytes(size))
+    script = puppet.call(callee, answer, reply=puppet.reply(), timeout_s=timeout_s)
+    (made, served, back), ingress = called(world, caller, script)
+    published = world.published
+    request = RUN_BYTES + len(answer)
+    check(made, ingress, published.executed(made.instructions), published.called(request))
+    assert served.canister == callee
+    check(served, published.executed(served.instructions))
+    check(back, published.executed(back.instructions), published.answered(size))
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (puppet.reject("no, thank you"), b"no, thank you"),
+        (puppet.trap("boom"), b""),
+    ],
+)
+def test_a_call_that_fails_costs_the_bytes_of_its_reject(
+    world: World, answer: bytes, text: bytes
+) -> None:
+    caller, callee = parties(world)
+    then = puppet.forward_reject() + puppet.reply()
+    script = puppet.call(callee, answer, reject=then)
+    (made, served, back), ingress = called(world, caller, script)
+    published = world.published
+    said = text or back.reply
+    assert said
+    request = RUN_BYTES + len(answer)
+    check(made, ingress, published.executed(made.instructions), published.called(request))
+    check(served, published.executed(served.instructions))
+    check(back, published.executed(back.instructions), published.answered(len(said) + 1))
+
+
+def test_cycles_that_are_not_accepted_come_back(world: World) -> None:
+    caller, callee = parties(world)
+    answer = puppet.accept(3_000) + puppet.reply()
+    script = puppet.call(callee, answer, cycles=10_000, reply=puppet.reply())
+    (made, served, back), ingress = called(world, caller, script)
+    published = world.published
+    request = RUN_BYTES + len(answer)
+    check(made, ingress, published.executed(made.instructions), published.called(request, 10_000))
+    check(served, published.executed(served.instructions), {"accepted": -3_000})
+    check(back, published.executed(back.instructions), published.answered(0, 7_000))
+
+
+def test_a_call_to_nobody_is_paid_too(world: World) -> None:
+    caller, _ = parties(world)
+    nobody = Principal(b"\x80\0\0\0\0\x10\xff\xff\1\1")
+    script = puppet.call(nobody, b"??", reject=puppet.forward_reject() + puppet.reply())
+    (made, back), ingress = called(world, caller, script)
+    published = world.published
+    check(made, ingress, published.executed(made.instructions), published.called(RUN_BYTES + 2))
+    check(back, published.executed(back.instructions), published.answered(len(back.reply) + 1))
+
+
+def test_burning_is_an_item_of_its_own(world: World) -> None:
+    caller, _ = parties(world)
+    (entry,), ingress = called(world, caller, puppet.burn(12_345) + puppet.reply())
+    check(entry, ingress, world.published.executed(entry.instructions), {"burnt": 12_345})
