@@ -104,16 +104,27 @@ class Agent:
     def _now_ns(self, canister: Principal) -> int:
         return retrying(lambda: self._endpoint.now_ns(canister), sleep=self._sleep)
 
-    def query(self, canister: Principal, method: str, arg: bytes) -> bytes:
+    def query(
+        self, canister: Principal, method: str, arg: bytes, *, effective: Principal | None = None
+    ) -> bytes:
         """Ask one replica, whose signature is verified; nothing is changed, nothing costs.
 
         A signed answer proves who gave it, not that it is true: `read_state` and witnesses do.
+
+        Args:
+            canister: Whom it asks.
+            method: What.
+            arg: With what, Candid.
+            effective: Where it is sent, when it asks the management canister.
 
         Raises:
             DataNodeError: As `datanode.agent.reject` maps a rejection; `CertificateError` when
                 the signature does not hold; `NetworkError`.
         """
-        return retrying(lambda: self._queries.ask(canister, method, arg), sleep=self._sleep)
+        return retrying(
+            lambda: self._queries.ask(canister, method, arg, effective=effective),
+            sleep=self._sleep,
+        )
 
     def prepare(
         self, canister: Principal, method: str, arg: bytes, *, effective: Principal | None = None

@@ -65,6 +65,11 @@ def anonymous() -> Identity:
     return Identity(IcIdentity(anonymous=True))
 
 
+def of_seed(seed: bytes) -> Identity:
+    """Make the Ed25519 identity of a secret of 32 bytes; the same seed is the same principal."""
+    return Identity(IcIdentity(privkey=seed.hex()))
+
+
 def load(path: Path) -> Identity:
     """Read an Ed25519 or secp256k1 private key from a PEM file (PKCS#8, or SEC1).
 

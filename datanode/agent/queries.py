@@ -17,8 +17,10 @@ class Queries:
         self._endpoint = endpoint
         self._node_keys: dict[Principal, NodeKeys] = {}
 
-    def ask(self, canister: Principal, method: str, arg: bytes) -> bytes:
-        """Ask once.
+    def ask(
+        self, canister: Principal, method: str, arg: bytes, *, effective: Principal | None = None
+    ) -> bytes:
+        """Ask once, at the URL of the canister or of the effective one.
 
         1. Post the query, signed.
         2. Every signature under the answer is fresh, and of a node that the subnet certifies.
@@ -28,16 +30,16 @@ class Queries:
             CertificateError: One of these does not hold.
             DataNodeError: A rejection that a node signed, mapped.
         """
-        endpoint = self._endpoint
+        endpoint, target = self._endpoint, effective or canister
         content = envelope.query_content(
             canister,
             method,
             arg,
             sender=endpoint.identity.principal,
-            ingress_expiry_ns=endpoint.now_ns(canister) + MESSAGE_EXPIRY_NS,
+            ingress_expiry_ns=endpoint.now_ns(target) + MESSAGE_EXPIRY_NS,
         )
         identifier, body = envelope.seal(endpoint.identity, content)
-        raw = endpoint.post("query", f"canister/{canister}", body).body  # 1
+        raw = endpoint.post("query", f"canister/{target}", body).body  # 1
         try:
             answer = parse_query_answer(raw)
         except FormatError as error:
@@ -45,13 +47,13 @@ class Queries:
         if not answer.signatures:
             raise CertificateError("the answer to a query is not signed")
         for signed in answer.signatures:
-            endpoint.check_fresh(signed.timestamp_ns, canister)  # 2
+            endpoint.check_fresh(signed.timestamp_ns, target)  # 2
             verify_query_signature(  # 3
                 answer.signed,
                 request=identifier,
                 timestamp_ns=signed.timestamp_ns,
                 signature=signed.signature,
-                node_key=self._key(canister, signed.node),
+                node_key=self._key(target, signed.node),
             )
         if isinstance(answer.result, RejectError):
             raise error_of(answer.result)

@@ -1,32 +1,57 @@
 """An embedded network for programs and tests: a server process of its own, with knobs.
 
-with LocalNetwork(tmp_path) as net:
-agent = Agent(Network(url=net.url, root_key=net.root_key, name="test"), identity)
-...
-net.kill()                       # SIGKILL, as a power cut of the process
-net.start()                      # the same folder, keys and canisters
-paid = sum(entry.total_cycles for entry in net.ledger())
+It needs nothing of this project but `datanode.localnet` and the IC's formats in `datanode.agent`::
+
+    from datanode.agent.candid import Nat64
+    from datanode.localnet.api import LocalNetwork
+
+    with LocalNetwork() as net:                        # in a folder that goes when it ends
+        counter = net.create_canister(wasm)            # Wasm, or a file of Wasm or WAT
+        assert counter.update("add", (Nat64, 5), returns=Nat64) == 5
+        paid = counter.ledger()[-1].items              # (("ingress", ...), ("execution", ...), ...)
+
+        net.kill()                                     # SIGKILL, as a power cut of the process
+        net.start()                                    # the same folder, keys and canisters
+        net.advance(seconds=3600)                      # an hour of canister time, rent included
+        assert counter.query("get", returns=Nat64) == 5
+
+`README.md` beside this file tells the whole; `fixtures` has it as fixtures of pytest.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
 
+from datanode.agent import identity as identities
+from datanode.agent.client import Agent
+from datanode.agent.identity import Identity
+from datanode.agent.network import Network as Where
+from datanode.agent.reject import RejectError
 from datanode.errors import LocalNetworkError
-from datanode.localnet import process
+from datanode.localnet import handle, process
 from datanode.localnet.faults import Faults
+from datanode.localnet.handle import Argument, CanisterHandle, CanisterStatus
+from datanode.localnet.management import types
+from datanode.localnet.management.arguments import Arguments
+from datanode.localnet.management.lifecycle import DEFAULT_PROVISIONAL_CYCLES as DEFAULT_CYCLES
+from datanode.localnet.management.methods import CREATE
 from datanode.localnet.process import Running
 from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.subnet import SubnetChoice
+from datanode.localnet.state.topology import REGISTRY
 from datanode.principal import Principal
+
+__all__ = ["CanisterHandle", "CanisterStatus", "LocalNetwork", "RejectError", "ask"]
 
 _TIMEOUT_S: Final = 60
 _POLL_S: Final = 0.005
@@ -36,7 +61,8 @@ class LocalNetwork:
     """A network in a folder; running inside a `with`, or between `start` and `stop`.
 
     Args:
-        directory: State folder; what a network left there goes on.
+        directory: State folder; what a network left there goes on. By default a temporary one,
+            which is removed when the `with` ends.
         port: Where to listen; any free port by default, the same one after a restart.
         fees: Fee schedule, `docs` or `code`; by default what it was, at first `docs`.
         subnet_nodes: Nodes of the subnet; by default what it was, at first 13.
@@ -47,7 +73,7 @@ class LocalNetwork:
 
     def __init__(
         self,
-        directory: Path,
+        directory: Path | None = None,
         *,
         port: int = 0,
         fees: str | None = None,
@@ -55,12 +81,17 @@ class LocalNetwork:
         subnet_sev: bool | None = None,
         subnet_used_gib: int | None = None,
     ) -> None:
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if directory is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="localnet-")
+            directory = Path(self._temporary.name)
         self._directory = directory
         self._port = port
         self._subnet = SubnetChoice(
             fees=fees, nodes=subnet_nodes, sev=subnet_sev, used_gib=subnet_used_gib
         )
         self._running: Running | None = None
+        self._agents: dict[Principal, Agent] = {}
 
     def __enter__(self) -> Self:
         self.start()
@@ -72,7 +103,13 @@ class LocalNetwork:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the server; a temporary folder is removed."""
         self.stop()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def start(self) -> None:
         """Start the server and return once it answers.
@@ -87,11 +124,13 @@ class LocalNetwork:
 
     def stop(self) -> None:
         """Stop the server; it may be started again."""
+        self._disconnect()
         process.stop(self._directory)
         self._running = None
 
     def kill(self) -> None:
         """End the server at this instant (SIGKILL); it may be started again."""
+        self._disconnect()
         os.kill(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._process.pid, 0)
@@ -118,6 +157,64 @@ class LocalNetwork:
     def pid(self) -> int:
         """The process of the server."""
         return self._process.pid
+
+    def identity(self, name: str) -> Identity:
+        """Return somebody by name, the same on every network; anybody knows the key."""
+        seed = hashlib.sha256(b"datanode localnet identity " + name.encode()).digest()
+        return identities.of_seed(seed)
+
+    @property
+    def owner(self) -> Identity:
+        """Who creates and calls canisters when nobody else is named."""
+        return self.identity("owner")
+
+    def agent(self, identity: Identity | None = None) -> Agent:
+        """Return the client that speaks as somebody; it lives until the server ends."""
+        who = identity or self.owner
+        if who.principal not in self._agents:
+            where = Where(url=self.url, root_key=self.root_key, name=self.url)
+            self._agents[who.principal] = Agent(where, who)
+        return self._agents[who.principal]
+
+    def create_canister(
+        self,
+        wasm: bytes | Path | None = None,
+        *args: Argument,
+        cycles: int = DEFAULT_CYCLES,
+        controllers: Sequence[Principal] | None = None,
+        identity: Identity | None = None,
+    ) -> CanisterHandle:
+        """Create a canister out of nothing, and install code in it.
+
+        Args:
+            wasm: Its module: Wasm, gzipped Wasm, or a file of either or of WAT; None: no code.
+            args: What its `canister_init` gets: Candid types and values, or bytes.
+            cycles: Its balance before the code is installed.
+            controllers: Who may manage it in the end; by default the identity alone.
+            identity: Who creates and calls it; by default the network's `owner`.
+        """
+        who = identity or self.owner
+        reply = handle.manage(
+            self.agent(who),
+            CREATE,
+            types.PROVISIONAL_CREATE,
+            {"amount": cycles},
+            effective=REGISTRY,
+        )
+        principal = Arguments.decode(types.CANISTER, reply).principal("canister_id")
+        made = self.canister(principal, identity=who)
+        if wasm is not None:
+            made.install(wasm, *args)
+        if controllers is not None:
+            made.update_settings(controllers=list(controllers))
+        return made
+
+    def canister(
+        self, principal: Principal | str, *, identity: Identity | None = None
+    ) -> CanisterHandle:
+        """Return a canister that is there, to be called as somebody."""
+        found = Principal.parse(principal) if isinstance(principal, str) else principal
+        return CanisterHandle(self, found, identity or self.owner)
 
     def ledger(self, *, after: int = 0) -> list[Entry]:
         """Read what every message cost, in the order of commitment; works when it is stopped too.
@@ -172,6 +269,11 @@ class LocalNetwork:
     def flip(self, canister: Principal, offset: int, xor: int) -> None:
         """Change one byte of a canister's stable memory behind its back."""
         self.faults.flip(canister, offset, xor)
+
+    def _disconnect(self) -> None:
+        for agent in self._agents.values():
+            agent.close()
+        self._agents = {}
 
     @property
     def _process(self) -> Running:

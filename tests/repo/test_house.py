@@ -18,6 +18,8 @@ HOMES = {
     "pyblst": ("datanode/agent/certificate.py", "datanode/agent/bls.py", "datanode/localnet/"),
     "wasmtime": ("datanode/localnet/",),
     "uvicorn": ("datanode/localnet/",),
+    "jinja2": ("datanode/localnet/gateway/page/",),
+    "pytest": ("datanode/localnet/fixtures.py",),
     "blake3": ("datanode/digest.py",),
     "zstandard": ("datanode/codec/",),
     "safetensors": ("uploader/source/safetensors.py",),

@@ -1,6 +1,7 @@
 """The package: one version, and a wheel that works where the checkout is not."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -83,3 +84,19 @@ def test_the_main_job_runs_from_the_wheel(elsewhere: Path) -> None:
         assert done.returncode == 0, (command, done.stderr)
     before, after = elsewhere / "m.safetensors", elsewhere / "back" / "m.safetensors"
     assert before.read_bytes() == after.read_bytes()
+
+
+def test_the_fixtures_of_pytest_come_with_the_wheel(elsewhere: Path) -> None:
+    example = ROOT / "tests" / "datanode" / "localnet" / "example"
+    shutil.copytree(example, elsewhere / "example", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {"HOME": str(elsewhere / "home"), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [elsewhere / "venv/bin/python", "-I", "-m", "pytest", "-q", "example"],
+        cwd=elsewhere,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert f"{(example / 'test_counter.py').read_text().count('def test_')} passed" in done.stdout

@@ -1,0 +1,283 @@
+r"""A canister of an embedded network, in the hands of a test: called, asked, upgraded, looked at.
+
+Arguments are Candid, each with its type, or bytes that are encoded already; replies are bytes, or
+values where their type is named::
+
+    counter.update("add", (Nat64, 5), returns=Nat64)   # 5
+    counter.query("get")                               # b"DIDL..."
+    counter.using(bob).update("add", b"DIDL\0\0")      # as somebody else
+
+Everything goes the way that it goes on mainnet: signed, over HTTP, believed with a certificate or a
+node's signature alone. What a canister or its subnet rejects is a `RejectError` with the code and
+the words of the replica.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias, TypeVar, overload
+
+from datanode.agent import candid
+from datanode.agent.candid import Record, Type, Value
+from datanode.agent.client import Agent
+from datanode.agent.identity import Identity
+from datanode.agent.reject import reject_of
+from datanode.errors import DataNodeError, UsageError
+from datanode.localnet import wasm_file
+from datanode.localnet.management import snapshot_types, types
+from datanode.localnet.management.arguments import Arguments
+from datanode.localnet.state.ledger import Entry
+from datanode.principal import MANAGEMENT_CANISTER, Principal
+from datanode.units import MIB
+
+Argument: TypeAlias = bytes | tuple[Type, Value]
+"""A Candid type and a value of it; or the bytes of all arguments, encoded."""
+
+MAX_MESSAGE_BYTES: Final = 3 * MIB // 2
+"""Largest module that is installed in one message; a larger one goes in chunks."""
+
+_CHUNK_BYTES: Final = MIB
+T = TypeVar("T")
+
+
+class World(Protocol):
+    """Where a canister lives: what its handle needs of the network."""
+
+    def agent(self, identity: Identity) -> Agent:
+        """Return the agent that speaks as somebody."""
+
+    def ledger(self, *, after: int = 0) -> list[Entry]:
+        """Read what every message cost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanisterStatus:
+    """What controllers see of a canister.
+
+    Attributes:
+        status: `running`, `stopping` or `stopped`.
+        controllers: Who may manage it.
+        module_hash: SHA-256 of its module; None without code.
+        balance_cycles: What it has.
+        reserved_cycles: What is set aside for storage besides.
+        idle_cycles_per_day: What a day without messages costs.
+        memory_bytes: What it holds in all.
+        freezing_threshold_s: For how long its balance must last, or it is frozen.
+        version: Grows with every change.
+    """
+
+    status: str
+    controllers: tuple[Principal, ...]
+    module_hash: bytes | None
+    balance_cycles: int
+    reserved_cycles: int
+    idle_cycles_per_day: int
+    memory_bytes: int
+    freezing_threshold_s: int
+    version: int
+
+
+class CanisterHandle:
+    """A canister, spoken to as one identity.
+
+    Attributes:
+        id: Its principal.
+        identity: Who calls it.
+    """
+
+    def __init__(self, world: World, principal: Principal, identity: Identity) -> None:
+        self._world = world
+        self.id: Final = principal
+        self.identity: Final = identity
+
+    def __repr__(self) -> str:
+        return f"CanisterHandle({self.id})"
+
+    def using(self, identity: Identity) -> "CanisterHandle":
+        """Return the same canister, spoken to as somebody else."""
+        return CanisterHandle(self._world, self.id, identity)
+
+    @overload
+    def update(self, method: str, *args: Argument, returns: None = None) -> bytes: ...
+    @overload
+    def update(self, method: str, *args: Argument, returns: Type) -> Value: ...
+    def update(self, method: str, *args: Argument, returns: Type | None = None) -> bytes | Value:
+        """Send an update and wait for its certified reply.
+
+        Args:
+            method: What to call.
+            args: Candid types and values, or one argument of bytes.
+            returns: Type of the reply's one value; by default the reply's bytes are returned.
+
+        Raises:
+            RejectError: The canister trapped, rejected or was not there.
+        """
+        reply = _said(lambda: self._agent.call(self.id, method, encoded(args)))
+        return reply if returns is None else candid.decode((returns,), reply)[0]
+
+    @overload
+    def query(self, method: str, *args: Argument, returns: None = None) -> bytes: ...
+    @overload
+    def query(self, method: str, *args: Argument, returns: Type) -> Value: ...
+    def query(self, method: str, *args: Argument, returns: Type | None = None) -> bytes | Value:
+        """Ask a query; its answer is signed by the node. See `update`."""
+        reply = _said(lambda: self._agent.query(self.id, method, encoded(args)))
+        return reply if returns is None else candid.decode((returns,), reply)[0]
+
+    def install(self, wasm: bytes | Path, *args: Argument) -> None:
+        """Install code in the empty canister: Wasm, gzipped Wasm, or a file of either or of WAT.
+
+        Args:
+            wasm: The module.
+            args: What its `canister_init` gets.
+        """
+        self._install("install", wasm, args)
+
+    def upgrade(self, wasm: bytes | Path, *args: Argument) -> None:
+        """Exchange the code and keep stable memory; `args` is for `canister_post_upgrade`."""
+        self._install("upgrade", wasm, args)
+
+    def reinstall(self, wasm: bytes | Path, *args: Argument) -> None:
+        """Exchange the code and clear all memory; `args` is for `canister_init`."""
+        self._install("reinstall", wasm, args)
+
+    def start(self) -> None:
+        """Let it take messages."""
+        self._manage("start_canister", types.CANISTER)
+
+    def stop(self) -> None:
+        """Let it take no messages, once its own calls are answered."""
+        self._manage("stop_canister", types.CANISTER)
+
+    def delete(self) -> None:
+        """Delete the stopped canister; its cycles are burnt."""
+        self._manage("delete_canister", types.CANISTER)
+
+    def top_up(self, cycles: int) -> None:
+        """Give it cycles out of nothing."""
+        self._manage("provisional_top_up_canister", types.TOP_UP, amount=cycles)
+
+    def update_settings(self, **settings: Value) -> None:
+        """Change settings by their Candid names, e.g. `freezing_threshold=0`, `controllers=[]`."""
+        given = {**_nothing(types.SETTINGS), **settings}
+        self._manage("update_settings", types.UPDATE_SETTINGS, settings=given)
+
+    def status(self) -> CanisterStatus:
+        """Look at it, without a cost."""
+        fields = self._look("canister_status", types.CANISTER_STATUS)
+        settings = fields.record("settings")
+        return CanisterStatus(
+            status=fields.variant("status")[0],
+            controllers=settings.principals("controllers") or (),
+            module_hash=fields.blob("module_hash") if fields.has("module_hash") else None,
+            balance_cycles=fields.number("cycles"),
+            reserved_cycles=fields.number("reserved_cycles"),
+            idle_cycles_per_day=fields.number("idle_cycles_burned_per_day"),
+            memory_bytes=fields.number("memory_size"),
+            freezing_threshold_s=settings.number("freezing_threshold"),
+            version=fields.number("version"),
+        )
+
+    @property
+    def balance_cycles(self) -> int:
+        """What it has."""
+        return self.status().balance_cycles
+
+    def logs(self) -> list[str]:
+        """Read what it printed, and how it trapped; the oldest line first."""
+        found = self._look("fetch_canister_logs", types.CANISTER_LOGS)
+        lines = found.records("canister_log_records")
+        return [line.blob("content").decode("utf-8", "replace") for line in lines]
+
+    def take_snapshot(self, *, replace: bytes | None = None) -> bytes:
+        """Take a snapshot of code and memories; returns its id.
+
+        Args:
+            replace: A snapshot that the new one takes the place of.
+        """
+        reply = self._manage(
+            "take_canister_snapshot", snapshot_types.TAKE, replace_snapshot=replace
+        )
+        return Arguments.decode(snapshot_types.SNAPSHOT, reply).blob("id")
+
+    def load_snapshot(self, snapshot: bytes) -> None:
+        """Go back to a snapshot of this canister, or of another one of the same controller."""
+        self._manage("load_canister_snapshot", snapshot_types.ONE, snapshot_id=snapshot)
+
+    def delete_snapshot(self, snapshot: bytes) -> None:
+        """Delete a snapshot."""
+        self._manage("delete_canister_snapshot", snapshot_types.ONE, snapshot_id=snapshot)
+
+    def ledger(self, *, after: int = 0) -> list[Entry]:
+        """Read what its messages cost, item by item."""
+        return [each for each in self._world.ledger(after=after) if each.canister == self.id]
+
+    @property
+    def _agent(self) -> Agent:
+        return self._world.agent(self.identity)
+
+    def _manage(self, method: str, record: Record, **fields: Value) -> bytes:
+        given = {**_nothing(record), "canister_id": self.id, **fields}
+        return manage(self._agent, method, record, given, effective=self.id)
+
+    def _look(self, method: str, record: Record) -> Arguments:
+        arg = candid.encode((types.CANISTER,), ({"canister_id": self.id},))
+        reply = _said(
+            lambda: self._agent.query(MANAGEMENT_CANISTER, method, arg, effective=self.id)
+        )
+        return Arguments.decode(record, reply)
+
+    def _install(self, mode: str, wasm: bytes | Path, args: Sequence[Argument]) -> None:
+        module, arg = wasm_file.read(wasm), encoded(args) if args else b""
+        fields: dict[str, Value] = {"mode": (mode, None), "arg": arg}
+        if len(module) + len(arg) <= MAX_MESSAGE_BYTES:
+            self._manage("install_code", types.INSTALL, wasm_module=module, **fields)
+            return
+        self._manage("clear_chunk_store", types.CANISTER)
+        hashes: list[Value] = []
+        for at in range(0, len(module), _CHUNK_BYTES):
+            chunk = module[at : at + _CHUNK_BYTES]
+            reply = self._manage("upload_chunk", types.UPLOAD_CHUNK, chunk=chunk)
+            hashes.append({"hash": Arguments.decode(types.CHUNK_HASH, reply).blob("hash")})
+        given = {**_nothing(types.INSTALL_CHUNKED), **fields, "target_canister": self.id}
+        given |= {"chunk_hashes_list": hashes, "wasm_module_hash": wasm_file.digest(module)}
+        record = types.INSTALL_CHUNKED
+        manage(self._agent, "install_chunked_code", record, given, effective=self.id)
+        self._manage("clear_chunk_store", types.CANISTER)
+
+
+def encoded(args: Sequence[Argument]) -> bytes:
+    """Encode arguments.
+
+    Raises:
+        UsageError: Bytes stand beside other arguments.
+    """
+    pairs = [each for each in args if isinstance(each, tuple)]
+    if len(pairs) == len(args):
+        return candid.encode(tuple(kind for kind, _ in pairs), tuple(value for _, value in pairs))
+    if len(args) == 1 and isinstance(args[0], bytes):
+        return args[0]
+    raise UsageError("bytes are all arguments at once; nothing stands beside them")
+
+
+def manage(
+    agent: Agent, method: str, record: Record, fields: dict[str, Value], *, effective: Principal
+) -> bytes:
+    """Call the management canister about a canister; fields that are left out are None."""
+    arg = candid.encode((record,), ({**_nothing(record), **fields},))
+    return _said(lambda: agent.call(MANAGEMENT_CANISTER, method, arg, effective=effective))
+
+
+def _nothing(record: Record) -> dict[str, Value]:
+    return {name: None for _, name, _ in record.fields}
+
+
+def _said(action: Callable[[], T]) -> T:
+    """Run something; a rejection leaves as it was said, not as uploaders act on it."""
+    try:
+        return action()
+    except DataNodeError as error:
+        reject = reject_of(error)
+        if reject is None or reject is error:
+            raise
+        raise reject from None

@@ -1,0 +1,186 @@
+"""What people who test canisters of their own get: the network, the handles, the fixtures."""
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from datanode.agent.candid import Nat64
+from datanode.errors import LocalNetworkError, UsageError
+from datanode.localnet import api
+from datanode.localnet.api import CanisterHandle, LocalNetwork, RejectError
+from datanode.localnet.handle import MAX_MESSAGE_BYTES
+from datanode.units import TC
+
+ROOT = Path(__file__).parents[3]
+COUNTER = Path(__file__).parent / "example" / "counter.wat"
+README = ROOT / "datanode" / "localnet" / "README.md"
+
+
+@pytest.fixture
+def counter(shared_localnet: LocalNetwork) -> CanisterHandle:
+    return shared_localnet.create_canister(COUNTER, cycles=5 * TC)
+
+
+def test_a_network_without_a_folder_leaves_nothing_behind() -> None:
+    with LocalNetwork() as net:
+        folder = net.directory
+        assert (folder / "network.db").exists()
+        net.stop()
+        net.start()
+    assert not folder.exists()
+    with pytest.raises(LocalNetworkError, match="not running"):
+        net.create_canister()
+
+
+def test_an_identity_is_known_by_its_name(shared_localnet: LocalNetwork, tmp_path: Path) -> None:
+    elsewhere = LocalNetwork(tmp_path)
+    alice = shared_localnet.identity("alice")
+    assert alice.principal == elsewhere.identity("alice").principal
+    assert alice.principal != shared_localnet.identity("bob").principal
+    assert alice.principal.text == "satmn-lol4w-t2osq-k2mb2-vsozk-rrial-3lwud-qukzn-c3dzc-e6hy4-gae"
+
+
+def test_a_canister_is_used_as_somebody_else(
+    shared_localnet: LocalNetwork, counter: CanisterHandle
+) -> None:
+    bob = counter.using(shared_localnet.identity("bob"))
+    assert bob.id == counter.id
+    assert bob.update("add", (Nat64, 1), returns=Nat64) == 1
+    assert counter.ledger()[-1].sender == bob.identity.principal
+    again = shared_localnet.canister(counter.id.text)
+    assert again.query("get", returns=Nat64) == 1
+
+
+def test_bytes_are_all_arguments_and_the_whole_reply(counter: CanisterHandle) -> None:
+    five = b"DIDL\0\x01\x78" + (5).to_bytes(8, "little")
+    assert counter.update("add", five) == five
+    with pytest.raises(UsageError, match="bytes"):
+        counter.update("add", five, (Nat64, 1))
+
+
+def test_a_rejection_has_the_words_of_the_replica(counter: CanisterHandle) -> None:
+    with pytest.raises(RejectError) as rejected:
+        counter.query("nothing")
+    assert (rejected.value.code, rejected.value.error_code) == (5, "IC0536")
+    assert "has no query method 'nothing'" in rejected.value.message
+
+
+def test_a_canister_is_stopped_started_and_deleted(counter: CanisterHandle) -> None:
+    counter.stop()
+    assert counter.status().status == "stopped"
+    with pytest.raises(RejectError, match="IC0508"):
+        counter.update("add", (Nat64, 1))
+    counter.start()
+    assert counter.status().status == "running"
+    counter.stop()
+    counter.delete()
+    with pytest.raises(RejectError, match="not found"):
+        counter.query("get")
+
+
+def test_controllers_are_those_that_were_asked_for(shared_localnet: LocalNetwork) -> None:
+    bob = shared_localnet.identity("bob")
+    canister = shared_localnet.create_canister(COUNTER, controllers=[bob.principal])
+    assert canister.using(bob).status().controllers == (bob.principal,)
+    with pytest.raises(RejectError):
+        canister.status()
+
+
+def test_a_canister_without_code_is_filled_later(shared_localnet: LocalNetwork) -> None:
+    canister = shared_localnet.create_canister(cycles=2 * TC)
+    assert canister.status().module_hash is None
+    assert canister.balance_cycles == 2 * TC
+    canister.top_up(TC)
+    canister.install(COUNTER)
+    canister.update_settings(freezing_threshold=0)
+    assert canister.status().freezing_threshold_s == 0
+    assert 2 * TC < canister.balance_cycles < 3 * TC
+
+
+def test_a_large_module_goes_in_chunks(shared_localnet: LocalNetwork) -> None:
+    small = COUNTER.read_text().rpartition(")")[0]
+    text = "x" * MAX_MESSAGE_BYTES
+    wasm = shared_localnet.directory / "large.wat"
+    wasm.write_text(f'{small} (data $text "{text}"))')
+    canister = shared_localnet.create_canister(wasm)
+    assert canister.update("add", (Nat64, 1), returns=Nat64) == 1
+    assert "install_chunked_code" in [each.method for each in canister.ledger()]
+
+
+def test_a_module_that_is_none_is_refused_before_it_is_sent(
+    counter: CanisterHandle, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="cannot read"):
+        counter.upgrade(tmp_path / "missing.wasm")
+    (tmp_path / "wrong.wat").write_text("(module")
+    with pytest.raises(UsageError, match="no WebAssembly text"):
+        counter.upgrade(tmp_path / "wrong.wat")
+
+
+def test_a_snapshot_is_replaced_and_deleted(counter: CanisterHandle) -> None:
+    counter.update("add", (Nat64, 1))
+    counter.stop()
+    first = counter.take_snapshot()
+    second = counter.take_snapshot(replace=first)
+    with pytest.raises(RejectError):
+        counter.load_snapshot(first)
+    counter.load_snapshot(second)
+    counter.delete_snapshot(second)
+    with pytest.raises(RejectError):
+        counter.load_snapshot(second)
+
+
+def _run(example: str, names: dict[str, object]) -> None:
+    exec(compile(textwrap.dedent(example), "example", "exec"), names)  # noqa: S102 - our own text
+
+
+def test_the_example_of_the_docstring_runs() -> None:
+    assert api.__doc__ is not None
+    example = api.__doc__.split("::\n", 1)[1].split("\n`README.md`", 1)[0]
+    names: dict[str, object] = {"wasm": COUNTER}
+    _run(example, names)
+    assert dict(names["paid"]).keys() >= {"ingress", "execution"}  # type: ignore[call-overload]
+
+
+def test_the_examples_of_the_readme_run(
+    shared_localnet: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(COUNTER.parent)
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        _run(block, names)
+    test = names["test_a_counter_adds"]
+    assert callable(test)
+    test(shared_localnet)
+
+
+def test_the_readme_names_what_there_is() -> None:
+    text = README.read_text().split("## In a program")[1].split("## The ledger")[0]
+    network, handle = text.split("| on a canister's handle")
+    for part, kind in (
+        (network.split("| on the network")[1], LocalNetwork),
+        (handle, CanisterHandle),
+    ):
+        named = set(re.findall(r"^\| (.*?) \|", part, re.MULTILINE))
+        words = {word for cell in named for word in re.findall(r"`(\w+)", cell)}
+        assert words
+        assert not [word for word in words if not hasattr(kind, word)]
+        public = {name for name in vars(kind) if not name.startswith("_")}
+        left = public - words - {"id", "identity", "find", "flip", "canisters", "close", "time"}
+        assert left <= {"owner", "subnet", "faults"}
+
+
+def test_the_fixtures_cost_nothing_until_they_are_used() -> None:
+    code = (
+        "import sys, datanode.localnet.fixtures\n"
+        "heavy = {'wasmtime', 'ic', 'httpx', 'uvicorn', 'pyblst', 'datanode.localnet.api'}\n"
+        "sys.exit(sorted(heavy & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
