@@ -152,7 +152,7 @@ def test_the_examples_of_the_readme_run(
     monkeypatch.chdir(COUNTER.parent)
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         _run(block, names)
     test = names["test_a_counter_adds"]
@@ -173,7 +173,7 @@ def test_the_readme_names_what_there_is() -> None:
         assert not [word for word in words if not hasattr(kind, word)]
         public = {name for name in vars(kind) if not name.startswith("_")}
         left = public - words - {"id", "identity", "find", "flip", "canisters", "close", "time"}
-        assert left <= {"owner", "subnet", "faults"}
+        assert left <= {"owner", "subnet"}
 
 
 def test_the_fixtures_cost_nothing_until_they_are_used() -> None:

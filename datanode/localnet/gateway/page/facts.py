@@ -4,7 +4,7 @@ A page reads what is in memory and a bounded number of ledger entries, so it cos
 a canister that is busy, and with many of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -113,6 +113,10 @@ class Facts:
     def subnet(self) -> Subnet:
         """What kind of subnet the network stands for."""
         return self._network.subnet
+
+    def faults(self) -> Sequence[Mapping[str, object]]:
+        """List the faults that are set."""
+        return self._network.faults.standing()
 
     def prices(self) -> Sequence[Price]:
         """List the prices in force."""

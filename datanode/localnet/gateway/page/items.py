@@ -18,5 +18,6 @@ ITEMS: Final = {
     "sent": "cycles that went along with calls",
     "accepted": "cycles of a call that were taken",
     "refunded": "cycles of a call that came back",
+    "drained": "taken by a fault on cue",
     "burnt": "what was left when it was deleted or uninstalled, and what it burnt",
 }

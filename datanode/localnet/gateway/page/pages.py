@@ -110,7 +110,7 @@ class Pages:
     def _overview(self) -> _View:
         facts = self._facts
         found = {"canisters": facts.canisters(), "messages": facts.messages()}
-        return "overview", {**found, "prices": facts.prices()}
+        return "overview", {**found, "faults": facts.faults(), "prices": facts.prices()}
 
     def _canisters(self, asked: dict[str, str]) -> _View:
         after = _principal(asked["after"]) if "after" in asked else None

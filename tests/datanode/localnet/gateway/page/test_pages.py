@@ -14,6 +14,7 @@ from datanode.localnet.gateway.page.items import ITEMS
 from datanode.localnet.gateway.page.pages import Pages
 from datanode.localnet.state import ledger
 from datanode.localnet.state.canister import Canister, Settings
+from datanode.localnet.state.fault import Fault, Kind
 from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.message import RefusedError
 from datanode.principal import ANONYMOUS
@@ -114,6 +115,21 @@ def test_what_a_canister_printed_is_shown(net: Gateway, alice: Identity) -> None
     canister = net.counter(alice)
     net.call(alice, canister, "add", argument(1))
     assert "<span>added</span>" in text(net, f"/_/page/canister/{canister}")
+
+
+def test_faults_that_are_set_are_shown(net: Gateway, alice: Identity) -> None:
+    assert "Faults that are set" not in text(net, "/")
+    canister = net.counter(alice)
+    kind, name = Kind.LOSE_ANSWER, "<b>add"
+    number = net.network.set_fault(Fault(kind=kind, canister=canister, method=name, count=1))
+    net.network.set_fault(Fault(kind=Kind.LATENCY, parameters=(("ms", 5),)))
+    page = text(net, "/").split('<table class="faults">')[1].split("</table>")[0]
+    assert f"<td>{number}</td>" in page
+    assert "lose-answer" in page
+    assert canister.text in page
+    assert "&lt;b&gt;add" in page
+    assert "ms 5" in page
+    assert "everywhere" in page
 
 
 def test_a_deleted_canister_keeps_its_bills(net: Gateway, alice: Identity) -> None:
