@@ -1,4 +1,4 @@
-"""`icp` as several people: keys brought along, cycles sent, canisters shared."""
+"""`icp` as several people: keys brought along, cycles sent and recovered, canisters shared."""
 
 from pathlib import Path
 
@@ -27,6 +27,12 @@ def friend(icp: Icp, tmp_path_factory: pytest.TempPathFactory) -> str:
 def cycles(said: str) -> int:
     """Read `Balance: 1_000 cycles`."""
     return int(next(word for word in said.replace("_", "").split() if word.isdecimal()))
+
+
+def held(icp: Icp, canister: str) -> int:
+    """Read a canister's balance out of its status."""
+    lines = icp("canister", "status", canister).splitlines()
+    return cycles(next(line for line in lines if line.strip().startswith("Cycles:")))
 
 
 def test_an_exported_key_is_the_imported_one(icp: Icp, friend: str, tmp_path: Path) -> None:
@@ -63,3 +69,14 @@ def test_a_module_of_three_megabytes_goes_in_chunk_by_chunk(
     icp("canister", "install", made, "--wasm", str(large_wasm_path), "--mode", "upgrade", "-y")
     assert icp("canister", "call", made, "get", "()", "--query").strip() == "(2 : nat64)"
     assert icp("canister", "metadata", made, "secret").strip() == "for controllers"
+
+
+def test_a_deleted_canister_gives_its_cycles_back(icp: Icp, wasm_path: Path) -> None:
+    made = icp.installed(wasm_path)
+    before, inside = cycles(icp("cycles", "balance")), held(icp, made)
+    icp("canister", "stop", made)
+    icp("canister", "delete", made)
+    back = cycles(icp("cycles", "balance")) - before
+    assert 0.9 * inside < back < inside
+    with pytest.raises(RefusedError, match="was not found"):
+        icp("canister", "status", made)

@@ -6,8 +6,8 @@ hours, and whoever repeats it is told the block, and the canister, of the first;
 done once the cycles are taken is given back, and costs the fee. The creation fee is taken from what
 the canister is given.
 
-Methods: `create_canister`, `withdraw`, `icrc1_transfer`, `icrc1_balance_of`, `icrc1_fee`,
-`icrc1_decimals`, `icrc1_symbol`, `icrc1_name`.
+Methods: `create_canister`, `withdraw`, `deposit`, `icrc1_transfer`, `icrc1_balance_of`,
+`icrc1_fee`, `icrc1_decimals`, `icrc1_symbol`, `icrc1_name`.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from datanode.agent import candid
 from datanode.agent.candid import Nat, Nat8, Text, Value, Variant
 from datanode.errors import FormatError
 from datanode.localnet.execution.effect import Effect
+from datanode.localnet.machine.rejects import Failure
 from datanode.localnet.management import lifecycle, settings
 from datanode.localnet.management.account_book import (
     DEFAULT_SUBACCOUNT,
@@ -31,6 +32,8 @@ from datanode.localnet.management.cycles_ledger_types import (
     ACCOUNT,
     CREATE,
     CREATED,
+    DEPOSIT,
+    DEPOSITED,
     TRANSFER,
     TRANSFERRED,
     WITHDRAW,
@@ -108,6 +111,7 @@ class CyclesLedger:
         self.updates: dict[str, _Update] = {
             "create_canister": self._create,
             "withdraw": self._withdraw,
+            "deposit": self._deposit,
             "icrc1_transfer": self._transfer,
         }
 
@@ -193,6 +197,27 @@ class CyclesLedger:
             answer=Answer(reply=candid.encode((WITHDRAWN,), (("Ok", number),))),
             bill=bill,
             writes=self._book.entering([self._burn(order)]),
+        )
+
+    def _deposit(self, message: Message, _slot: Slot | None) -> Effect:
+        """Take the cycles of a canister's call."""
+        to = _account(Arguments.decode(DEPOSIT, message.arg).record("to"))
+        if message.cycles < BLOCK_FEE_CYCLES:
+            failure = Failure.called_trap(
+                f"The requested amount {message.cycles} to be deposited is less than the cycles "
+                f"ledger fee: {BLOCK_FEE_CYCLES}"
+            )
+            raise RejectedError(failure.reject(message.canister.raw))
+        received = message.cycles - BLOCK_FEE_CYCLES
+        block = Block(kind="mint", changes=((to, received),), time_ns=self._now_ns())
+        result: Value = {
+            "block_index": self._book.height(),
+            "balance": self._book.balance(to) + received,
+        }
+        return Effect(
+            answer=Answer(reply=candid.encode((DEPOSITED,), (result,))),
+            kept_cycles=message.cycles,
+            writes=self._book.entering([block]),
         )
 
     def _transfer(self, message: Message, _slot: Slot | None) -> Effect:

@@ -54,6 +54,9 @@ TRANSFER: Final = Record(
     }
 )
 
+DEPOSIT: Final = Record({"to": ACCOUNT, "memo": Opt(Blob)})
+DEPOSITED: Final = Record({"block_index": Nat, "balance": Nat})
+
 _FAILURES: Final[dict[str, Type]] = {
     "InsufficientFunds": Record({"balance": Nat}),
     "TooOld": Null,

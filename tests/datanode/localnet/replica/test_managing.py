@@ -6,8 +6,12 @@ from datanode.agent import candid
 from datanode.agent.candid import Blob, Record, Value
 from datanode.agent.identity import Identity
 from datanode.localnet.management import types
+from datanode.localnet.management.account_book import START_CYCLES
+from datanode.localnet.management.cycles_ledger import BLOCK_FEE_CYCLES
+from datanode.localnet.management.cycles_ledger_types import DEPOSIT, DEPOSITED
 from datanode.localnet.management.from_canisters import CREATE
 from datanode.localnet.state.canister import Status
+from datanode.localnet.state.topology import CYCLES_LEDGER
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import TC
 from tests.fakes import cycles, puppet
@@ -67,6 +71,28 @@ def test_a_canister_creates_fills_stops_and_deletes_another(net: Gateway, alice:
     cycles.check(net.network.database)
     assert manage(net, alice, manager, "delete_canister", named) == EMPTY
     assert net.network.canisters.find(child) is None
+
+
+def test_a_canister_deposits_cycles_on_the_cycles_ledger(net: Gateway, alice: Identity) -> None:
+    giver = net.puppet(alice)
+    account: Value = {"owner": alice.principal, "subaccount": None}
+    arg = candid.encode((DEPOSIT,), ({"to": account, "memo": None},))
+    before = net.balance(giver)
+
+    def deposit(sent: int) -> bytes:
+        script = puppet.call(
+            CYCLES_LEDGER, arg, method="deposit", cycles=sent, reply=FORWARD, reject=SEE_REJECT
+        )
+        return net.call(alice, giver, "run", script)
+
+    (made,) = candid.decode((DEPOSITED,), deposit(2 * TC))
+    assert made == {"block_index": 0, "balance": START_CYCLES + 2 * TC - BLOCK_FEE_CYCLES}
+    assert TC < before - net.balance(giver) - TC < TC + TC // 100
+    left = net.balance(giver)
+    assert b"less than the cycles ledger fee" in deposit(BLOCK_FEE_CYCLES - 1)
+    assert left - net.balance(giver) < TC // 100
+    found = cycles.totals(net.network.database)
+    assert sum(found[item] for item in cycles.MOVED) == 2 * TC
 
 
 def test_raw_rand_is_random(net: Gateway, alice: Identity) -> None:
