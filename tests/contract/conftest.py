@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from datanode.localnet.api import LocalNetwork
 from datanode.node.port import StorageNode
 from datanode.principal import Principal
 from tests.fakes.canister_world import CanisterWorld
@@ -38,7 +40,7 @@ class World(Protocol):
         ...
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, or skip the test where it cannot."""
+        """Let time pass."""
         ...
 
 
@@ -73,4 +75,17 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     network = request.getfixturevalue("network")
     folder = request.getfixturevalue("tmp_path")
     with contextlib.closing(CanisterWorld(network, folder)) as world:
+        yield world
+
+
+@pytest.fixture(params=["memory", "canister"])
+def aging_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A world of its own, where hours and days may pass."""
+    if request.param == "memory":
+        yield MemoryWorld()
+        return
+    with (
+        LocalNetwork(tmp_path / "network") as network,
+        contextlib.closing(CanisterWorld(network, tmp_path, may_age=True)) as world,
+    ):
         yield world

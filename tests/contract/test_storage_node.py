@@ -87,15 +87,15 @@ def test_an_uploader_cannot_take_over(world: World) -> None:
         begin(uploader(world, "bob"), takeover=True)
 
 
-def test_an_expired_lease_may_be_taken_and_is_had_again_if_nobody_did(world: World) -> None:
-    bob = uploader(world, "bob")
+def test_an_expired_lease_may_be_taken_and_is_had_again_if_nobody_did(aging_world: World) -> None:
+    bob = uploader(aging_world, "bob")
     lease = begin(bob)
     put(bob, lease, [FRAME])
-    world.advance(3_601)
+    aging_world.advance(3_601)
     assert begin(bob) == lease
     assert bob.missing_frames(lease, [DIGEST]) == [False]
-    world.advance(3_601)
-    assert begin(world.node) != lease
+    aging_world.advance(3_601)
+    assert begin(aging_world.node) != lease
     with pytest.raises(LeaseLostError):
         bob.renew_upload(lease)
 

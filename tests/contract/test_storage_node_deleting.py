@@ -42,18 +42,18 @@ def collect(world: World, *, force: bool = False) -> int:
         cursor = step.next_cursor
 
 
-def test_garbage_lives_for_fourteen_days(world: World) -> None:
-    model = sealed(world.node, "llama", FILES)
-    sealed(world.node, "phi", {"a": FILES["a/model.bin"][:5_000]})
-    assert collect(world, force=True) == 0
-    world.node.delete_model("llama")
-    assert collect(world) == 0
-    world.advance(13 * 86_400)
-    assert collect(world) == 0
-    world.advance(2 * 86_400)
-    assert collect(world) == len(model.frames) - 1
-    phi = world.node.model("phi").versions[0].manifest
-    assert isinstance(world.node.get_frames("phi", phi, [0])[0], bytes)
+def test_garbage_lives_for_fourteen_days(aging_world: World) -> None:
+    model = sealed(aging_world.node, "llama", FILES)
+    sealed(aging_world.node, "phi", {"a": FILES["a/model.bin"][:5_000]})
+    assert collect(aging_world, force=True) == 0
+    aging_world.node.delete_model("llama")
+    assert collect(aging_world) == 0
+    aging_world.advance(13 * 86_400)
+    assert collect(aging_world) == 0
+    aging_world.advance(2 * 86_400)
+    assert collect(aging_world) == len(model.frames) - 1
+    phi = aging_world.node.model("phi").versions[0].manifest
+    assert isinstance(aging_world.node.get_frames("phi", phi, [0])[0], bytes)
 
 
 def test_a_controller_may_force_the_collection_and_a_lease_protects(world: World) -> None:

@@ -3,8 +3,6 @@
 import time
 from pathlib import Path
 
-import pytest
-
 from datanode.agent import identity
 from datanode.agent.client import Agent
 from datanode.agent.network import Network
@@ -14,14 +12,15 @@ from datanode.node.canister import CanisterNode
 from datanode.node.port import StorageNode
 from datanode.principal import Principal
 
-PATIENCE_S = 5
-"""Longer than this no test waits for time to pass."""
-
 
 class CanisterWorld:
-    """A fresh storage canister; `caller` and `who` name people, whose keys lie in a folder."""
+    """A fresh storage canister; `caller` and `who` name people, whose keys lie in a folder.
 
-    def __init__(self, network: LocalNetwork, folder: Path) -> None:
+    Time is waited for, unless the network is this world's own and `may_age`: then it is moved.
+    """
+
+    def __init__(self, network: LocalNetwork, folder: Path, *, may_age: bool = False) -> None:
+        self.may_age = may_age
         self.network = network
         self.folder = folder
         self._agents: dict[str, Agent] = {}
@@ -54,9 +53,10 @@ class CanisterWorld:
         self.network.flip(self.canister, offset + len(frame) - 1, 1)
 
     def advance(self, seconds: float) -> None:
-        if seconds > PATIENCE_S:
-            pytest.skip("time cannot be moved on the embedded network")
-        time.sleep(seconds)
+        if self.may_age:
+            self.network.advance(seconds=round(seconds))
+        else:
+            time.sleep(seconds)
 
     def close(self) -> None:
         for agent in self._agents.values():
