@@ -292,7 +292,7 @@ class Machine(Copies):
                     message.kind = kind
                     if export in running.methods:
                         used = running.run(message, export, used)
-                        running.keep_heap(None)
+                        running.store_heap(None)
                 self._replace(running, running.keep(None))
             except Failure as stop:
                 failure = stop

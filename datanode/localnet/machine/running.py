@@ -112,7 +112,7 @@ class Running:
         if keep is not None:
             fresh.take_over((keep._instance or keep.instance()).memory)  # noqa: SLF001 - a Running too
         self._changes = self.heap.changes(self._instance.memory)
-        self.keep_heap(None)
+        self.store_heap(None)
         return self._instance
 
     def run(self, message: Message, entry: str | Closure, used: int = 0) -> int:
@@ -137,7 +137,7 @@ class Running:
             message.instructions = min(used, message.kind.limit)
         return message.instructions
 
-    def keep_heap(self, undo: UndoLog | None) -> None:
+    def store_heap(self, undo: UndoLog | None) -> None:
         """Write what changed in the instance's memory to the mirror."""
         if self._instance is not None:
             self.heap.store(self._instance.memory, self._changes, undo)
@@ -147,7 +147,7 @@ class Running:
         self._new = None
         head = self.head
         if self._instance is not None:
-            self.keep_heap(undo)
+            self.store_heap(undo)
             head = Head(
                 heap_generation=head.heap_generation,
                 stable_generation=head.stable_generation,
