@@ -38,7 +38,7 @@ def run(network: Network, slot: Slot, export: str) -> Effect:
     bill = Bill(slot.canister, network.fees)
     if export == TIMER:
         bill.canister = replace(bill.canister, timer_ns=0)
-    if not slot.machine.has_task(export):
+    if not slot.machine.has(export):
         return Effect(answer=None, bill=bill, status="IC0536")
     reject = update.refusal(network, slot, bill, MANAGEMENT_CANISTER)
     if reject is not None:
@@ -50,6 +50,7 @@ def run(network: Network, slot: Slot, export: str) -> Effect:
         MANAGEMENT_CANISTER,
         prepaid_cycles=update.prepaid_cycles(network, slot),
         incoming=Incoming(responded=True),
+        growing=True,
         wasm64=slot.machine.is_wide,
     )
     execution = slot.machine.task(export, env, sequence=sequence)

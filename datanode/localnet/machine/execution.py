@@ -132,7 +132,7 @@ class Kind(Enum):
     @property
     def keeps(self) -> bool:
         """Whether the changes of such a message stay, and the pages that it changed are paid."""
-        return self not in (Kind.REPLICATED_QUERY, Kind.QUERY, Kind.INSPECT)
+        return self.replicated and self not in (Kind.REPLICATED_QUERY, Kind.INSPECT)
 
     @property
     def stable_bytes(self) -> int:

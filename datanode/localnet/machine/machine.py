@@ -21,6 +21,7 @@ from typing import Final
 
 from datanode.errors import LocalNetworkError
 from datanode.localnet.machine import instrument, prices
+from datanode.localnet.machine.composite import CompositeQueries
 from datanode.localnet.machine.copies import Copies
 from datanode.localnet.machine.engine import compiled
 from datanode.localnet.machine.execution import Environment, Execution, Kind, Message, outcome
@@ -28,19 +29,17 @@ from datanode.localnet.machine.head import Head
 from datanode.localnet.machine.outgoing import Closure
 from datanode.localnet.machine.rejects import Failure, Reject
 from datanode.localnet.machine.running import module_path
+from datanode.localnet.machine.settlement import UNDO_ALWAYS
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES
 from datanode.localnet.machine.undo import clear
 from datanode.localnet.machine.wasm_module import WasmError
 
 __all__ = ["Environment", "Execution", "Machine", "Reject"]
 
-_UNDO_ALWAYS: Final = (1 << 64) - 1
-"""Sequence of messages that are never kept."""
-
 _KEPT: Final = (Kind.UPDATE, Kind.TASK)
 
 
-class Machine(Copies):
+class Machine(Copies, CompositeQueries):
     """One canister's Wasm, heap and stable memory in a folder.
 
     Args:
@@ -94,8 +93,8 @@ class Machine(Copies):
                 return outcome(message, Failure.composite(method))
         return self._serve(message, entry, sequence, words="update")
 
-    def has_task(self, export: str) -> bool:
-        """Whether the module has a timer function, a hook or the like."""
+    def has(self, export: str) -> bool:
+        """Whether the module has a timer function, a composite query or the like."""
         return self.module_hash is not None and export in self._running.methods
 
     def task(self, export: str, env: Environment, *, sequence: int) -> Execution:
@@ -173,10 +172,7 @@ class Machine(Copies):
     def query(self, method: str, arg: bytes, env: Environment) -> Execution:
         """Run a query method; what it changes is undone."""
         message = Message(kind=Kind.QUERY, environment=env, arg=arg, method=method)
-        entry = f"canister_query {method}"
-        if self.module_hash is not None and entry not in self._running.methods:
-            entry = f"canister_composite_query {method}"
-        return self._serve(message, entry, _UNDO_ALWAYS, words="query")
+        return self._serve(message, f"canister_query {method}", UNDO_ALWAYS, words="query")
 
     def inspect(self, method: str, arg: bytes, env: Environment) -> Execution:
         """Ask `canister_inspect_message` whether an ingress message may enter."""
@@ -185,7 +181,7 @@ class Machine(Copies):
         if self.module_hash is not None and entry not in self._running.methods:
             message.accepted = True
             return outcome(message, None)
-        return self._serve(message, entry, _UNDO_ALWAYS, words="inspect")
+        return self._serve(message, entry, UNDO_ALWAYS, words="inspect")
 
     @property
     def module_hash(self) -> bytes | None:

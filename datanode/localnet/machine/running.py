@@ -168,6 +168,10 @@ class Running:
                 self.heap.restore(instance.memory, self._changes)
                 instance.restore_globals(self.head.globals)
 
+    def forget_instance(self) -> None:
+        """Let the next message begin with a fresh instance of what the files hold."""
+        self._instance = None
+
     def undo_files(self, undo: UndoLog) -> None:
         """Put the files back to what the head says."""
         undo.replay({Target.STABLE: self.stable.descriptor, Target.HEAP: self.heap.descriptor})

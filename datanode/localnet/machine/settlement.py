@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from datanode.errors import LocalNetworkError
 from datanode.localnet.machine.full_disk import refuse_when_full
@@ -17,6 +18,9 @@ from datanode.localnet.machine.head import Head, HeadFile
 from datanode.localnet.machine.running import Running, sweep
 from datanode.localnet.machine.stable import StableMemory
 from datanode.localnet.machine.undo import Target, UndoLog
+
+UNDO_ALWAYS: Final = (1 << 64) - 1
+"""Sequence of messages that are never kept."""
 
 
 class Settlement:

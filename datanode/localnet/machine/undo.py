@@ -143,10 +143,10 @@ class UndoLog:
         self._end = at
         self._words[_END_WORD] = at
 
-    def replay(self, files: Mapping[Target, int]) -> None:
+    def replay(self, files: Mapping[Target, int], *, since: int = _HEADER_BYTES) -> None:
         """Put back what the entries saved of these files, the last one first; may be repeated."""
         entries = []
-        at = _HEADER_BYTES
+        at = since
         while at < self._end:
             target, kind, offset, length = _ENTRY.unpack(
                 os.pread(self._descriptor, _ENTRY.size, at)
@@ -160,6 +160,17 @@ class UndoLog:
                 write_all(descriptor, os.pread(self._descriptor, length, at), offset)
             else:
                 clear(descriptor, offset, length)
+
+    @property
+    def mark(self) -> int:
+        """How long the log is: a place to `rewind` to."""
+        return self._end
+
+    def rewind(self, mark: int, files: Mapping[Target, int]) -> None:
+        """Put back what was saved since a mark, and forget it."""
+        self.replay(files, since=mark)
+        self._end = mark
+        self._words[_END_WORD] = mark
 
     def end(self) -> None:
         """Forget the message: its changes stay as they are."""

@@ -4,8 +4,8 @@ from datanode.agent.cbor import Encodable
 from datanode.localnet.execution import admission
 from datanode.localnet.management import methods as management
 from datanode.localnet.management.built_in import BuiltIns
-from datanode.localnet.replica import lies, rent
-from datanode.localnet.state.bill import Bill
+from datanode.localnet.replica import call_graph, lies, rent
+from datanode.localnet.replica.call_graph import CallGraph
 from datanode.localnet.state.canister import Canister
 from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.fault import Asked, Fault, Point, Verb
@@ -20,6 +20,7 @@ class Queries:
     def __init__(self, network: Network, built_ins: BuiltIns) -> None:
         self._network = network
         self._built_ins = built_ins
+        self._graph = CallGraph(network)
 
     def answer(
         self,
@@ -60,11 +61,7 @@ class Queries:
         if slot is None:
             return Answer(reject=admission.not_found(canister))
         with slot.lock:
-            if slot.deleted:
-                return Answer(reject=admission.not_found(canister))
-            reject = admission.stopped(slot.canister)
-            if reject is None and Bill(slot.canister, network.fees).missing(0):
-                reject = admission.frozen(canister)
+            reject = call_graph.refusal(network, slot)
             if reject is not None:
                 return Answer(reject=reject)
             asked = Asked(Verb.QUERY, canister, method)
@@ -72,9 +69,12 @@ class Queries:
             if stale:
                 return self._run_stale(stale[0], slot.canister, method, arg, caller)
             certificate = network.data_certificate(slot.canister, asked, form)
-            env = network.environment(slot.canister, caller, data_certificate=certificate)
-            execution = slot.machine.query(method, arg, env)
-        return Answer(reply=execution.reply, reject=execution.reject)
+            is_composite = slot.machine.has(f"canister_composite_query {method}")
+            if not is_composite:
+                env = network.environment(slot.canister, caller, data_certificate=certificate)
+                execution = slot.machine.query(method, arg, env)
+                return Answer(reply=execution.reply, reject=execution.reject)
+        return self._graph.answer(slot, method, arg, caller, certificate)
 
     def _run_stale(
         self, fault: Fault, canister: Canister, method: str, arg: bytes, caller: Principal

@@ -1,0 +1,150 @@
+"""Composite queries with the queries that they call, of canisters on this network.
+
+The graph of calls is walked depth first: a call is answered before the next one is made, and the
+first answer of a canister ends its part. A canister's lock is held from its first step to its
+last. Only one composite query is walked at a time: two of them could each wait for a canister that
+the other holds, and nobody else holds one canister while waiting for another.
+"""
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from datanode.localnet.execution import admission, answers
+from datanode.localnet.machine import prices, rejects
+from datanode.localnet.machine.execution import Execution
+from datanode.localnet.machine.outgoing import Incoming, OutgoingCall
+from datanode.localnet.machine.rejects import Failure, Reject, RejectCode
+from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.message import Answer
+from datanode.localnet.state.network import Network
+from datanode.principal import Principal
+
+MAX_DEPTH: Final = 6
+"""Canisters that may wait for each other's queries. Source: IC resource limits, 2026-05."""
+
+MAX_INSTRUCTIONS: Final = prices.INSTRUCTION_LIMIT_QUERY
+OVERHEAD_INSTRUCTIONS: Final = 50_000_000
+"""What all queries of a graph may execute, and what each call counts for. Source: the same."""
+
+
+class _EndedError(Exception):
+    """The whole query is refused, whatever its canisters would make of it."""
+
+    def __init__(self, error_code: str, message: str) -> None:
+        super().__init__(message)
+        self.reject = Reject(code=RejectCode.CANISTER_ERROR, error_code=error_code, message=message)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A walk under way: who waits, and what was executed."""
+
+    waiting: list[Principal] = field(default_factory=list)
+    instructions: int = 0
+
+
+class CallGraph:
+    """Walks the calls of composite queries; safe to be called from many threads."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._lock = threading.Lock()
+
+    def answer(
+        self, slot: Slot, method: str, arg: bytes, caller: Principal, certificate: bytes
+    ) -> Answer:
+        """Answer a composite query; no lock of a canister is held."""
+        with self._lock:
+            try:
+                return self._visit(slot, method, arg, caller, _Walk(), certificate)
+            except _EndedError as ended:
+                return Answer(reject=ended.reject)
+
+    def _visit(  # noqa: PLR0917 - all of one query
+        self,
+        slot: Slot,
+        method: str,
+        arg: bytes,
+        caller: Principal,
+        walk: _Walk,
+        certificate: bytes | None = None,
+    ) -> Answer:
+        network, canister = self._network, slot.canister.id
+        with slot.lock:
+            reject = refusal(network, slot)
+            if reject is not None:
+                return Answer(reject=reject)
+            env = network.environment(slot.canister, caller, data_certificate=certificate)
+            machine = slot.machine
+            if not machine.has(f"canister_composite_query {method}"):
+                execution = machine.query(method, arg, env)
+                walk.instructions += execution.instructions
+                return Answer(reply=execution.reply, reject=execution.reject)
+            try:
+                execution = machine.ask(method, arg, env)
+                walk.waiting.append(canister)
+                return self._finish(slot, caller, execution, walk)
+            finally:
+                walk.waiting = [each for each in walk.waiting if each != canister]
+                machine.finish()
+
+    def _finish(self, slot: Slot, caller: Principal, execution: Execution, walk: _Walk) -> Answer:
+        """Make the calls of a canister, one after another, until it has answered."""
+        network, canister = self._network, slot.canister.id
+        calls: deque[OutgoingCall] = deque()
+        done = 0
+        while True:
+            done += execution.instructions
+            walk.instructions += execution.instructions
+            calls.extend(execution.calls)
+            answered = execution.reply is not None or execution.reject is not None
+            if answered and (not execution.trapped or not calls):
+                return Answer(reply=execution.reply, reject=execution.reject)
+            if not calls:
+                return Answer(reject=rejects.did_not_reply(canister.raw))
+            if len(walk.waiting) > MAX_DEPTH:
+                raise _EndedError(
+                    "IC0525", "Composite query calls exceeded the maximum call depth."
+                )
+            if walk.instructions >= MAX_INSTRUCTIONS:
+                raise _EndedError("IC0526", "Composite query calls exceeded the instruction limit.")
+            call = calls.popleft()
+            walk.instructions += OVERHEAD_INSTRUCTIONS
+            answer = self._call(call, canister, walk)
+            code, payload = 0, answer.reply or b""
+            if answer.reject is not None:
+                code, payload = answer.reject.code, answers.told(answer.reject)
+            incoming = Incoming(
+                reject_code=code, reject_message=payload if code else b"", instructions=done
+            )
+            execution = slot.machine.resume(
+                call.reject if code else call.reply,
+                b"" if code else payload,
+                network.environment(slot.canister, caller, incoming=incoming),
+                cleanup=call.cleanup,
+            )
+
+    def _call(self, call: OutgoingCall, caller: Principal, walk: _Walk) -> Answer:
+        callee = Principal(call.callee)
+        slot = self._network.canisters.find(callee)
+        if slot is None:
+            return Answer(reject=admission.not_found(callee))
+        if callee in walk.waiting:
+            raise _EndedError("IC0517", f"Loop detected: {callee} waits for a query of its own.")
+        return self._visit(slot, call.method, bytes(call.payload), caller, walk)
+
+
+def refusal(network: Network, slot: Slot) -> Reject | None:
+    """Say why a canister answers no queries now; its lock is held."""
+    canister = slot.canister
+    if slot.deleted:
+        return admission.not_found(canister.id)
+    if slot.machine.module_hash is None:
+        return Failure.no_module().reject(canister.id.raw)
+    reject = admission.stopped(canister)
+    if reject is None and Bill(canister, network.fees).missing(0):
+        reject = admission.frozen(canister.id)
+    return reject
