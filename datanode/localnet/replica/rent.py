@@ -32,11 +32,12 @@ def settle(network: Network, slot: Slot) -> None:
 
     On a full disk it stays due.
     """
+    if not _due_s(network, slot):
+        return  # most of the time, and without waiting for a message that is executed
     with slot.lock:
-        elapsed_ns = network.canister_time.now_ns() - slot.canister.charged_ns
-        if slot.deleted or elapsed_ns < network.fees.rent_period_s.value * SECOND_NS:
+        seconds = _due_s(network, slot)
+        if slot.deleted or not seconds:
             return
-        seconds = elapsed_ns // SECOND_NS
         charged_ns = slot.canister.charged_ns + seconds * SECOND_NS
         bill = Bill(replace(slot.canister, charged_ns=charged_ns), network.fees)
         try:
@@ -46,6 +47,12 @@ def settle(network: Network, slot: Slot) -> None:
                 _uninstall(network, slot, bill)
         except DiskFullError as error:
             _log.warning("the rent of %s stays due: %s", slot.canister.id, error.what)
+
+
+def _due_s(network: Network, slot: Slot) -> int:
+    """For how many seconds rent is due; 0 while it is not."""
+    elapsed_s = (network.canister_time.now_ns() - slot.canister.charged_ns) // SECOND_NS
+    return elapsed_s if elapsed_s >= network.fees.rent_period_s.value else 0
 
 
 def _uninstall(network: Network, slot: Slot, bill: Bill) -> None:

@@ -17,6 +17,7 @@ for storage is no longer in the balance: the items `reserve` alone add up to it.
 | `call_reserve` | set aside for its response and callback; negative when the response is there |
 | `call_response` | the bytes of the response |
 | `sent`, `accepted`, `refunded` | cycles that went along with calls, were taken, came back |
+| `drained` | taken away by a fault on cue |
 | `burnt` | what was left of a canister that is deleted, or could not pay its rent; what it burnt |
 | `drained` | cycles that a fault on cue took away |
 """

@@ -2,9 +2,12 @@
 
 import pytest
 
+from datanode.agent import candid
+from datanode.localnet.management import types
+from datanode.localnet.management.from_canisters import CREATE
 from datanode.localnet.state.ledger import Entry
-from datanode.principal import Principal
-from datanode.units import TC
+from datanode.principal import MANAGEMENT_CANISTER, Principal
+from datanode.units import SECOND_NS, TC
 from tests.datanode.localnet.bills.published import Items
 from tests.datanode.localnet.bills.world import World, check
 from tests.fakes import puppet
@@ -89,3 +92,68 @@ def test_burning_is_an_item_of_its_own(world: World) -> None:
     caller, _ = parties(world)
     (entry,), ingress = called(world, caller, puppet.burn(12_345) + puppet.reply())
     check(entry, ingress, world.published.executed(entry.instructions), {"burnt": 12_345})
+
+
+def test_a_timer_pays_for_its_execution_alone(world: World) -> None:
+    caller, callee = parties(world)
+    due_ns = world.net.network.canister_time.now_ns() + 5 * SECOND_NS
+    call = puppet.call(callee, puppet.reply(), reply=b"")
+    script = puppet.timer(due_ns, call) + puppet.reply()
+    before = len(world.entries())
+    with world.billed() as entries:
+        world.net.call(world.who, caller, "run", script)
+        world.net.network.canister_time.advance(6)
+        world.net.until(lambda: len(world.entries()) == before + 4)
+    _, fired, served, back = entries
+    published = world.published
+    request = published.called(RUN_BYTES + len(puppet.reply()))
+    assert fired.method == "canister_global_timer"
+    check(fired, published.executed(fired.instructions), request)
+    check(served, published.executed(served.instructions))
+    check(back, published.executed(back.instructions), published.answered(0))
+
+
+def test_a_call_of_the_management_canister_is_paid_by_the_caller(world: World) -> None:
+    caller, callee = parties(world)
+    world.net.manage(
+        world.who,
+        "update_settings",
+        types.UPDATE_SETTINGS,
+        canister_id=callee,
+        settings={name: None for _, name, _ in types.SETTINGS.fields}
+        | {"controllers": [world.who.principal, caller]},
+    )
+    chunk = {"canister_id": callee, "chunk": b"wasm"}
+    arg = candid.encode((types.UPLOAD_CHUNK,), (chunk,))
+    script = puppet.call(
+        MANAGEMENT_CANISTER, arg, method="upload_chunk", reply=puppet.forward() + puppet.reply()
+    )
+    (made, done, back), ingress = called(world, caller, script)
+    published = world.published
+    request = published.called(len("upload_chunk") + len(arg))
+    check(made, ingress, published.executed(made.instructions), request)
+    assert done.canister == callee
+    check(done, published.managed(200_000_000))
+    check(back, published.executed(back.instructions), published.answered(len(back.reply)))
+
+
+def test_a_canister_that_is_created_by_another_pays_its_fee_out_of_what_it_is_given(
+    world: World,
+) -> None:
+    caller, _ = parties(world)
+    arg = candid.encode((CREATE,), ({"settings": None, "sender_canister_version": None},))
+    script = puppet.call(
+        MANAGEMENT_CANISTER, arg, method="create_canister", cycles=5 * TC, reply=puppet.reply()
+    )
+    (made, born, back), ingress = called(world, caller, script)
+    published = world.published
+    request = published.called(len("create_canister") + len(arg), 5 * TC)
+    check(made, ingress, published.executed(made.instructions), request)
+    check(born, {"accepted": -5 * TC, "creation": published.creation})
+    response = dict(back.items)["call_response"]
+    assert response > 0
+    check(
+        back,
+        published.executed(back.instructions),
+        {**published.answered(0), "call_response": response},
+    )

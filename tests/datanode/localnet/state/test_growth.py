@@ -9,7 +9,8 @@ from datanode.localnet.state.canister import Canister
 from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.principal import Principal
-from datanode.units import DAY_S, GIB, MIB, TC
+from datanode.units import DAY_S, GIB, MIB, SECOND_NS, TC
+from tests.fakes import puppet
 from tests.fakes.gateway import Gateway, RejectedError
 from tests.fakes.grower import grower_wasm, pages
 
@@ -92,6 +93,18 @@ def test_only_controllers_are_told_what_is_missing(
     with pytest.raises(RejectedError) as refused:
         net.call(bob, canister, "stable", pages(60_000))
     assert "additional cycles" not in str(refused.value)
+
+
+def test_a_timer_grows_no_further_than_a_message(net: Gateway, alice: Identity) -> None:
+    canister = net.puppet(alice, TC)
+    due_ns = net.network.canister_time.now_ns() + SECOND_NS
+    script = puppet.timer(due_ns, puppet.grow(60_000)) + puppet.reply()
+    net.call(alice, canister, "run", script)
+    before = held(net, canister).heap_bytes
+    net.network.canister_time.advance(2)
+    net.until(lambda: last(net, canister).method == "canister_global_timer")
+    assert last(net, canister).status == "IC0532"
+    assert held(net, canister).heap_bytes == before
 
 
 def test_a_query_grows_for_nothing(net: Gateway, alice: Identity) -> None:
