@@ -95,6 +95,7 @@ def open_place(
     state: str | None = None,
     root_key: str | None = None,
     signs: bool = False,
+    strict_clock: bool = False,
 ) -> Iterator[Place]:
     """Open the network as the identity of the settings.
 
@@ -106,6 +107,7 @@ def open_place(
         state: Flag `--state`.
         root_key: Flag `--root-key`.
         signs: The command needs an identity of its own: one is made when there is none.
+        strict_clock: The command wants proof: certificates are held to this machine's clock too.
     """
     settings = config.load(
         {
@@ -118,7 +120,7 @@ def open_place(
     )
     who = _identity(settings, say, signs=signs)
     where = connect(settings.network, root_key=parse_root_key(settings.root_key), say=say)
-    agent = Agent(where, who)
+    agent = Agent(where, who, strict_clock=strict_clock)
     try:
         yield Place(settings=settings, network=where, identity=who, agent=agent)
     finally:

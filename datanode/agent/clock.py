@@ -55,8 +55,11 @@ class SubnetClock:
             local_ns: This machine's time when it was asked for.
 
         Raises:
-            CertificateError: The time is older than one already seen.
+            CertificateError: The time is older than one already seen, or a strict clock's is far
+                from this machine's.
         """
+        if self._strict and abs(certified_ns - local_ns) > CERTIFICATE_MAX_AGE_NS:
+            raise self.staleness(certified_ns)
         with self._lock:
             # Replicas differ by seconds; anything more is a replay.
             if certified_ns < self._latest_ns - CERTIFICATE_MAX_AGE_NS:

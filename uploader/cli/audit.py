@@ -86,6 +86,7 @@ def audit_command(
         node=node,
         root_key=root_key,
         signs=mend is not None,
+        strict_clock=True,
     ) as place:
         try:
             result = _audit(output, place, model, mode, version=version, jobs=jobs)

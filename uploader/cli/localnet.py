@@ -9,6 +9,7 @@ import typer
 from datanode.localnet import process
 from datanode.localnet.state.subnet import SubnetChoice
 from uploader.cli import options
+from uploader.cli.localnet_fault import app as fault_app
 from uploader.cli.localnet_ledger import ledger_command
 from uploader.cli.localnet_time import time_command
 from uploader.cli.output import Output
@@ -16,6 +17,7 @@ from uploader.cli.output import Output
 app = typer.Typer(no_args_is_help=True, help="The embedded network: real Wasm, on this machine.")
 app.command("ledger")(ledger_command)
 app.command("time")(time_command)
+app.add_typer(fault_app, name="fault")
 
 StateDir = Annotated[
     Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")

@@ -214,6 +214,12 @@ class Fault:
         ):
             raise UsageError("skew is of the whole network and all the time; seconds may end it")
 
+    def __str__(self) -> str:
+        scope = [str(each) for each in (self.verb, self.method, self.canister) if each]
+        return " ".join(
+            [self.kind, *(f"{name}={value}" for name, value in self.parameters), *scope]
+        )
+
     def number(self, name: str) -> int:
         """Return a parameter that is a number."""
         return cast("int", dict(self.parameters)[name])

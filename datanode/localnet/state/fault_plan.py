@@ -86,7 +86,7 @@ class FaultPlan:
             ends_s = None if fault.seconds is None else self._monotonic_s() + fault.seconds
             self._standing.append(Standing(self._set_count, fault, ends_s))
             self.active = True
-            _log.warning("fault %d is set: %s", self._set_count, fault.to_json())
+            _log.warning("fault %d is set: %s", self._set_count, fault)
             return self._set_count
 
     def clear(self, number: int | None = None) -> int:
@@ -105,7 +105,7 @@ class FaultPlan:
             self._standing = [each for each in self._standing if each not in gone]
             self._look()
             for each in gone:
-                _log.warning("fault %d is cleared: %s", each.number, each.fault.kind)
+                _log.warning("fault %d is cleared: %s", each.number, each.fault)
             return len(gone)
 
     def strike(self, point: Point, asked: Asked) -> tuple[Fault, ...]:

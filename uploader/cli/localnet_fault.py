@@ -1,0 +1,263 @@
+"""`datanode localnet fault`: faults on cue, to see how uploads, audits and canisters take them.
+
+What the kinds do stands in one table, in `datanode.localnet.state.fault`; the help shows it.
+"""
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final, cast
+
+import typer
+
+from datanode.errors import LocalNetworkError
+from datanode.localnet import process
+from datanode.localnet.api import ask
+from datanode.localnet.faults import Fault, Faults, Level, Verb, kind_of
+from datanode.localnet.state import fault as vocabulary
+from datanode.units import format_cycles
+from uploader.cli import options
+from uploader.cli.amounts import parse_principal
+from uploader.cli.output import Json, Output
+
+app = typer.Typer(no_args_is_help=True, help="Faults on cue; none is set unless you set it.")
+
+StateDir = Annotated[
+    Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
+]
+CanisterId = Annotated[str, typer.Argument(metavar="CANISTER", help="A canister id.")]
+Offset = Annotated[int, typer.Option(min=0, help="Where in stable memory.")]
+
+_ROW: Final = re.compile(r"^\| `([a-z-]+)` \| \w+ \| (.*?) ?\| (.*) \|$", re.MULTILINE)
+_EXAMPLES: Final = """
+datanode localnet fault set latency --ms 300 --verb call
+datanode localnet fault set busy --status 429 --retry-after-s 2 --probability 0.2 --seed 7
+datanode localnet fault set lose-answer --method put_frames --every 3
+datanode localnet fault set blocks --interval-ms 1000 --bytes 4194304
+datanode localnet fault set no-growth --every 3 --count 1
+datanode localnet fault set skew --s -600"""
+
+
+def _set_help() -> str:
+    """Put the table of kinds into words for a terminal, which is told to keep its lines apart."""
+    rows = _ROW.findall(vocabulary.__doc__ or "")
+    kinds = [
+        f"  {kind:20} {what}" + (f" [{takes.replace('`', '')}]" if takes else "")
+        for kind, takes, what in rows
+    ]
+    return "\n".join(
+        [
+            "Set a fault; it strikes until it is cleared, or the network is started anew.",
+            "",
+            "\b",
+            "Kinds, with their parameters and defaults in brackets:",
+            *kinds,
+            "",
+            "\b",
+            "Examples:",
+            *(f"  {line}" for line in _EXAMPLES.splitlines() if line),
+        ]
+    )
+
+
+@app.command("set", help=_set_help())
+def set_command(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="One of the kinds above.")],
+    *,
+    ms: Annotated[int | None, typer.Option(help="latency, late, duplicate: how long.")] = None,
+    before_expiry_ms: Annotated[
+        int | None, typer.Option(help="late: so long before the expiry; negative is after it.")
+    ] = None,
+    status: Annotated[int | None, typer.Option(help="busy: 429, 503, ...")] = None,
+    retry_after_s: Annotated[int | None, typer.Option(help="busy: the header.")] = None,
+    copies: Annotated[int | None, typer.Option(help="duplicate: how many.")] = None,
+    interval_ms: Annotated[int | None, typer.Option(help="blocks: time between two.")] = None,
+    size_bytes: Annotated[int | None, typer.Option("--bytes", help="blocks: most in one.")] = None,
+    messages: Annotated[int | None, typer.Option(help="blocks: most in one.")] = None,
+    mark: Annotated[str | None, typer.Option(help="stale-query: the state's name.")] = None,
+    at: Annotated[int | None, typer.Option(help="lie: which byte; negative: from the end.")] = None,
+    xor: Annotated[int | None, typer.Option(help="lie: what it is changed by.")] = None,
+    age_s: Annotated[int | None, typer.Option(help="old-certificate: how old.")] = None,
+    s: Annotated[int | None, typer.Option(help="skew: ahead; negative is behind.")] = None,
+    canister: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only what concerns this canister.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Only this method.")] = None,
+    verb: Annotated[Verb | None, typer.Option(help="Only requests of this sort.")] = None,
+    count: Annotated[int | None, typer.Option(help="At most so often.")] = None,
+    every: Annotated[int, typer.Option(help="Only the n-th of n.")] = 1,
+    probability: Annotated[float, typer.Option(help="Only so many of those.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the probability: the same again.")] = 0,
+    seconds: Annotated[float | None, typer.Option(help="Over after so long.")] = None,
+    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    as_json: options.AsJson = False,
+) -> None:
+    """Set a fault; the help is made above."""
+    given: dict[str, int | str | None] = {
+        "ms": ms,
+        "before_expiry_ms": before_expiry_ms,
+        "status": status,
+        "retry_after_s": retry_after_s,
+        "copies": copies,
+        "interval_ms": interval_ms,
+        "bytes": size_bytes,
+        "messages": messages,
+        "mark": mark,
+        "at": at,
+        "xor": xor,
+        "age_s": age_s,
+        "s": s,
+    }
+    fault = Fault(
+        kind=kind_of(kind),
+        parameters=tuple((name, value) for name, value in given.items() if value is not None),
+        canister=None if canister is None else parse_principal(canister),
+        method=method,
+        verb=verb,
+        count=count,
+        every=every,
+        probability=probability,
+        seed=seed,
+        seconds=seconds,
+    )
+    number = _faults(state_dir).set_fault(fault)
+    Output(as_json=as_json).summary(
+        f"fault {number} is set: {fault}; `datanode localnet fault clear` ends it",
+        number=number,
+        **_json(fault.to_json()),
+    )
+
+
+@app.command("list")
+def list_command(
+    *, state_dir: StateDir = process.DEFAULT_STATE_DIR, as_json: options.AsJson = False
+) -> None:
+    """Show the faults that are set, and how often each has struck."""
+    output = Output(as_json=as_json)
+    standing = _faults(state_dir).standing()
+    rows = []
+    for each in standing:
+        output.item(**_json(each))
+        scope = [str(each[name]) for name in ("canister", "method", "verb") if each[name]]
+        parameters = cast("dict[str, int | str]", each["parameters"])
+        rows.append(
+            [
+                str(each["number"]),
+                str(each["kind"]),
+                " ".join(f"{name}={value}" for name, value in parameters.items()),
+                " ".join(scope) or "everything",
+                f"{each['struck_count']} of {each['matched_count']}",
+                "over" if each["over"] else "set",
+            ]
+        )
+    if rows:
+        output.table(["> no.", "kind", "parameters", "scope", "> struck", "state"], rows)
+    output.summary(
+        "" if rows else "no fault is set",
+        faults=len(standing),
+        struck=sum(cast("int", each["struck_count"]) for each in standing),
+    )
+
+
+@app.command("clear")
+def clear_command(
+    number: Annotated[
+        int | None, typer.Argument(metavar="NUMBER", help="Of the fault; all if left out.")
+    ] = None,
+    *,
+    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    as_json: options.AsJson = False,
+) -> None:
+    """Clear a fault, or all of them."""
+    cleared = _faults(state_dir).clear(number)
+    Output(as_json=as_json).summary(f"faults cleared: {cleared}", cleared=cleared)
+
+
+@app.command("drain")
+def drain_command(
+    canister: CanisterId,
+    *,
+    to: Annotated[Level, typer.Option(help="How far.")] = Level.THRESHOLD,
+    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    as_json: options.AsJson = False,
+) -> None:
+    """Take a canister's cycles away, at once; the ledger shows it."""
+    left = _faults(state_dir).drain(parse_principal(canister), to)
+    Output(as_json=as_json).summary(
+        f"{canister} has {format_cycles(left)} left", canister=canister, balance_cycles=left
+    )
+
+
+@app.command("flip")
+def flip_command(
+    canister: CanisterId,
+    *,
+    offset: Offset,
+    xor: Annotated[int, typer.Option(min=1, max=255, help="What the byte is changed by.")] = 1,
+    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    as_json: options.AsJson = False,
+) -> None:
+    """Change one stored byte, behind the canister's back."""
+    _faults(state_dir).flip(parse_principal(canister), offset, xor)
+    Output(as_json=as_json).summary(
+        f"the byte at {offset} is changed", canister=canister, offset=offset, xor=xor
+    )
+
+
+@app.command("erase")
+def erase_command(
+    canister: CanisterId,
+    *,
+    offset: Offset,
+    length: Annotated[int, typer.Option(min=1, help="How many bytes.")],
+    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    as_json: options.AsJson = False,
+) -> None:
+    """Zero a stored range, behind the canister's back."""
+    _faults(state_dir).erase(parse_principal(canister), offset, length)
+    Output(as_json=as_json).summary(
+        f"{length} bytes at {offset} are erased", canister=canister, offset=offset, length=length
+    )
+
+
+@app.command("mark")
+def mark_command(
+    canister: CanisterId,
+    *,
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="What to call it.")] = "mark",
+    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    as_json: options.AsJson = False,
+) -> None:
+    """Remember a canister's state, for `rollback` and the fault `stale-query`."""
+    _faults(state_dir).mark(parse_principal(canister), name)
+    Output(as_json=as_json).summary(
+        f"the state of {canister} is marked as {name}", canister=canister, mark=name
+    )
+
+
+@app.command("rollback")
+def rollback_command(
+    canister: CanisterId,
+    *,
+    to: Annotated[str, typer.Option(metavar="NAME", help="The mark.")] = "mark",
+    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    as_json: options.AsJson = False,
+) -> None:
+    """Put memory, code and certified data back to a mark; not cycles, not settings."""
+    _faults(state_dir).roll_back(parse_principal(canister), to)
+    Output(as_json=as_json).summary(
+        f"{canister} is what it was at {to}", canister=canister, mark=to
+    )
+
+
+def _faults(state_dir: Path) -> Faults:
+    running = process.status(state_dir)
+    if running is None:
+        raise LocalNetworkError(
+            f"no network runs in {state_dir}", hint="Start it: `datanode localnet start --detach`."
+        )
+    return Faults(partial(ask, running.url))
+
+
+def _json(fields: object) -> dict[str, Json]:
+    return cast("dict[str, Json]", fields)
