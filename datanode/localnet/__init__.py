@@ -7,8 +7,10 @@ A message takes this way::
 
 | files | idea |
 | --- | --- |
-| `process`, `serving`, `api` | its process: start, find, stop, kill; from programs, from tests |
+| `process`, `serving` | its process: start, find, stop, kill |
+| `api`, `handle`, `fixtures`, `wasm_file` | for programs, for tests, for pytest; see `README.md` |
 | `server`, `http`, `admin` | HTTP: the interface's routes, and what is beside them |
+| `page/` | what a browser shows: canisters, bills, prices |
 | `interface`, `reading`, `queries` | envelopes checked, paths allowed, queries signed |
 | `ingress`, `message`, `requests` | a message is executed at most once, its answer is kept |
 | `update`, `effect`, `bill`, `ledger` | executed, billed, committed together |

@@ -51,6 +51,11 @@ class Running:
     pid: int
     state_dir: Path
 
+    @property
+    def page(self) -> str:
+        """Where a browser shows what it holds and bills."""
+        return f"{self.url}/"
+
 
 def start(
     state_dir: Path = DEFAULT_STATE_DIR,

@@ -1,5 +1,6 @@
 """`datanode localnet start`, `time` and `ledger`: what is billed, when, and how it is read."""
 
+import http.client
 import json
 from collections.abc import Iterator
 
@@ -128,3 +129,13 @@ def test_the_ledger_of_one_canister_adds_up_to_its_balance(
     totals = summary["items"]
     assert isinstance(totals, dict)
     assert sum(totals.values()) == summary["cycles"]
+
+
+def test_status_names_the_page_of_the_network(net: LocalNetwork, run: Run) -> None:
+    (said,) = run.json("status")
+    assert said["page"] == f"{net.url}/"
+    assert f"its page is {net.url}/" in run("status")
+    page = http.client.HTTPConnection("127.0.0.1", int(net.url.rsplit(":", 1)[1]), timeout=30)
+    page.request("GET", "/")
+    assert b"<title>Embedded network</title>" in page.getresponse().read()
+    page.close()

@@ -14,7 +14,10 @@ from uploader.cli.localnet_ledger import ledger_command
 from uploader.cli.localnet_time import time_command
 from uploader.cli.output import Output
 
-app = typer.Typer(no_args_is_help=True, help="The embedded network: real Wasm, on this machine.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The embedded network: real Wasm, on this machine; its address is a page too.",
+)
 app.command("ledger")(ledger_command)
 app.command("time")(time_command)
 app.add_typer(fault_app, name="fault")
@@ -68,8 +71,9 @@ def start_command(
     running = process.start(state_dir, port=port, detach=detach, subnet=subnet)
     if running is not None:
         output.summary(
-            f"the network runs at {running.url} (pid {running.pid})",
+            f"the network runs at {running.url} (pid {running.pid}); its page is {running.page}",
             url=running.url,
+            page=running.page,
             pid=running.pid,
             root_key=running.root_key.hex(),
         )
@@ -90,7 +94,10 @@ def stop_command(
 def status_command(
     *, state_dir: StateDir = process.DEFAULT_STATE_DIR, as_json: options.AsJson = False
 ) -> None:
-    """Say whether the network runs, where, and what kind of subnet it stands for."""
+    """Say whether the network runs, where, and what kind of subnet it stands for.
+
+    The address, opened in a browser, is a page: canisters, balances, every message's bill.
+    """
     running = process.status(state_dir)
     output = Output(as_json=as_json)
     if running is None:
@@ -98,9 +105,11 @@ def status_command(
     else:
         subnet = process.read_subnet(state_dir)
         output.summary(
-            f"the network runs at {running.url} (pid {running.pid}): {subnet}",
+            f"the network runs at {running.url} (pid {running.pid}): {subnet}; its page is "
+            f"{running.page}",
             running=True,
             url=running.url,
+            page=running.page,
             pid=running.pid,
             root_key=running.root_key.hex(),
             subnet=asdict(subnet),

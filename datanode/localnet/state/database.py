@@ -57,6 +57,8 @@ CREATE TABLE ledger (
     status TEXT NOT NULL, reply BLOB NOT NULL
 );
 CREATE INDEX ledger_canister ON ledger (canister, sequence);
+CREATE INDEX ledger_messages ON ledger (sequence) WHERE NOT (sender = x'' AND method = 'rent');
+CREATE INDEX ledger_own ON ledger (canister, sequence) WHERE NOT (sender = x'' AND method = 'rent');
 CREATE TABLE chunks (
     canister BLOB NOT NULL, hash BLOB NOT NULL, data BLOB NOT NULL, PRIMARY KEY (canister, hash)
 );

@@ -31,6 +31,7 @@ from datanode.principal import Principal
 
 PAGE_ENTRIES: Final = 1000
 MAX_KEPT_REPLY_BYTES: Final = 2048
+_BEHIND_ALL: Final = (1 << 63) - 1
 _COLUMNS: Final = (
     "time_ns, canister, method, sender, request_id, envelope_bytes, argument_bytes,"
     " instructions, items, balance, status, reply"
@@ -128,24 +129,32 @@ def page(database: Database, *, after: int = 0) -> list[Entry]:
 
 
 def newest(
-    database: Database, count: int, *, before: int | None = None, canister: Principal | None = None
+    database: Database,
+    count: int,
+    *,
+    before: int | None = None,
+    canister: Principal | None = None,
+    rent: bool = True,
 ) -> list[Entry]:
-    """Read the last entries, the newest first.
+    """Read the last entries, the newest first; as fast in a long ledger as in a short one.
 
     Args:
         database: The network's database.
         count: At most so many.
         before: Only entries before this position.
         canister: Only what this canister paid.
+        rent: Entries of rent too; there is one every ten seconds for each canister.
     """
-    wanted = ["sequence < ?"] if before is not None else []
-    values: list[bytes | int] = [before] if before is not None else []
+    source, wanted = "ledger", ["sequence < ?"]
+    values: list[bytes | int] = [_BEHIND_ALL if before is None else before]
     if canister is not None:
         wanted.append("canister = ?")
         values.append(canister.raw)
-    where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
+    if not rent:
+        source += " INDEXED BY " + ("ledger_messages" if canister is None else "ledger_own")
+        wanted.append("NOT (sender = x'' AND method = 'rent')")
     rows = database.rows(
-        f"SELECT sequence, {_COLUMNS} FROM ledger {where}"  # noqa: S608
+        f"SELECT sequence, {_COLUMNS} FROM {source} WHERE {' AND '.join(wanted)}"  # noqa: S608
         " ORDER BY sequence DESC LIMIT ?",
         (*values, count),
     )

@@ -92,8 +92,8 @@ class Facts:
         return len(self._network.canisters)
 
     @property
-    def messages_count(self) -> int:
-        """How many messages were ever billed."""
+    def entries_count(self) -> int:
+        """How many entries the ledger has."""
         return ledger.last_sequence(self._network.database)
 
     @property
@@ -140,10 +140,16 @@ class Facts:
         more = len(slots) > CANISTERS_COUNT
         return Part(canisters=shown, next=shown[-1].canister.id.text if more else None)
 
-    def messages(self, *, before: int | None = None, canister: Principal | None = None) -> Part:
-        """List entries of the ledger, the newest first."""
+    def messages(
+        self, *, before: int | None = None, canister: Principal | None = None, rent: bool = False
+    ) -> Part:
+        """List entries of the ledger, the newest first; those of rent too, if asked."""
         entries = ledger.newest(
-            self._network.database, MESSAGES_COUNT + 1, before=before, canister=canister
+            self._network.database,
+            MESSAGES_COUNT + 1,
+            before=before,
+            canister=canister,
+            rent=rent,
         )
         shown = tuple(entries[:MESSAGES_COUNT])
         more = len(entries) > MESSAGES_COUNT

@@ -8,7 +8,8 @@
 | `GET /_/page/canister/ID?before=N` | one canister, what it printed and what it paid |
 | `GET /_/page/style.css`, `/_/page/icon.svg`, `/favicon.ico` | how it looks |
 
-`?refresh=5` has a browser load a page again every five seconds.
+`?rent=1` shows the entries of rent among the messages. `?refresh=5` has a browser load a page again
+every five seconds.
 
 Names of methods, log lines and replies come from anybody, so they are cut, made printable and
 escaped, and the policy of the page allows no script, no frame, no form and nothing from elsewhere.
@@ -117,16 +118,18 @@ class Pages:
         return "canisters", {"canisters": self._facts.canisters(after)}
 
     def _messages(self, asked: dict[str, str]) -> _View:
-        return "messages", {"messages": self._facts.messages(before=_number(asked, "before"))}
+        rent = "rent" in asked
+        messages = self._facts.messages(before=_number(asked, "before"), rent=rent)
+        return "messages", {"messages": messages, "rent": rent}
 
     def _canister(self, text: str, asked: dict[str, str]) -> _View:
         canister = _principal(text)
         held = self._facts.find(canister)
-        before = _number(asked, "before")
-        messages = self._facts.messages(before=before, canister=canister)
+        before, rent = _number(asked, "before"), "rent" in asked
+        messages = self._facts.messages(before=before, canister=canister, rent=rent)
         if held is None and not messages.messages:
             raise RefusedError(_NOT_FOUND, f"There is no canister {canister}.")
-        found = {"id": canister, "held": held, "messages": messages}
+        found = {"id": canister, "held": held, "messages": messages, "rent": rent}
         logs, snapshots = self._facts.logs(canister), self._facts.snapshots(canister)
         return "canister", {**found, "logs": logs, "snapshots": snapshots}
 

@@ -32,7 +32,7 @@ def log_line(line: bytes) -> str:
 
 def number(count: int) -> str:
     """Group a number's digits."""
-    return f"{count:,}"
+    return f"{count:,}".replace("-", "\N{MINUS SIGN}")
 
 
 def hexadecimal(data: bytes) -> str:

@@ -209,6 +209,21 @@ def test_one_canister_shows_its_own_messages_alone(net: Gateway) -> None:
     assert sequences(text(net, f"{path}?before={own[3]}")) == own[2::-1]
 
 
+def test_rent_is_shown_when_it_is_asked_for(net: Gateway, alice: Identity) -> None:
+    canister = net.counter(alice)
+    for _ in range(MESSAGES_COUNT + 5):
+        net.wall.pass_s(100)
+        net.query(alice, canister, "get")
+    with pytest.raises(Rejected):
+        net.call(alice, canister, "rent", argument(1))
+    last = ledger.last_sequence(net.network.database)
+    for path in ("/", "/_/page/messages", f"/_/page/canister/{canister}"):
+        assert sequences(text(net, path)) == [last, 2, 1]
+    for path in ("/_/page/messages", f"/_/page/canister/{canister}"):
+        found = sequences(text(net, f"{path}?rent=1"))
+        assert found == list(range(last, last - MESSAGES_COUNT, -1))
+
+
 def test_a_page_reads_little_of_a_large_network(
     net: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,7 +246,7 @@ def test_a_page_reads_little_of_a_large_network(
         assert sum(rows for rows, _ in read) <= MESSAGES_COUNT + 2
         assert len(read) <= 3
         assert not [plan for _, plan in read if "TEMP B-TREE" in plan]
-    assert "ledger_canister (canister=? AND sequence<?)" in read[0][1]
+    assert "ledger_own (canister=? AND sequence<?)" in read[0][1]
 
 
 def test_a_page_allows_nothing_from_elsewhere_and_no_script(net: Gateway) -> None:
