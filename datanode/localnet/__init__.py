@@ -5,6 +5,10 @@ A message takes this way::
     server -> interface -> ingress -> update | management | built_in -> effect
     (HTTP)    (envelope)   (once)     (machine, bill)                   (one transaction)
 
+and a message between canisters this one::
+
+    turn -> queue -> scheduler -> delivery -> request | response | management -> effect
+
 | files | idea |
 | --- | --- |
 | `process`, `serving` | its process: start, find, stop, kill |
@@ -13,6 +17,9 @@ A message takes this way::
 | `page/` | what a browser shows: canisters, bills, prices |
 | `interface`, `reading`, `queries` | envelopes checked, paths allowed, queries signed |
 | `ingress`, `message`, `requests` | a message is executed at most once, its answer is kept |
+| `request`, `response`, `task`, `turn`, `answers` | calls between canisters, timers, hooks |
+| `queue`, `open_calls`, `stops`, `stopping`, `uninstalling` | what of them is not finished |
+| `delivery`, `scheduler`, `timers`, `call_graph` | who executes them, and composite queries |
 | `update`, `effect`, `bill`, `ledger` | executed, billed, committed together |
 | `management*`, `lifecycle`, `installation`, `settings`, `status`, `chunk_store` | `aaaaa-aa` |
 | `built_in`, `cycles_ledger`, `account_book` | canisters that clients expect at their mainnet ids |

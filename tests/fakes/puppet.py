@@ -272,6 +272,8 @@ _WAT = """
 (export "canister_query look" (func $run))
 (export "canister_composite_query ask" (func $run))
 (func (export "canister_query count") (call $see (i32.const 0)) (call $msg_reply))
+(func (export "canister_on_low_wasm_memory")
+  (global.set $count (i64.add (global.get $count) (i64.const 1000))))
 (func (export "canister_global_timer")
   (if (global.get $tick) (then (call $execute (global.get $tick)))))
 """

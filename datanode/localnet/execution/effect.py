@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from datanode.localnet.state import ledger, logs
 from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canister import Hook
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.ledger import MAX_KEPT_REPLY_BYTES, Entry
 from datanode.localnet.state.message import Answer, Message
@@ -58,6 +59,7 @@ def commit(network: Network, message: Message, effect: Effect, slot: Slot | None
                 _log(network, effect, effect.bill, slot)
                 ledger.append(network.database, _entry(message, effect, effect.bill, now_ns))
                 if slot is not None:
+                    effect.bill.canister = effect.bill.canister.watched()
                     network.canisters.save(effect.bill.canister)
             for write in effect.writes:
                 write()
@@ -66,10 +68,10 @@ def commit(network: Network, message: Message, effect: Effect, slot: Slot | None
             slot.machine.rollback()
         raise
     if slot is not None and effect.bill is not None:
-        timer_ns = slot.canister.timer_ns
+        timer_ns, is_ready = slot.canister.timer_ns, effect.bill.canister.low_memory_hook
         slot.canister = effect.bill.canister
         slot.machine.commit()
-        if slot.canister.timer_ns != timer_ns:
+        if slot.canister.timer_ns != timer_ns or is_ready is Hook.READY:
             network.alarm.ring()
     for step in effect.done:
         step()

@@ -7,6 +7,7 @@ from datanode.localnet.execution import turn, update
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine.outgoing import Incoming
 from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canister import Hook
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import Message
 from datanode.localnet.state.network import Network
@@ -14,6 +15,7 @@ from datanode.localnet.state.open_calls import Context, Origin
 from datanode.principal import MANAGEMENT_CANISTER
 
 TIMER: Final = "canister_global_timer"
+LOW_MEMORY: Final = "canister_on_low_wasm_memory"
 
 
 def message(slot: Slot, export: str) -> Message:
@@ -33,11 +35,13 @@ def message(slot: Slot, export: str) -> Message:
 def run(network: Network, slot: Slot, export: str) -> Effect:
     """Execute a task; the slot's lock is held.
 
-    A timer that is due is no longer set, whether it can be executed or not.
+    A timer that is due is no longer set, and a hook is done, whether it can be executed or not.
     """
     bill = Bill(slot.canister, network.fees)
     if export == TIMER:
         bill.canister = replace(bill.canister, timer_ns=0)
+    else:
+        bill.canister = replace(bill.canister, low_memory_hook=Hook.DONE)
     if not slot.machine.has(export):
         return Effect(answer=None, bill=bill, status="IC0536")
     reject = update.refusal(network, slot, bill, MANAGEMENT_CANISTER)

@@ -11,7 +11,7 @@ from typing import Final
 
 from datanode.agent import candid
 from datanode.agent.candid import Value
-from datanode.localnet.execution import admission
+from datanode.localnet.execution import admission, uninstalling
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine.rejects import Failure
 from datanode.localnet.machine.snapshots import Part, UnfitError
@@ -54,7 +54,7 @@ def take(call: Call) -> Effect:
             contents=slot.machine.take_snapshot(before.snapshot_count),
             certified_data=before.certified_data,
             timer_ns=before.timer_ns,
-            hook="condition_not_satisfied",
+            hook=before.low_memory_hook.value,
             total_bytes=size_bytes,
         )
         if uninstalls:
@@ -67,12 +67,13 @@ def take(call: Call) -> Effect:
     if uninstalls:
         writes.append(chunk_store.clearing(network, before.id))
     effect = call.done(candid.encode((SNAPSHOT,), (_shown(snapshot),)))
-    return replace(
+    taken = replace(
         effect,
         instructions=BASELINE_INSTRUCTIONS + size_bytes,
         writes=(*writes, *removing(call, replaced)),
         done=removed(call, replaced),
     )
+    return uninstalling.abandon(network, before.id).joined(taken) if uninstalls else taken
 
 
 def load(call: Call) -> Effect:

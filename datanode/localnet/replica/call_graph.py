@@ -15,7 +15,7 @@ from datanode.localnet.execution import admission, answers
 from datanode.localnet.machine import prices, rejects
 from datanode.localnet.machine.execution import Execution
 from datanode.localnet.machine.outgoing import Incoming, OutgoingCall
-from datanode.localnet.machine.rejects import Failure, Reject, RejectCode
+from datanode.localnet.machine.rejects import Reject, RejectCode
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import Answer
@@ -142,8 +142,6 @@ def refusal(network: Network, slot: Slot) -> Reject | None:
     canister = slot.canister
     if slot.deleted:
         return admission.not_found(canister.id)
-    if slot.machine.module_hash is None:
-        return Failure.no_module().reject(canister.id.raw)
     reject = admission.stopped(canister)
     if reject is None and Bill(canister, network.fees).missing(0):
         reject = admission.frozen(canister.id)

@@ -9,7 +9,7 @@ from datanode.localnet.execution.effect import commit
 from datanode.localnet.machine.rejects import Reject, RejectCode
 from datanode.localnet.replica import rent
 from datanode.localnet.replica.scheduler import Scheduler
-from datanode.localnet.state.canister import Status
+from datanode.localnet.state.canister import Hook, Status
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import Answer
 from datanode.localnet.state.network import Network
@@ -64,40 +64,53 @@ class Timers:
     def _next_ns(self) -> int | None:
         """When the next thing is due that is not under way."""
         network = self._network
-        times = [each.canister.timer_ns for each in network.canisters if self._has_timer(each)]
+        times = [
+            each.canister.timer_ns for each in network.canisters if self._has(each, task.TIMER)
+        ]
         times += [each.time_ns + STOP_TIMEOUT_NS for each in network.stops.all()]
         deadline_ns = network.calls.next_deadline_ns()
         return min([*times, deadline_ns] if deadline_ns is not None else times, default=None)
 
-    def _has_timer(self, slot: Slot) -> bool:
+    def _has(self, slot: Slot, export: str) -> bool:
+        """Whether a canister has a task to come that is not under way."""
         canister = slot.canister
-        is_running = canister.status is Status.RUNNING and canister.id.raw not in self._running
-        return is_running and canister.timer_ns > 0
+        if canister.status is not Status.RUNNING or canister.id.raw in self._running:
+            return False
+        if export == task.TIMER:
+            return canister.timer_ns > 0
+        return canister.low_memory_hook is Hook.READY and canister.module_hash is not None
+
+    def _is_due(self, slot: Slot, export: str, now_ns: int) -> bool:
+        return self._has(slot, export) and (
+            export != task.TIMER or slot.canister.timer_ns <= now_ns
+        )
 
     def _fire(self) -> None:
         network = self._network
         now_ns = network.canister_time.now_ns()
         for slot in network.canisters:
-            if self._has_timer(slot) and slot.canister.timer_ns <= now_ns:
-                self._running.add(slot.canister.id.raw)
-                self._scheduler.run(partial(self._run_timer, slot))
+            for export in (task.LOW_MEMORY, task.TIMER):
+                if self._is_due(slot, export, now_ns):
+                    self._running.add(slot.canister.id.raw)
+                    self._scheduler.run(partial(self._run, slot, export))
         for callback in network.calls.overdue(now_ns):
             self._give_up(callback)
         for stop in network.stops.all():
             if stop.time_ns + STOP_TIMEOUT_NS <= now_ns:
                 self._stop_waiting(stop)
 
-    def _run_timer(self, slot: Slot) -> None:
+    def _run(self, slot: Slot, export: str) -> None:
         network = self._network
         try:
             with slot.lock:
                 rent.settle(network, slot)
-                due = 0 < slot.canister.timer_ns <= network.canister_time.now_ns()
-                if slot.deleted or not due or slot.canister.status is not Status.RUNNING:
+                self._running.discard(slot.canister.id.raw)
+                is_due = self._is_due(slot, export, network.canister_time.now_ns())
+                if slot.deleted or not is_due:
                     return
-                message = task.message(slot, task.TIMER)
+                message = task.message(slot, export)
                 try:
-                    effect = task.run(network, slot, task.TIMER)
+                    effect = task.run(network, slot, export)
                 except BaseException:
                     slot.machine.rollback()
                     raise

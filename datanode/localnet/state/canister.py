@@ -16,8 +16,17 @@ from datanode.units import DAY_S, GIB, TC
 DEFAULT_FREEZING_THRESHOLD_S: Final = 30 * DAY_S
 DEFAULT_RESERVED_CYCLES_LIMIT: Final = 5 * TC
 DEFAULT_WASM_MEMORY_LIMIT_BYTES: Final = 3 * GIB
+MAX_HEAP_BYTES: Final = 4 * GIB
 DEFAULT_LOG_MEMORY_LIMIT_BYTES: Final = 4096
 """What a canister gets that asks for nothing else. Source: interface specification, 2026-05."""
+
+
+class Hook(StrEnum):
+    """Whether the hook for low memory has to run: once each time that memory gets low."""
+
+    IDLE = "condition_not_satisfied"
+    READY = "ready"
+    DONE = "executed"
 
 
 class Status(StrEnum):
@@ -109,6 +118,7 @@ class Canister:
         snapshot_bytes: Size of its snapshots.
         snapshot_count: How many snapshots it ever had.
         timer_ns: When its global timer is due, in canister time; 0 when it is not set.
+        low_memory_hook: Whether the hook for low memory has to run.
     """
 
     id: Principal
@@ -126,6 +136,7 @@ class Canister:
     chunk_bytes: int = 0
     charged_ns: int
     timer_ns: int = 0
+    low_memory_hook: Hook = Hook.IDLE
     global_bytes: int = 0
     section_bytes: int = 0
     log_bytes: int = 0
@@ -154,6 +165,15 @@ class Canister:
             section_bytes=0,
             log_bytes=0,
         )
+
+    def watched(self) -> Self:
+        """Return the canister with its hook made ready if its heap has come near its limit."""
+        left_bytes = (self.settings.wasm_memory_limit_bytes or MAX_HEAP_BYTES) - self.heap_bytes
+        if left_bytes >= self.settings.wasm_memory_threshold_bytes:
+            hook = Hook.IDLE
+        else:
+            hook = Hook.READY if self.low_memory_hook is Hook.IDLE else self.low_memory_hook
+        return replace(self, low_memory_hook=hook)
 
     @property
     def memory_bytes(self) -> int:

@@ -15,14 +15,15 @@ from typing import Final, cast
 from datanode.errors import LocalNetworkError
 from datanode.localnet.machine.machine import Machine
 from datanode.localnet.state import logs
-from datanode.localnet.state.canister import Canister, Settings, Status
+from datanode.localnet.state.canister import Canister, Hook, Settings, Status
 from datanode.localnet.state.database import Database, Row
 from datanode.localnet.state.snapshots import Snapshots
 from datanode.localnet.state.topology import FIRST_CANISTER, LAST_CANISTER, canister_id
 from datanode.principal import Principal
 
 _COLUMNS: Final = (
-    "id, settings, status, balance, reserved, module_hash, certified_data, version, sequence,"
+    "id, settings, status, low_memory_hook, balance, reserved, module_hash, certified_data,"
+    " version, sequence,"
     " heap_bytes, stable_bytes, module_bytes, chunk_bytes, charged_ns, timer_ns,"
     " global_bytes, section_bytes, log_bytes, log_count, snapshot_bytes, snapshot_count"
 )
@@ -153,6 +154,7 @@ class Canisters:
                 canister.id.raw,
                 canister.settings.to_json(),
                 canister.status.value,
+                canister.low_memory_hook.value,
                 str(canister.balance_cycles),
                 str(canister.reserved_cycles),
                 canister.module_hash,
@@ -230,7 +232,7 @@ class Canisters:
 
 
 def _canister(row: Row) -> Canister:
-    raw, settings, status, balance, reserved, module_hash, certified_data, *numbers = row
+    raw, settings, status, hook, balance, reserved, module_hash, certified_data, *numbers = row
     version, sequence, heap, stable, module, chunks, charged_ns, timer_ns, *more = (
         cast("int", number) for number in numbers
     )
@@ -239,6 +241,7 @@ def _canister(row: Row) -> Canister:
         id=Principal(cast("bytes", raw)),
         settings=Settings.from_json(str(settings)),
         status=Status(str(status)),
+        low_memory_hook=Hook(str(hook)),
         balance_cycles=int(str(balance)),
         reserved_cycles=int(str(reserved)),
         module_hash=cast("bytes | None", module_hash),

@@ -125,3 +125,20 @@ def test_a_callee_knows_until_when_its_caller_waits(net: Gateway, alice: Identit
     assert 298 * SECOND_NS < deadline_ns - time_ns <= 300 * SECOND_NS
     reply = net.call(alice, caller, "run", puppet.call(callee, look, reply=FORWARD))
     assert puppet.number(reply) == 0
+
+
+def test_the_hook_for_low_memory_runs_once_each_time_that_memory_gets_low(
+    net: Gateway, alice: Identity
+) -> None:
+    canister = net.puppet(alice)
+    page_bytes, held_pages = 65_536, 64
+    limit_bytes = (held_pages + 10) * page_bytes
+    net.set(alice, canister, wasm_memory_limit=limit_bytes, wasm_memory_threshold=5 * page_bytes)
+    net.call(alice, canister, "run", puppet.grow(5) + puppet.reply())
+    assert count(net, alice, canister) == 0
+    net.call(alice, canister, "run", puppet.grow(1) + puppet.reply())
+    net.until(lambda: count(net, alice, canister) == 1000)
+    net.call(alice, canister, "run", puppet.grow(1) + puppet.reply())
+    net.set(alice, canister, wasm_memory_limit=2 * limit_bytes)
+    net.set(alice, canister, wasm_memory_limit=limit_bytes)
+    net.until(lambda: count(net, alice, canister) == 2000)
