@@ -55,7 +55,8 @@ class Scheduler:
 
     def close(self) -> None:
         """Let the messages under way end, and start no other."""
-        self._closing.set()
+        with self._lock:
+            self._closing.set()
         self._pool.shutdown(cancel_futures=True)
 
     def _submit(self, work: Callable[[], object]) -> None:

@@ -1,0 +1,167 @@
+"""The system calls about calls, cycles and environment variables: results, refusals, modes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from datanode.localnet.machine import ic0
+from datanode.localnet.machine.execution import Kind
+from datanode.localnet.machine.machine import Environment, Execution
+from datanode.localnet.machine.outgoing import Closure, Incoming, Terms
+from tests.datanode.localnet.wasm_canisters import CANISTER, ENVIRONMENT, build, machine
+
+TERMS = Terms(
+    fee_cycles=lambda call_bytes: 1000 + 10 * call_bytes,
+    transmission_cycles=50_000,
+    callback_cycles=7_000_000,
+    creation_cycles=123,
+)
+ENV = replace(ENVIRONMENT, terms=TERMS, variables=(("A", "first"), ("B", "second")))
+NEW = """(call $call_new (i32.const 64) (i32.const 10) (i32.const 80) (i32.const 4)
+    (i32.const 1) (i32.const 2) (i32.const 3) (i32.const 4))"""
+SHOW = "(call $msg_reply_data_append (i32.const 0) (i32.const 32)) (call $msg_reply)"
+
+
+def run(folder: Path, body: str, *calls: str, env: Environment = ENV) -> Execution:
+    wasm = build(
+        f"""(memory 40) (data (i32.const 64) "\\00\\00\\00\\00\\00\\00\\00\\01\\01\\01")
+        (data (i32.const 80) "name") (data (i32.const 96) "AB")
+        (func (export "canister_update m") {body})""",
+        *calls,
+        *("msg_reply", "msg_reply_data_append"),
+    )
+    with machine(folder, wasm) as made:
+        return made.update("m", b"", env, sequence=2)
+
+
+def number(execution: Execution, at: int = 0) -> int:
+    assert execution.reply is not None, execution.reject
+    return int.from_bytes(execution.reply[at : at + 16], "little")
+
+
+def test_a_call_is_what_was_said_between_new_and_perform(tmp_path: Path) -> None:
+    body = f"""{NEW}
+    (call $call_data_append (i32.const 80) (i32.const 4))
+    (call $call_data_append (i32.const 80) (i32.const 2))
+    (call $call_on_cleanup (i32.const 5) (i32.const 6))
+    (call $call_cycles_add (i64.const 500))
+    (call $call_cycles_add128 (i64.const 0) (i64.const 11))
+    (call $call_with_best_effort_response (i32.const 9))
+    (i32.store (i32.const 0) (call $call_perform))
+    (call $canister_cycle_balance128 (i32.const 16)) {SHOW}"""
+    done = run(
+        tmp_path,
+        body,
+        *("call_new", "call_data_append", "call_on_cleanup", "call_cycles_add"),
+        *("call_cycles_add128", "call_with_best_effort_response", "call_perform"),
+        "canister_cycle_balance128",
+    )
+    (call,) = done.calls
+    assert (call.callee, call.method, bytes(call.payload)) == (CANISTER, "name", b"namena")
+    assert (call.reply, call.reject, call.cleanup) == (Closure(1, 2), Closure(3, 4), Closure(5, 6))
+    assert (call.cycles, call.timeout_s) == (511, 9)
+    assert call.fee_cycles == 1000 + 10 * (4 + 6)
+    spent = call.fee_cycles + call.transmission_cycles + call.callback_cycles + call.cycles
+    assert number(done, 16) == ENV.balance_cycles - spent
+
+
+def test_what_a_call_would_cost_is_what_it_costs(tmp_path: Path) -> None:
+    body = f"""(call $cost_call (i64.const 4) (i64.const 6) (i32.const 0))
+    (call $cost_create_canister (i32.const 16)) {SHOW}"""
+    done = run(tmp_path, body, "cost_call", "cost_create_canister")
+    assert number(done) == 1000 + 10 * 10 + 50_000 + 7_000_000
+    assert number(done, 16) == 123
+
+
+def test_only_what_is_liquid_is_burnt(tmp_path: Path) -> None:
+    body = f"(call $cycles_burn128 (i64.const 1) (i64.const 0) (i32.const 0)) {SHOW}"
+    done = run(tmp_path, body, "cycles_burn128", env=replace(ENV, liquid_cycles=77))
+    assert number(done) == done.burnt_cycles == 77
+
+
+def test_amounts_that_do_not_fit_in_64_bits_trap(tmp_path: Path) -> None:
+    incoming = Incoming(available_cycles=1 << 64)
+    body = f"(i64.store (i32.const 0) (call $msg_cycles_available)) {SHOW}"
+    env = replace(ENV, incoming=incoming)
+    refused = run(tmp_path, body, "msg_cycles_available", env=env).reject
+    assert refused is not None
+    assert "cycles amount exceeds 64-bit representation" in refused.message
+
+
+def test_a_canister_reads_its_environment_variables(tmp_path: Path) -> None:
+    body = """
+    (i32.store8 (i32.const 0) (call $env_var_count))
+    (i32.store8 (i32.const 1) (call $env_var_name_exists (i32.const 97) (i32.const 1)))
+    (i32.store8 (i32.const 2) (call $env_var_name_exists (i32.const 80) (i32.const 1)))
+    (call $env_var_name_copy (i32.const 1) (i32.const 3) (i32.const 0)
+        (call $env_var_name_size (i32.const 1)))
+    (call $env_var_value_copy (i32.const 97) (i32.const 1) (i32.const 4) (i32.const 0)
+        (call $env_var_value_size (i32.const 97) (i32.const 1)))
+    (call $msg_reply_data_append (i32.const 0) (i32.const 10)) (call $msg_reply)"""
+    done = run(
+        tmp_path,
+        body,
+        *("env_var_count", "env_var_name_exists", "env_var_name_copy", "env_var_name_size"),
+        *("env_var_value_copy", "env_var_value_size"),
+    )
+    assert done.reply == b"\2\1\0Bsecond"
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "words"),
+    [
+        ("call_perform", "(drop (call $call_perform))", "no call is under construction"),
+        (
+            "call_data_append",
+            f"{NEW} (call $call_data_append (i32.const 0) (i32.const 2097153))",
+            "size of payload 2097153 exceeds the allowed limit 2097152",
+        ),
+        (
+            "call_on_cleanup",
+            f"""{NEW} (call $call_on_cleanup (i32.const 0) (i32.const 0))
+            (call $call_on_cleanup (i32.const 0) (i32.const 0))""",
+            "can be called at most once",
+        ),
+        (
+            "call_with_best_effort_response",
+            f"""{NEW} (call $call_with_best_effort_response (i32.const 0))
+            (call $call_with_best_effort_response (i32.const 0))""",
+            "a timeout is already set",
+        ),
+        (
+            "call_cycles_add128",
+            f"{NEW} (call $call_cycles_add128 (i64.const 1) (i64.const 0))",
+            "is out of cycles",
+        ),
+        ("msg_reject_code", "(drop (call $msg_reject_code))", "cannot be executed in update mode"),
+        (
+            "env_var_value_size",
+            "(drop (call $env_var_value_size (i32.const 80) (i32.const 4)))",
+            "Environment variable name not found",
+        ),
+    ],
+)
+def test_a_misuse_violates_the_contract(tmp_path: Path, call: str, body: str, words: str) -> None:
+    refused = run(tmp_path, body, call, *([] if call == "call_new" else ["call_new"])).reject
+    assert refused is not None
+    assert refused.error_code == "IC0504"
+    assert words in refused.message
+
+
+def test_each_kind_of_message_may_make_the_calls_of_the_interface() -> None:
+    """Spot checks of the specification's table, one row a kind."""
+    allowed = ic0.ALLOWED
+    for kind in (Kind.UPDATE, Kind.REPLY, Kind.REJECT, Kind.TASK):
+        assert {"call_new", "call_cycles_add128", "certified_data_set"} <= allowed[kind]
+    for kind in (Kind.COMPOSITE, Kind.COMPOSITE_REPLY, Kind.COMPOSITE_REJECT):
+        assert "call_new" in allowed[kind]
+        assert "call_cycles_add128" not in allowed[kind]
+    for kind in (Kind.CLEANUP, Kind.COMPOSITE_CLEANUP, Kind.QUERY, Kind.REPLICATED_QUERY):
+        assert not {"call_new", "call_perform"} & allowed[kind]
+    assert "msg_reply" not in allowed[Kind.TASK] | allowed[Kind.CLEANUP]
+    assert "msg_cycles_refunded128" in allowed[Kind.REPLY] & allowed[Kind.REJECT]
+    assert "msg_reject_msg_copy" in allowed[Kind.REJECT] - allowed[Kind.REPLY]
+    assert "msg_arg_data_copy" in allowed[Kind.REPLY] - allowed[Kind.REJECT]
+    assert "global_timer_set" in allowed[Kind.CLEANUP]
+    assert "data_certificate_copy" in allowed[Kind.COMPOSITE]
