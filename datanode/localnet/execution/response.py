@@ -5,9 +5,13 @@ then the callback is run and paid. A response that comes too late, because its c
 waiting or its code is gone, brings back its cycles and runs nothing.
 """
 
+from dataclasses import replace
+
 from datanode.localnet.execution import stopping, turn, update
 from datanode.localnet.execution.effect import Effect
+from datanode.localnet.machine.execution import Execution
 from datanode.localnet.machine.outgoing import Incoming
+from datanode.localnet.machine.rejects import Reject
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.network import Network
@@ -35,6 +39,31 @@ def run(network: Network, slot: Slot, response: Queued) -> Effect:
     return _executed(network, slot, bill, response, callback, context, waiting)
 
 
+def failed(network: Network, slot: Slot, response: Queued, reject: Reject) -> Effect:
+    """Give a response up that the network itself failed to handle: as if the callback had trapped.
+
+    Nothing is charged for it.
+    """
+    bill = Bill(slot.canister, network.fees)
+    bill.receive("refunded", response.cycles)
+    callback = network.calls.callback(response.callback)
+    context = None if callback is None else network.calls.context(callback.context)
+    if callback is None or context is None:
+        return Effect(answer=None, bill=bill, status="late")
+    bill.receive("call_reserve", callback.transmission_cycles + callback.execution_cycles)
+    execution = Execution(
+        reply=None,
+        reject=reject,
+        instructions=0,
+        certified_data=None,
+        logs=(),
+        accepted=False,
+        trapped=True,
+    )
+    waiting = network.calls.callbacks_of(context.id) - 1
+    return turn.conclude(network, bill, execution, context, waiting=waiting)
+
+
 def _executed(  # noqa: PLR0917 - all of one response
     network: Network,
     slot: Slot,
@@ -56,16 +85,19 @@ def _executed(  # noqa: PLR0917 - all of one response
         responded=context.responded,
         instructions=context.instructions,
     )
+    env = network.environment(
+        bill.canister,
+        context.origin.caller,
+        incoming=incoming,
+        growing=True,
+        wasm64=slot.machine.is_wide,
+    )
+    answered = callback.callee.raw
     execution = slot.machine.respond(
         callback.reply if is_reply else callback.reject,
         response.payload if is_reply else b"",
-        network.environment(
-            bill.canister,
-            context.origin.caller,
-            incoming=incoming,
-            growing=True,
-            wasm64=slot.machine.is_wide,
-        ),
+        # The call that is being answered waits no longer.
+        replace(env, outstanding=lambda each: env.outstanding(each) - (each == answered)),
         cleanup=callback.cleanup,
         sequence=sequence,
     )

@@ -72,18 +72,17 @@ class Delivery:
             return self._given_up(slot, queued, error)
 
     def _given_up(self, slot: Slot, queued: Queued, error: Exception) -> Effect:
-        bill = Bill(slot.canister, self._network.fees)
+        reject = admission.engine_failed(slot.canister.id, error)
         if queued.is_response:
-            bill.receive("refunded", queued.cycles)
-            return Effect(answer=None, bill=bill, status="IC0521")
+            return response.failed(self._network, slot, queued, reject)
         failed = answers.effect(
             self._network,
             request.origin_of(queued),
-            admission.engine_failed(slot.canister.id, error),
+            reject,
             sender=queued.receiver,
             cycles=queued.cycles,
         )
-        return replace(failed, bill=bill)
+        return replace(failed, bill=Bill(slot.canister, self._network.fees))
 
     def _nowhere(self, queued: Queued) -> Effect:
         """Answer for a canister that does not exist; a response to it is dropped."""

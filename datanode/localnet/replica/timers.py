@@ -21,6 +21,9 @@ from datanode.units import MINUTE_S, SECOND_NS
 STOP_TIMEOUT_NS: Final = 5 * MINUTE_S * SECOND_NS
 """How long a canister may take to stop before who asked is told so. Source: replica, 2026."""
 
+ROUND_NS: Final = SECOND_NS
+"""How soon a timer may run again: blocks of a subnet follow each other in about a second."""
+
 _LONGEST_WAIT_S: Final = 60.0
 """Longest pause before the watcher looks again, whatever it has been told."""
 
@@ -39,6 +42,7 @@ class Timers:
         self._rung = threading.Event()
         self._closing = False
         self._running: set[bytes] = set()
+        self._ran_ns: dict[bytes, int] = {}
         network.alarm.listen(self._rung.set)
         self._thread = threading.Thread(target=self._watch, name="timers", daemon=True)
         network.on_close(self.close)
@@ -64,9 +68,7 @@ class Timers:
     def _next_ns(self) -> int | None:
         """When the next thing is due that is not under way."""
         network = self._network
-        times = [
-            each.canister.timer_ns for each in network.canisters if self._has(each, task.TIMER)
-        ]
+        times = [self._due_ns(each) for each in network.canisters if self._has(each, task.TIMER)]
         times += [each.time_ns + STOP_TIMEOUT_NS for each in network.stops.all()]
         deadline_ns = network.calls.next_deadline_ns()
         return min([*times, deadline_ns] if deadline_ns is not None else times, default=None)
@@ -81,9 +83,12 @@ class Timers:
         return canister.low_memory_hook is Hook.READY and canister.module_hash is not None
 
     def _is_due(self, slot: Slot, export: str, now_ns: int) -> bool:
-        return self._has(slot, export) and (
-            export != task.TIMER or slot.canister.timer_ns <= now_ns
-        )
+        return self._has(slot, export) and (export != task.TIMER or self._due_ns(slot) <= now_ns)
+
+    def _due_ns(self, slot: Slot) -> int:
+        """When a timer is to run: at its time, and not again within a round."""
+        earliest_ns = self._ran_ns.get(slot.canister.id.raw, 0) + ROUND_NS
+        return max(slot.canister.timer_ns, earliest_ns)
 
     def _fire(self) -> None:
         network = self._network
@@ -108,6 +113,8 @@ class Timers:
                 is_due = self._is_due(slot, export, network.canister_time.now_ns())
                 if slot.deleted or not is_due:
                     return
+                if export == task.TIMER:
+                    self._ran_ns[slot.canister.id.raw] = network.canister_time.now_ns()
                 message = task.message(slot, export)
                 try:
                     effect = task.run(network, slot, export)

@@ -10,7 +10,7 @@ from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.topology import canister_id
 from datanode.principal import Principal
 from datanode.units import TC
-from tests.fakes import puppet
+from tests.fakes import cycles, puppet
 from tests.fakes.gateway import Gateway, RejectedError
 from tests.fakes.puppet import See
 
@@ -308,6 +308,31 @@ def test_a_canister_may_ask_for_cycles_with_each_call(net: Gateway, alice: Ident
     assert "at least 1000 cycles" in words
     call = puppet.call(callee, puppet.reply(b"ok"), cycles=1000, reply=FORWARD)
     assert net.call(alice, caller, "run", call) == b"ok"
+
+
+@pytest.mark.parametrize("failing", ["update", "respond"])
+def test_a_fault_of_the_network_ends_one_call_and_loses_no_cycles(
+    net: Gateway, alice: Identity, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller, callee = net.puppet(alice), net.puppet(alice)
+
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise RuntimeError("a fault on cue")
+
+    slot = net.network.canisters.find(callee if failing == "update" else caller)
+    assert slot is not None
+    script = puppet.call(callee, puppet.reply(), cycles=TC, reply=FORWARD, reject=SEE_REJECT)
+    with monkeypatch.context() as patch:
+        patch.setattr(slot.machine, failing, fail)
+        if failing == "update":
+            assert b"IC0521" in net.call(alice, caller, "run", script)
+        else:
+            with pytest.raises(RejectedError, match="IC0521"):
+                net.call(alice, caller, "run", script)
+    net.settle()
+    cycles.check(net.network.database)
+    assert not net.network.calls.contexts(caller)
+    assert net.call(alice, caller, "run", puppet.reply(b"well")) == b"well"
 
 
 def test_an_answer_that_is_still_to_come_is_processing(net: Gateway, alice: Identity) -> None:

@@ -52,6 +52,17 @@ def test_a_timer_may_set_itself_again_and_call_others(net: Gateway, alice: Ident
     assert count(net, alice, other) == 2
 
 
+def test_a_timer_that_is_always_due_runs_once_a_round(net: Gateway, alice: Identity) -> None:
+    canister = net.puppet(alice)
+    script = puppet.timer(1, puppet.add(1) + puppet.timer(1, puppet.add(1)))
+    net.call(alice, canister, "run", script + puppet.reply())
+    net.until(lambda: count(net, alice, canister) == 1)
+    net.call(alice, canister, "run", puppet.reply())
+    assert count(net, alice, canister) == 1
+    net.network.canister_time.advance(1)
+    net.until(lambda: count(net, alice, canister) == 2)
+
+
 def test_setting_a_timer_tells_what_it_was_and_zero_unsets_it(
     net: Gateway, alice: Identity
 ) -> None:
