@@ -21,6 +21,8 @@ and a message between canisters this one::
 | `queue`, `open_calls`, `stops`, `stopping`, `uninstalling` | what of them is not finished |
 | `delivery`, `scheduler`, `timers`, `call_graph` | who executes them, and composite queries |
 | `update`, `effect`, `bill`, `ledger` | executed, billed, committed together |
+| `subnet`, `growth`, `allocation` | what kind of subnet bills; what holding more memory takes |
+| `canister_time`, `rent`, `housekeeping` | time passes, and is paid for |
 | `management*`, `lifecycle`, `installation`, `settings`, `status`, `chunk_store` | `aaaaa-aa` |
 | `built_in`, `cycles_ledger`, `account_book` | canisters that clients expect at their mainnet ids |
 | `topology`, `certificates`, `state_tree`, `bls`, `clock` | keys, subnets, what is certified |

@@ -127,7 +127,7 @@ def delete(call: Call) -> Effect:
     snapshot = found(call, call.args.blob("snapshot_id"))
     before = call.bill.canister
     shrunk = replace(before, snapshot_bytes=before.snapshot_bytes - snapshot.total_bytes)
-    growth.pay(call, shrunk)
+    call.bill.canister = shrunk
     effect = call.done()
     return replace(effect, writes=removing(call, snapshot), done=removed(call, snapshot))
 
