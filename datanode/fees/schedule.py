@@ -166,9 +166,23 @@ class FeeSchedule:
         """Price a compute allocation for a time."""
         return self._scaled(self.compute_percent_second.value * seconds * percent)
 
-    def rent(self, held_bytes: int, seconds: int, *, compute_percent: int = 0) -> Rent:
-        """Price a time of a canister: its share of what a day costs."""
-        base_a_day = self.base_cycles(DAY_S) if held_bytes else 0
+    def rent(
+        self,
+        held_bytes: int,
+        seconds: int,
+        *,
+        compute_percent: int = 0,
+        has_history: bool = False,
+    ) -> Rent:
+        """Price a time of a canister: its share of what a day costs.
+
+        Args:
+            held_bytes: The memory that is paid for.
+            seconds: The time.
+            compute_percent: The compute allocation.
+            has_history: Whether its history takes memory too, however little.
+        """
+        base_a_day = self.base_cycles(DAY_S) if held_bytes or has_history else 0
         memory = (self.storage_cycles(held_bytes, DAY_S) + base_a_day) * seconds // DAY_S
         base = base_a_day * seconds // DAY_S
         return Rent(

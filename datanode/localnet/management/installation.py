@@ -46,7 +46,7 @@ def uninstall(call: Call) -> Effect:
     """Handle `uninstall_code`: code, heap, stable memory and chunks go."""
     sequence = call.slot.canister.sequence + 1
     call.slot.machine.uninstall(sequence=sequence)
-    call.bill.canister = call.bill.canister.without_code(sequence)
+    call.bill.canister = replace(call.bill.canister.without_code(sequence), has_history=True)
     clearing = chunk_store.clearing(call.network, call.slot.canister.id)
     left = uninstalling.abandon(call.network, call.slot.canister.id)
     return left.joined(replace(call.done(), writes=(clearing,)))
@@ -96,6 +96,7 @@ def _keep(call: Call, execution: Execution, wasm: bytes, left_cycles: int) -> No
     installed = replace(
         before,
         version=before.version + 1,
+        has_history=True,
         module_hash=machine.module_hash,
         module_bytes=len(wasm),
         heap_bytes=machine.heap_bytes,

@@ -135,8 +135,11 @@ def delete(call: Call) -> Effect:
 
 def update_settings(call: Call) -> Effect:
     """Handle `update_settings`."""
-    chosen = settings.changed(call.bill.canister.settings, call.args.record("settings"))
+    given = call.args.record("settings")
+    chosen = settings.changed(call.bill.canister.settings, given)
     allocation.allocate(call.network, call.bill, chosen)
+    if given.has("controllers"):
+        call.bill.canister = replace(call.bill.canister, has_history=True)
     return call.done(changed=True)
 
 

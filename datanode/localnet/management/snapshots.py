@@ -235,6 +235,7 @@ def _loaded(call: Call, snapshot: Snapshot, sequence: int) -> Canister:
         canister,
         sequence=sequence,
         version=canister.version + 1,
+        has_history=True,
         certified_data=snapshot.certified_data,
         heap_bytes=contents.size_bytes(Part.HEAP),
         stable_bytes=contents.size_bytes(Part.STABLE),

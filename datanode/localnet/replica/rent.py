@@ -62,7 +62,7 @@ def _uninstall(network: Network, slot: Slot, bill: Bill) -> None:
     settings = replace(bill.canister.settings, compute_allocation=0, memory_allocation_bytes=0)
     bill.canister = replace(bill.canister.without_code(sequence), settings=settings)
     gone = network.snapshots.of(slot.canister.id)
-    bill.canister = replace(bill.canister, snapshot_bytes=0)
+    bill.canister = replace(bill.canister, snapshot_bytes=0, has_history=False)
     clearing = [chunk_store.clearing(network, slot.canister.id)]
     clearing.append(lambda: logs.clear(network.database, slot.canister.id))
     clearing += [write for each in gone for write in network.snapshots.removing(each)]

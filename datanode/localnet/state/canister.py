@@ -117,6 +117,7 @@ class Canister:
         log_count: How many lines it ever logged.
         snapshot_bytes: Size of its snapshots.
         snapshot_count: How many snapshots it ever had.
+        has_history: Whether changes of it are remembered, which alone costs the base fee.
         timer_ns: When its global timer is due, in canister time; 0 when it is not set.
         low_memory_hook: Whether the hook for low memory has to run.
     """
@@ -143,6 +144,7 @@ class Canister:
     log_count: int = 0
     snapshot_bytes: int = 0
     snapshot_count: int = 0
+    has_history: bool = True
 
     def is_controlled_by(self, who: Principal) -> bool:
         """Whether a principal is one of its controllers."""
@@ -192,8 +194,12 @@ class Canister:
 
     def rent(self, fees: FeeSchedule, seconds: int) -> Rent:
         """Price a time without messages."""
-        compute = self.settings.compute_allocation
-        return fees.rent(self.charged_bytes(), seconds, compute_percent=compute)
+        return fees.rent(
+            self.charged_bytes(),
+            seconds,
+            compute_percent=self.settings.compute_allocation,
+            has_history=self.has_history,
+        )
 
     def idle_cycles_per_day(self, fees: FeeSchedule) -> int:
         """Price a day without messages."""

@@ -25,7 +25,8 @@ _COLUMNS: Final = (
     "id, settings, status, low_memory_hook, balance, reserved, module_hash, certified_data,"
     " version, sequence,"
     " heap_bytes, stable_bytes, module_bytes, chunk_bytes, charged_ns, timer_ns,"
-    " global_bytes, section_bytes, log_bytes, log_count, snapshot_bytes, snapshot_count"
+    " global_bytes, section_bytes, log_bytes, log_count, snapshot_bytes, snapshot_count,"
+    " has_history"
 )
 _INDEX_BYTES: Final = 8
 
@@ -173,6 +174,7 @@ class Canisters:
                 canister.log_count,
                 canister.snapshot_bytes,
                 canister.snapshot_count,
+                int(canister.has_history),
             ),
         )
 
@@ -206,7 +208,8 @@ class Canisters:
         return [slot for slot in found if slot is not None]
 
     def __iter__(self) -> Iterator[Slot]:
-        return iter([self._slots[Principal(raw)] for raw in list(self._order)])
+        found = (self._slots.get(Principal(raw)) for raw in list(self._order))
+        return iter([slot for slot in found if slot is not None])
 
     def close(self) -> None:
         """Close every machine."""
@@ -236,7 +239,8 @@ def _canister(row: Row) -> Canister:
     version, sequence, heap, stable, module, chunks, charged_ns, timer_ns, *more = (
         cast("int", number) for number in numbers
     )
-    global_bytes, section_bytes, log_bytes, log_count, snapshot_bytes, snapshot_count = more
+    global_bytes, section_bytes, log_bytes, log_count, *more = more
+    snapshot_bytes, snapshot_count, has_history = more
     return Canister(
         id=Principal(cast("bytes", raw)),
         settings=Settings.from_json(str(settings)),
@@ -260,4 +264,5 @@ def _canister(row: Row) -> Canister:
         log_count=log_count,
         snapshot_bytes=snapshot_bytes,
         snapshot_count=snapshot_count,
+        has_history=bool(has_history),
     )

@@ -42,7 +42,8 @@ CREATE TABLE canisters (
     timer_ns INTEGER NOT NULL, low_memory_hook TEXT NOT NULL,
     global_bytes INTEGER NOT NULL, section_bytes INTEGER NOT NULL,
     log_bytes INTEGER NOT NULL, log_count INTEGER NOT NULL,
-    snapshot_bytes INTEGER NOT NULL, snapshot_count INTEGER NOT NULL
+    snapshot_bytes INTEGER NOT NULL, snapshot_count INTEGER NOT NULL,
+    has_history INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE requests (
     id BLOB PRIMARY KEY, sender BLOB NOT NULL, canister BLOB NOT NULL, reply BLOB,

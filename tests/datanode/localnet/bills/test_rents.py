@@ -37,18 +37,10 @@ def test_rent_is_a_share_of_the_price_of_a_day(
     assert day == sum(world.published.rent(held, DAY_S, compute).values())
 
 
-def test_an_empty_canister_pays_for_nothing(world: World) -> None:
+def test_an_empty_canister_pays_for_its_existence(world: World) -> None:
     world.manage("uninstall_code", types.CANISTER)
-    before = world.held.balance_cycles
-    world.net.network.canister_time.advance(DAY_S)
-    slot = world.net.network.canisters.find(world.canister)
-    assert slot is not None
-    with world.billed() as entries:
-        rent.settle(world.net.network, slot)
-    held = world.held.memory_bytes
-    due = sum(world.published.rent(held, DAY_S).values())
-    assert before - world.held.balance_cycles == due
-    assert bool(entries) == bool(held)
+    assert world.held.memory_bytes == 0
+    check(pass_s(world, 3_600), {"base": world.published.scaled(10_000 * DAY_S) * 3_600 // DAY_S})
 
 
 def test_what_is_set_aside_pays_first(world: World) -> None:

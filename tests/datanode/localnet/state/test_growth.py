@@ -207,8 +207,9 @@ def test_a_chunk_sets_cycles_aside(net: Gateway, alice: Identity) -> None:
 def test_an_installation_that_would_freeze_is_undone_and_paid(
     net: Gateway, alice: Identity
 ) -> None:
-    canister = net.create(alice, TC)
-    change(net, alice, canister, freezing_threshold=10_000_000 * DAY_S)
+    canister = net.create(alice, 2 * TC)
+    spare = 300_000_000_000 + 300_000_000  # the instructions in advance, and some ingress
+    change(net, alice, canister, freezing_threshold=(2 * TC - spare) // 10_000)
     with pytest.raises(RejectedError, match="cannot grow memory by") as refused:
         net.manage(
             alice,
