@@ -1,13 +1,20 @@
 """The process of an embedded network: `python -m datanode.localnet --state-dir DIR --port N`."""
 
 import argparse
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Final
 
 from datanode.errors import DataNodeError
 from datanode.localnet import serving
 from datanode.localnet.process import DEFAULT_PORT, DEFAULT_STATE_DIR
 from datanode.localnet.state.subnet import SubnetChoice
+
+_LOOK_S: Final = 0.5
 
 
 def main() -> int:
@@ -19,7 +26,10 @@ def main() -> int:
     parser.add_argument("--subnet-nodes", type=int, help="nodes that share the work")
     parser.add_argument("--subnet-sev", action=argparse.BooleanOptionalAction, default=None)
     parser.add_argument("--subnet-used-gib", type=int, help="what canisters of others hold")
+    parser.add_argument("--follow", type=int, metavar="PID", help="end when this parent does")
     options = parser.parse_args()
+    if options.follow is not None:
+        threading.Thread(target=_follow, args=(options.follow,), daemon=True).start()
     subnet = SubnetChoice(
         fees=options.fees,
         nodes=options.subnet_nodes,
@@ -32,6 +42,13 @@ def main() -> int:
         sys.stderr.write(f"{error.what}\n")
         return error.exit_code
     return 0
+
+
+def _follow(parent: int) -> None:
+    """Stop this process, in order, once its parent is gone, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ class LocalNetwork:
         subnet_sev: Whether they run under SEV.
         subnet_used_gib: How much memory the canisters of others hold; above 750 growing reserves
             cycles.
+        follow: Whether the server ends when this program does, however that ends; by default only
+            in a temporary folder.
     """
 
     def __init__(
@@ -80,11 +82,13 @@ class LocalNetwork:
         subnet_nodes: int | None = None,
         subnet_sev: bool | None = None,
         subnet_used_gib: int | None = None,
+        follow: bool | None = None,
     ) -> None:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if directory is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="localnet-")
             directory = Path(self._temporary.name)
+        self._follow = self._temporary is not None if follow is None else follow
         self._directory = directory
         self._port = port
         self._subnet = SubnetChoice(
@@ -118,7 +122,7 @@ class LocalNetwork:
             LocalNetworkError: It does not start, or runs already.
         """
         self._running = process.start(
-            self._directory, port=self._port, detach=True, subnet=self._subnet
+            self._directory, port=self._port, detach=True, subnet=self._subnet, follow=self._follow
         )
         self._port = int(self.url.rsplit(":", 1)[1])
 

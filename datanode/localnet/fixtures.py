@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def _network(factory: pytest.TempPathFactory) -> "Iterator[LocalNetwork]":
     from datanode.localnet.api import LocalNetwork  # noqa: PLC0415 - see above
 
-    with LocalNetwork(factory.mktemp("localnet")) as network:
+    with LocalNetwork(factory.mktemp("localnet"), follow=True) as network:
         yield network
 
 

@@ -63,6 +63,7 @@ def start(
     port: int = DEFAULT_PORT,
     detach: bool = False,
     subnet: SubnetChoice = _AS_IT_WAS,
+    follow: bool = False,
 ) -> Running | None:
     """Start a network.
 
@@ -72,6 +73,7 @@ def start(
         detach: Start a process of its own and return once it answers; otherwise serve here until
             interrupted, and return None.
         subnet: What kind of subnet it is to stand for.
+        follow: Whether the process of its own ends when this one does, however that ends.
 
     Raises:
         UsageError: There is no such subnet.
@@ -86,7 +88,7 @@ def start(
     if not detach:
         serving.serve(state_dir, port=port, subnet=subnet)
         return None
-    return _spawn(state_dir, port, subnet)
+    return _spawn(state_dir, port, subnet, follow=follow)
 
 
 def status(state_dir: Path = DEFAULT_STATE_DIR) -> Running | None:
@@ -172,10 +174,12 @@ def _database(state_dir: Path) -> Iterator[Database]:
         database.close()
 
 
-def _spawn(state_dir: Path, port: int, subnet: SubnetChoice) -> Running:
+def _spawn(state_dir: Path, port: int, subnet: SubnetChoice, *, follow: bool) -> Running:
     state_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "datanode.localnet"]
     command += ["--state-dir", str(state_dir), "--port", str(port), *_options(subnet)]
+    if follow:
+        command.append(f"--follow={os.getpid()}")
     # The same package as here, also when it is a checkout and the current folder another one.
     paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     with (state_dir / LOG).open("ab") as log:

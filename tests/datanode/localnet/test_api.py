@@ -4,13 +4,14 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
 from datanode.agent.candid import Nat64
 from datanode.errors import LocalNetworkError, UsageError
-from datanode.localnet import api
+from datanode.localnet import api, process
 from datanode.localnet.api import CanisterHandle, LocalNetwork, RejectError
 from datanode.localnet.handle import MAX_MESSAGE_BYTES
 from datanode.units import TC
@@ -34,6 +35,29 @@ def test_a_network_without_a_folder_leaves_nothing_behind() -> None:
     assert not folder.exists()
     with pytest.raises(LocalNetworkError, match="not running"):
         net.create_canister()
+
+
+def test_a_network_in_a_temporary_folder_ends_with_its_program() -> None:
+    code = (
+        "import sys, time\n"
+        "from datanode.localnet.api import LocalNetwork\n"
+        "with LocalNetwork() as net:\n"
+        "    print(net.directory, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    folder = Path(program.stdout.readline().strip())
+    try:
+        assert process.status(folder) is not None
+        program.kill()
+        program.communicate()
+        deadline_s = time.monotonic() + 60
+        while process.status(folder) is not None and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        assert process.status(folder) is None
+    finally:
+        process.reset(folder)
 
 
 def test_an_identity_is_known_by_its_name(shared_localnet: LocalNetwork, tmp_path: Path) -> None:
