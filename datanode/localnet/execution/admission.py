@@ -106,6 +106,15 @@ def only_canisters(method: str) -> Reject:
     )
 
 
+def only_queries(method: str) -> Reject:
+    """Word that a method of the management canister can only be queried."""
+    return Reject(
+        code=RejectCode.CANISTER_REJECT,
+        error_code="IC0406",
+        message=f"{method} API is only accessible in non-replicated mode",
+    )
+
+
 def no_management_method(method: str) -> Reject:
     """Word that the management canister has no such method here."""
     return Reject(

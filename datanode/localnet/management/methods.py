@@ -264,6 +264,8 @@ def _inadmissible(
 ) -> Reject | None:
     if method in _CANISTERS_ONLY and not from_canister:
         return admission.only_canisters(method)
+    if method == _LOGS:
+        return admission.only_queries(method)
     if method not in _METHODS:
         return admission.no_management_method(method)
     if slot is None or slot.deleted:

@@ -81,3 +81,10 @@ def test_a_log_goes_with_the_code_and_its_numbers_go_on(
         net.install(alice, canister)
     net.call(alice, canister, "add", argument(1))
     assert log(net, alice, canister) == [(1, b"added")]
+
+
+def test_a_log_is_read_by_queries_alone(net: Gateway, alice: Identity) -> None:
+    canister = net.counter(alice)
+    with pytest.raises(RejectedError, match="only accessible in non-replicated mode") as rejected:
+        net.manage(alice, "fetch_canister_logs", types.CANISTER, canister_id=canister)
+    assert (rejected.value.error_code, rejected.value.certified) == ("IC0406", False)
