@@ -52,7 +52,14 @@ UPDATE_THREADS: Final = 16
 QUERY_THREADS: Final = 8
 
 _API: Final = re.compile(r"/api/(v[234])/(canister|subnet)/([a-z0-9-]*)/(call|query|read_state)")
-_SHARDS_SINCE: Final = {"call": "v4", "query": "v3", "read_state": "v3"}
+_SHARDS_SINCE: Final = {
+    ("canister", "call"): "v4",
+    ("canister", "query"): "v3",
+    ("canister", "read_state"): "v3",
+    ("subnet", "call"): "v4",
+    ("subnet", "query"): "v3",
+}
+"""Since which version a delegation shows its ranges in shards. Source: replica, 2026."""
 _VERSIONS: Final = {
     ("canister", "call"): ("v2", "v3", "v4"),
     ("canister", "query"): ("v2", "v3"),
@@ -178,8 +185,8 @@ class Application:
         interface = self._interface
         if kind == "subnet" and verb != "read_state":
             principal = interface.management_of(principal)
-        since = _SHARDS_SINCE.get(verb, "")
-        form = RangesForm.SHARDS if version >= since else RangesForm.LEAF
+        since = _SHARDS_SINCE.get((kind, verb))
+        form = RangesForm.SHARDS if since and version >= since else RangesForm.LEAF
         if verb == "call":
             return await self._call(body, principal, version, form)
         if verb == "query":

@@ -2,18 +2,22 @@
 
 import http.client
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from datanode.agent import cbor, envelope, identity
+from datanode.agent.answers import parse_query_answer
 from datanode.agent.fields import Fields
+from datanode.agent.hash_tree import HashTree
 from datanode.agent.identity import Identity
 from datanode.agent.network import Network
 from datanode.errors import LocalNetworkError
 from datanode.localnet.api import LocalNetwork, ask
 from datanode.localnet.state.topology import REGISTRY, canister_id
-from datanode.principal import MANAGEMENT_CANISTER
+from datanode.principal import ANONYMOUS, MANAGEMENT_CANISTER, Principal
+from datanode.units import MINUTE_S, SECOND_NS
 from tests.datanode.localnet.gateway_client import Client
 from tests.fakes.counter import argument, number
 
@@ -185,3 +189,54 @@ def test_an_identity_of_another_curve_is_understood(net: LocalNetwork) -> None:
     where = Network(url=net.url, root_key=net.root_key, name="test")
     with Client(where, identity.anonymous()) as nobody:
         assert number(nobody.call(nobody.counter(), "add", argument(1))) == 1
+
+
+def ranges_forms(raw: bytes, subnet: Principal) -> tuple[bool, bool]:
+    """Tell whether a certificate's delegation shows its ranges as a leaf, and in shards."""
+    delegation = Fields(Fields(cbor.decode(raw), "certificate").take("delegation"), "delegation")
+    inner = Fields(cbor.decode(delegation.data("certificate")), "certificate")
+    tree = HashTree.from_cbor(inner.take("tree"))
+    leaf = tree.lookup([b"subnet", subnet.raw, b"canister_ranges"])
+    shard = tree.lookup([b"canister_ranges", subnet.raw, canister_id(0).raw])
+    return isinstance(leaf, bytes), isinstance(shard, bytes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "in_shards"),
+    [("canister", "v2", False), ("canister", "v3", True), ("subnet", "v3", False)],
+)
+def test_a_delegation_shows_its_ranges_as_the_version_asks(
+    net: LocalNetwork, client: Client, kind: str, version: str, *, in_shards: bool
+) -> None:
+    canister = client.counter()
+    subnet = Principal.parse(json.loads((net.directory / "network.json").read_text())["subnet"])
+    whom = canister if kind == "canister" else subnet
+    content = envelope.read_state_content(
+        [[b"time"]], sender=ANONYMOUS, ingress_expiry_ns=time.time_ns() + MINUTE_S * SECOND_NS
+    )
+    body = envelope.sign(identity.anonymous(), content)
+    code, _, answer = request(net, "POST", f"/api/{version}/{kind}/{whom}/read_state", body)
+    assert code == 200
+    certificate = Fields(cbor.decode(answer), "answer").data("certificate")
+    assert ranges_forms(certificate, subnet) == (not in_shards, in_shards)
+
+
+@pytest.mark.parametrize(("version", "in_shards"), [("v2", False), ("v3", True)])
+def test_a_canister_gets_a_certificate_of_the_querys_version(
+    net: LocalNetwork, client: Client, version: str, *, in_shards: bool
+) -> None:
+    canister = client.counter()
+    subnet = Principal.parse(json.loads((net.directory / "network.json").read_text())["subnet"])
+    for _ in range(2):
+        content = envelope.query_content(
+            canister,
+            "certified",
+            b"DIDL\0\0",
+            sender=ANONYMOUS,
+            ingress_expiry_ns=time.time_ns() + MINUTE_S * SECOND_NS,
+        )
+        body = envelope.sign(identity.anonymous(), content)
+        _, _, answer = request(net, "POST", f"/api/{version}/canister/{canister}/query", body)
+        certificate = parse_query_answer(answer).result
+        assert isinstance(certificate, bytes)
+        assert ranges_forms(certificate, subnet) == (not in_shards, in_shards)
