@@ -65,6 +65,8 @@ def test_an_erased_frame_is_corruption_and_repaired(own: User) -> None:
         ("old-certificate", ["--verb", "read_state", "--age-s", 900], 23),
         ("pruned-certificate", ["--verb", "query"], 23),
         ("lie", ["--method", "get_frames"], 40),
+        ("lie", ["--method", "get_manifest"], 40),
+        ("lie", ["--method", "witness", "--at", 300], 23),
         ("skew", ["--s", 600], 23),
         ("skew", ["--s", -600], 23),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 from datanode.localnet.machine import sparse
 from datanode.localnet.machine.full_disk import refuse_when_full
 from datanode.localnet.machine.head import NAME, Head
-from datanode.localnet.machine.running import named
+from datanode.localnet.machine.running import keep_module, named
 from datanode.localnet.machine.snapshots import Snapshots
 
 
@@ -46,7 +46,9 @@ class Copies(Snapshots):
                 heap_generation=former.head.heap_generation + 1,
                 stable_generation=former.head.stable_generation + 1,
             )
-            pairs = zip(named(folder, kept), named(self._folder, head), strict=True)
-            for source, target in pairs:
+            heap, stable, *module = named(folder, kept)
+            for path in module:
+                keep_module(self._folder, path.read_bytes())
+            for source, target in zip((heap, stable), named(self._folder, head), strict=False):
                 sparse.copy(source, target, source.stat().st_size)
             self._replace(self._open(head), head)

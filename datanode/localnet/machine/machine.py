@@ -15,7 +15,6 @@ its owner holds a lock. The engine runs without Python's global lock, so that ma
 canisters run in parallel.
 """
 
-import hashlib
 from dataclasses import replace
 from typing import Final
 
@@ -28,7 +27,7 @@ from datanode.localnet.machine.execution import Environment, Execution, Kind, Me
 from datanode.localnet.machine.head import Head
 from datanode.localnet.machine.outgoing import Closure
 from datanode.localnet.machine.rejects import Failure, Reject
-from datanode.localnet.machine.running import module_path
+from datanode.localnet.machine.running import keep_module
 from datanode.localnet.machine.settlement import UNDO_ALWAYS
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES
 from datanode.localnet.machine.undo import clear
@@ -267,12 +266,10 @@ class Machine(Copies, CompositeQueries):
         failure = None
         self._code_changes = True
         with self._undone_on_error():
-            module_hash = hashlib.sha256(wasm).digest()
-            module_path(self._folder, module_hash).write_bytes(wasm)
             head = Head(
                 heap_generation=former.head.heap_generation + 1,
                 stable_generation=former.head.stable_generation + (not upgrade),
-                module_hash=module_hash,
+                module_hash=keep_module(self._folder, wasm),
             )
             used = module.facts.operators * prices.INSTRUCTIONS_TO_COMPILE_AN_OPERATOR
             message.instructions = used

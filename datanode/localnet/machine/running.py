@@ -1,6 +1,7 @@
 """A canister's state while it runs: its files, and the instance that mirrors them."""
 
 import contextlib
+import hashlib
 from pathlib import Path
 
 from datanode.localnet.machine import prices, wasm_module
@@ -27,6 +28,20 @@ def stable_path(folder: Path, generation: int) -> Path:
 def module_path(folder: Path, module_hash: bytes) -> Path:
     """Name the file of a module."""
     return folder / f"module-{module_hash.hex()}.wasm"
+
+
+def keep_module(folder: Path, wasm: bytes) -> bytes:
+    """Write a module's file unless it is there; returns the SHA-256 that names it.
+
+    The former state may have the same module, so a file that is there is never written to.
+    """
+    module_hash = hashlib.sha256(wasm).digest()
+    path = module_path(folder, module_hash)
+    if not path.exists():
+        part = path.with_suffix(".part")
+        part.write_bytes(wasm)
+        part.replace(path)
+    return module_hash
 
 
 class Running:

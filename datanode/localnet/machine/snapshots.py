@@ -9,7 +9,6 @@ prepares a new generation of the canister's own files. Writing to one that is be
 prepared under the undo log, through a second name of the file, `written.bin`.
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterable
@@ -25,7 +24,7 @@ from datanode.localnet.machine.full_disk import refuse_when_full
 from datanode.localnet.machine.globals import Globals
 from datanode.localnet.machine.head import Head
 from datanode.localnet.machine.instance import Instance
-from datanode.localnet.machine.running import heap_path, module_path, stable_path
+from datanode.localnet.machine.running import heap_path, keep_module, module_path, stable_path
 from datanode.localnet.machine.settlement import Settlement
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES
 from datanode.localnet.machine.undo import Target, write_all
@@ -201,9 +200,8 @@ class Snapshots(Settlement):
                 stable_generation=former.head.stable_generation + 1,
                 heap_pages=contents.heap_pages,
                 stable_pages=contents.stable_pages,
-                module_hash=hashlib.sha256(wasm).digest(),
+                module_hash=keep_module(self._folder, wasm),
             )
-            module_path(self._folder, head.module_hash or b"").write_bytes(wasm)
             heap = heap_path(self._folder, head.heap_generation)
             sparse.copy(source / Part.HEAP, heap, contents.size_bytes(Part.HEAP))
             stable = stable_path(self._folder, head.stable_generation)

@@ -39,7 +39,7 @@ class Damage:
 
     def drain(self, canister: Principal, level: Level) -> int:
         """Take a canister's cycles down to a level; returns how many it has then."""
-        network, slot = self._network, self._slot(canister)
+        network, slot = self._network, self._slot(canister, coded=False)
         with slot.lock:
             rent.settle(network, slot)
             bill = Bill(slot.canister, network.fees)
@@ -91,6 +91,7 @@ class Damage:
         network, slot = self._network, self._slot(canister)
         mark = network.marks.find(canister, name)
         with slot.lock, mark.lock:
+            network.check_disk(mark.heap_bytes + mark.stable_bytes + mark.module_bytes)
             sequence = slot.canister.sequence + 1
             slot.machine.go_back(mark.folder, sequence=sequence)
             back = replace(mark.of(slot.canister), sequence=sequence)
@@ -104,11 +105,11 @@ class Damage:
             slot.machine.commit()
         _log.warning("fault: %s is rolled back to %s", canister, name)
 
-    def _slot(self, canister: Principal) -> Slot:
+    def _slot(self, canister: Principal, *, coded: bool = True) -> Slot:
         slot = self._network.canisters.find(canister)
         if slot is None or slot.deleted:
             raise NotFoundError(f"the embedded network has no canister {canister}")
-        if slot.canister.module_hash is None:
+        if coded and slot.canister.module_hash is None:
             raise NodeRejectedError(f"{canister} has no code that could be damaged")
         return slot
 

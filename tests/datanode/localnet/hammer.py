@@ -109,6 +109,9 @@ def act(made: Machine, action: str, sequence: int) -> Execution | None:
     if action == "uninstall":
         made.uninstall(sequence=sequence)
         return None
+    if action == "go_back":
+        made.go_back(made._folder.parent / "copy", sequence=sequence)
+        return None
     if action in ("take", "fill", "load"):
         act_on_snapshot(made, action, sequence)
         return None
@@ -165,10 +168,11 @@ def act_and_die(
 
 
 def prepare(folder: Path) -> None:
-    """Install the counter and count to one: sequences 1 and 2."""
+    """Install the counter, count to one and copy the state: sequences 1 and 2."""
     made = open_machine(folder, 0)
     made.install(COUNTER, b"", ENVIRONMENT, sequence=1)
     made.commit()
     made.update("increment", b"", ENVIRONMENT, sequence=2)
     made.commit()
+    made.copy_to(folder / "copy")
     made.close()

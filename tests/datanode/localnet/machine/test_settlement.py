@@ -69,7 +69,7 @@ def test_no_acknowledged_update_is_lost_and_none_is_half_applied(
 
 @pytest.mark.parametrize("torn", [False, True])
 @pytest.mark.parametrize(
-    "action", ["increment", "grow", "grow_and_trap", "install", "upgrade", "uninstall"]
+    "action", ["increment", "grow", "grow_and_trap", "install", "upgrade", "uninstall", "go_back"]
 )
 def test_a_death_at_any_file_operation_of_a_message_undoes_it(
     tmp_path: Path, context: ForkServerContext, action: str, *, torn: bool
@@ -99,7 +99,7 @@ def test_a_death_at_any_file_operation_of_a_message_undoes_it(
     pytest.fail("the message never ended")
 
 
-@pytest.mark.parametrize("action", ["grow", "install", "upgrade", "uninstall"])
+@pytest.mark.parametrize("action", ["grow", "install", "upgrade", "uninstall", "go_back"])
 def test_a_death_while_a_recorded_message_is_committed_keeps_it(
     tmp_path: Path, context: ForkServerContext, action: str
 ) -> None:
