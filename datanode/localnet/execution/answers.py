@@ -1,5 +1,7 @@
 """Gives answers to whoever made a call: to the sender of an ingress message, or to a canister."""
 
+from typing import Final
+
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine.rejects import Reject, RejectCode
 from datanode.localnet.state.message import Answer
@@ -7,12 +9,13 @@ from datanode.localnet.state.network import Network
 from datanode.localnet.state.open_calls import Origin
 from datanode.localnet.state.queue import Queued
 from datanode.principal import Principal
+from datanode.units import KIB
 
-MAX_REJECT_BYTES = 8 * 1024
+MAX_REJECT_BYTES: Final = 8 * KIB
 """Longest text of a reject between canisters. Source: replica, 2026."""
 
-_AS_IT_IS = ("IC0406", "IC0301", "IC0508", "IC0509", "")
-_NO_REPLY = "IC0506"
+_AS_IT_IS: Final = ("IC0406", "IC0301", "IC0508", "IC0509", "")
+_NO_REPLY: Final = "IC0506"
 
 
 def give(
@@ -54,7 +57,7 @@ def announce(network: Network, origin: Origin) -> None:
         network.queue.announce((origin.caller,))
 
 
-def effect(
+def refuse(
     network: Network, origin: Origin, reject: Reject, *, sender: Principal, cycles: int
 ) -> Effect:
     """Refuse a call of a canister: nothing runs, and the cycles go back."""

@@ -31,6 +31,6 @@ def run(network: Network, slot: Slot, request: Queued) -> Effect:
         reject = admission.too_few_cycles(slot.canister, request.cycles)
     if reject is not None:
         sender = slot.canister.id
-        refused = answers.effect(network, origin, reject, sender=sender, cycles=request.cycles)
+        refused = answers.refuse(network, origin, reject, sender=sender, cycles=request.cycles)
         return replace(refused, bill=bill)
     return update.execute(network, slot, bill, origin, request.payload, cycles=request.cycles)

@@ -6,6 +6,7 @@ waiting or its code is gone, brings back its cycles and runs nothing.
 """
 
 from dataclasses import replace
+from typing import Final
 
 from datanode.localnet.execution import stopping, turn, update
 from datanode.localnet.execution.effect import Effect
@@ -18,7 +19,7 @@ from datanode.localnet.state.network import Network
 from datanode.localnet.state.open_calls import Callback, Context
 from datanode.localnet.state.queue import Queued
 
-_REJECT_CODE_BYTES = 1
+_REJECT_CODE_BYTES: Final = 1
 
 
 def run(network: Network, slot: Slot, response: Queued) -> Effect:

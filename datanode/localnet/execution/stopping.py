@@ -1,6 +1,7 @@
 """A canister that is being stopped: it is stopped when the last call that it has open is closed."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from datanode.agent import candid
 from datanode.localnet.execution import answers
@@ -13,7 +14,7 @@ from datanode.localnet.state.network import Network
 from datanode.localnet.state.stops import Stop
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 
-EMPTY_REPLY = candid.encode((), ())
+EMPTY_REPLY: Final = candid.encode((), ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,7 @@ def conclude(
         available_cycles=left if answer is None else 0,
         instructions=context.instructions + execution.instructions,
     )
-    leaving = _Leaving(network=network, bill=bill, context=kept, calls=execution.calls)
+    leaving = _Leaving(network=network, context=kept, calls=execution.calls)
     writes: list[Step] = [lambda: leaving.write(is_open=still_open > 0)]
     done: list[Step] = [leaving.announce]
     origin = context.origin
@@ -104,7 +104,6 @@ class _Leaving:
     """Writes a context and the calls that a message made."""
 
     network: Network
-    bill: Bill
     context: Context
     calls: tuple[OutgoingCall, ...]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from datanode.localnet.machine import prices
 
@@ -105,7 +106,7 @@ def no_calls_outstanding(_callee: bytes) -> int:
     return 0
 
 
-Outstanding = Callable[[bytes], int]
+Outstanding: TypeAlias = Callable[[bytes], int]
 
-CALLBACK_LIMIT = prices.INSTRUCTION_LIMIT_UPDATE * (100 - prices.CLEANUP_PERCENT) // 100
+CALLBACK_LIMIT: Final = prices.INSTRUCTION_LIMIT_UPDATE * (100 - prices.CLEANUP_PERCENT) // 100
 """Instructions of a callback; what is kept back is the cleanup's."""

@@ -16,6 +16,7 @@ from datanode.localnet.management import from_canisters
 from datanode.localnet.management.built_in import BuiltIns
 from datanode.localnet.replica import rent
 from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canister import Canister, Settings
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import Answer, Message
 from datanode.localnet.state.network import Network
@@ -75,7 +76,7 @@ class Delivery:
         reject = admission.engine_failed(slot.canister.id, error)
         if queued.is_response:
             return response.failed(self._network, slot, queued, reject)
-        failed = answers.effect(
+        failed = answers.refuse(
             self._network,
             request.origin_of(queued),
             reject,
@@ -85,10 +86,19 @@ class Delivery:
         return replace(failed, bill=Bill(slot.canister, self._network.fees))
 
     def _nowhere(self, queued: Queued) -> Effect:
-        """Answer for a canister that does not exist; a response to it is dropped."""
+        """Answer for a canister that does not exist; what a response brings back to it is burnt."""
         if queued.is_response:
-            return Effect(answer=None)
-        return answers.effect(
+            gone = Canister(
+                id=queued.receiver,
+                settings=Settings(controllers=()),
+                balance_cycles=0,
+                charged_ns=0,
+            )
+            bill = Bill(gone, self._network.fees)
+            bill.receive("refunded", queued.cycles)
+            bill.burn()
+            return Effect(answer=None, bill=bill, status="late")
+        return answers.refuse(
             self._network,
             request.origin_of(queued),
             admission.not_found(queued.receiver),

@@ -126,6 +126,24 @@ def test_a_caller_that_waits_no_longer_gets_an_unknown_outcome(
     cycles.check(net.network.database)
 
 
+def test_what_comes_back_to_a_deleted_canister_is_burnt(net: Gateway, alice: Identity) -> None:
+    caller, callee = net.puppet(alice), net.puppet(alice)
+    slot = net.network.canisters.find(callee)
+    assert slot is not None
+    script = puppet.call(callee, cycles=TC, reject=puppet.reply(), timeout_s=1)
+    body = net.signed_call(alice, caller, "run", script)
+    with slot.lock:
+        net.interface.execute(net.interface.admit(body, caller).message)
+        net.network.canister_time.advance(10)
+        net.post_call(body, caller)
+        net.manage(alice, "stop_canister", types.CANISTER, canister_id=caller)
+        net.manage(alice, "delete_canister", types.CANISTER, canister_id=caller)
+    net.settle()
+    last = ledger.page(net.network.database)[-1]
+    assert (last.canister, dict(last.items)) == (caller, {"refunded": -TC, "burnt": TC})
+    cycles.check(net.network.database)
+
+
 def test_a_callee_knows_until_when_its_caller_waits(net: Gateway, alice: Identity) -> None:
     caller, callee = net.puppet(alice), net.puppet(alice)
     look = puppet.see(See.DEADLINE) + puppet.see(See.TIME) + puppet.reply()
