@@ -15,6 +15,7 @@ from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine.rejects import Reject
 from datanode.localnet.management import (
     chunk_store,
+    info,
     installation,
     lifecycle,
     snapshot_transfer,
@@ -35,7 +36,8 @@ from datanode.principal import MANAGEMENT_CANISTER, Principal
 CREATE: Final = "provisional_create_canister_with_cycles"
 TOP_UP: Final = "provisional_top_up_canister"
 DEPOSIT: Final = "deposit_cycles"
-_OPEN_TO_ALL: Final = (TOP_UP, DEPOSIT)
+_INFO: Final = "canister_info"
+_OPEN_TO_ALL: Final = (TOP_UP, DEPOSIT, _INFO)
 _STATUS: Final = "canister_status"
 _UPDATE_SETTINGS: Final = "update_settings"
 _LOGS: Final = "fetch_canister_logs"
@@ -67,6 +69,7 @@ _METHODS: Final[dict[str, Method]] = {
     _UPDATE_SETTINGS: Method(types.UPDATE_SETTINGS, lifecycle.update_settings),
     "start_canister": Method(types.CANISTER, lifecycle.start),
     DEPOSIT: Method(types.CANISTER, lifecycle.deposit),
+    _INFO: Method(info.REQUEST, info.show),
     "stop_canister": Method(types.CANISTER, lifecycle.stop),
     "delete_canister": Method(types.CANISTER, lifecycle.delete),
     _STATUS: Method(types.CANISTER, lifecycle.show_status),

@@ -1,5 +1,7 @@
 """Canisters that call the management canister."""
 
+import hashlib
+
 import pytest
 
 from datanode.agent import candid
@@ -10,6 +12,7 @@ from datanode.localnet.management.account_book import START_CYCLES
 from datanode.localnet.management.cycles_ledger import BLOCK_FEE_CYCLES
 from datanode.localnet.management.cycles_ledger_types import DEPOSIT, DEPOSITED
 from datanode.localnet.management.from_canisters import CREATE
+from datanode.localnet.management.info import INFO, REQUEST
 from datanode.localnet.state.canister import Status
 from datanode.localnet.state.topology import CYCLES_LEDGER
 from datanode.principal import MANAGEMENT_CANISTER, Principal
@@ -155,3 +158,14 @@ def test_a_canister_may_stop_and_be_told_by_its_caller(net: Gateway, alice: Iden
         net.until(lambda: bool(net.network.stops.all()))
     assert net.post_call(work, worker) == b"done"
     assert puppet.number(net.post_call(stop, manager)) == TC
+
+
+def test_any_canister_may_learn_module_and_controllers_of_another(
+    net: Gateway, alice: Identity
+) -> None:
+    asker, other = net.puppet(alice), net.puppet(alice)
+    reply = manage(net, alice, asker, "canister_info", argument(REQUEST, canister_id=other))
+    (fields,) = candid.decode((INFO,), reply)
+    assert isinstance(fields, dict)
+    assert fields["module_hash"] == hashlib.sha256(puppet_wasm()).digest()
+    assert fields["controllers"] == [alice.principal]
