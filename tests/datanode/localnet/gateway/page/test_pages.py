@@ -12,7 +12,7 @@ from datanode.localnet.gateway.page import pages
 from datanode.localnet.gateway.page.facts import CANISTERS_COUNT, MESSAGES_COUNT
 from datanode.localnet.gateway.page.items import ITEMS
 from datanode.localnet.gateway.page.pages import Pages
-from datanode.localnet.state import ledger
+from datanode.localnet.state import ledger, logs
 from datanode.localnet.state.canister import Canister, Settings
 from datanode.localnet.state.fault import Fault, Kind
 from datanode.localnet.state.ledger import Entry
@@ -115,6 +115,22 @@ def test_what_a_canister_printed_is_shown(net: Gateway, alice: Identity) -> None
     canister = net.counter(alice)
     net.call(alice, canister, "add", argument(1))
     assert "<span>added</span>" in text(net, f"/_/page/canister/{canister}")
+
+
+def test_what_a_canister_printed_does_nothing_to_the_page(net: Gateway, alice: Identity) -> None:
+    canister = net.counter(alice)
+    slot = net.network.canisters.find(canister)
+    assert slot is not None
+    lines = ["<script>alert(1)</script>", "\x1b[2J\u202e", "x" * 3_000]
+    with net.network.database.transaction():
+        logs.append(net.network.database, slot.canister, lines, net.wall())
+    page = text(net, f"/_/page/canister/{canister}").split('<ol class="logs">')[1]
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert "x" * 240 in page
+    assert "x" * 241 not in page
 
 
 def test_faults_that_are_set_are_shown(net: Gateway, alice: Identity) -> None:
