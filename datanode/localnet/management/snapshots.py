@@ -1,8 +1,9 @@
 """Takes, loads, lists and deletes snapshots of canisters.
 
 A snapshot keeps heap, globals, stable memory, module, certified data and chunk store. Loading one
-raises the canister's version and brings the certified data of that time back; the global timer, the
-status, the settings, the balance and the log stay. Both work on canisters that run, too.
+raises the canister's version and brings the certified data of that time back; the status, the
+settings, the balance and the log stay, and so does the global timer, unless the snapshot was
+uploaded and tells one. Both work on canisters that run, too.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from datanode.localnet.machine.wasm_module import WasmError
 from datanode.localnet.management import chunk_store, growth
 from datanode.localnet.management.call import Call, reject
 from datanode.localnet.management.snapshot_types import SNAPSHOT, SNAPSHOTS
-from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.canister import Canister, Hook
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import RejectedError
 from datanode.localnet.state.snapshots import Snapshot
@@ -231,7 +232,7 @@ def _loadable(call: Call) -> tuple[Snapshot, Slot]:
 def _loaded(call: Call, snapshot: Snapshot, sequence: int) -> Canister:
     canister, contents = call.bill.canister, snapshot.contents
     timer_ns = snapshot.timer_ns if snapshot.uploaded else None
-    return replace(
+    loaded = replace(
         canister,
         sequence=sequence,
         version=canister.version + 1,
@@ -243,3 +244,23 @@ def _loaded(call: Call, snapshot: Snapshot, sequence: int) -> Canister:
         chunk_bytes=chunk_store.size_bytes(call.network.database, snapshot.id),
         timer_ns=canister.timer_ns if timer_ns is None else timer_ns,
     )
+    if snapshot.uploaded and snapshot.hook is not None:
+        return _hooked(loaded, Hook(snapshot.hook))
+    return loaded
+
+
+def _hooked(canister: Canister, hook: Hook) -> Canister:
+    """Return a canister whose hook for low memory is as a snapshot tells it.
+
+    Raises:
+        RejectedError: That cannot be, by the size of its heap.
+    """
+    is_low = canister.watched().low_memory_hook is not Hook.IDLE
+    if is_low is (hook is Hook.IDLE):
+        name = "".join(word.capitalize() for word in hook.value.split("_"))
+        raise reject(
+            "IC0408",
+            f"Hook status (Some({name})) of uploaded snapshot is inconsistent with the canister's "
+            f"state (hook condition satisfied: {str(is_low).lower()}).",
+        )
+    return replace(canister, low_memory_hook=hook)

@@ -155,6 +155,21 @@ def test_a_told_timer_is_set_and_one_that_is_not_told_stays(net: Gateway, alice:
     assert metadata(net, alice, silent)["global_timer"] is None
 
 
+def test_a_hook_that_the_heap_contradicts_is_not_loaded(net: Gateway, alice: Identity) -> None:
+    source, target = net.counter(alice), net.create(alice)
+    ready = ("ready", None)
+    taken = take(net, alice, source)
+    made = carry(net, alice, taken, target, on_low_wasm_memory_hook_status=ready)
+    assert metadata(net, alice, made)["on_low_wasm_memory_hook_status"] == ready
+    with pytest.raises(RejectedError, match="hook condition satisfied: false") as rejected:
+        load(net, alice, target, made)
+    assert rejected.value.error_code == "IC0408"
+    assert "Some(Ready)" in str(rejected.value)
+    silent = carry(net, alice, taken, target, on_low_wasm_memory_hook_status=None)
+    load(net, alice, target, silent)
+    assert number(net.query(alice, target, "get")) == 0
+
+
 def test_moving_costs_a_baseline_and_a_byte_an_instruction(net: Gateway, alice: Identity) -> None:
     canister = net.counter(alice)
     taken = take(net, alice, canister)
