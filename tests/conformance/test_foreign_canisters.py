@@ -82,8 +82,8 @@ def test_a_website_in_motoko_streams_and_is_upgraded_to_updates(
 ) -> None:
     assert get(net, ledger, "/parts?of=3") == (200, b"part 0\npart 1\npart 2\n")
     assert get(net, ledger, "/elsewhere?a=b") == (404, b"GET /elsewhere?a=b")
-    assert get(net, ledger, "/visit", "POST") == (200, b"POST 1")
-    assert get(net, ledger, "/visit", "PUT") == (200, b"PUT 2")
+    assert get(net, ledger, "/visit", "POST") == (200, b"POST 1 for 10")
+    assert get(net, ledger, "/visit", "PUT") == (200, b"PUT 2 for 10")
 
 
 def test_a_motoko_canister_keeps_its_heap_over_an_upgrade(icp: Icp, ledger_wasm: Path) -> None:

@@ -20,7 +20,6 @@ small pools of threads, so that updates that wait for their canister do not hold
 """
 
 import asyncio
-import contextlib
 import logging
 import re
 from collections.abc import Callable, Coroutine
@@ -38,6 +37,7 @@ from datanode.localnet.gateway.interface import PATIENCE_S, Interface
 from datanode.localnet.gateway.page import pages
 from datanode.localnet.gateway.page.pages import Pages
 from datanode.localnet.gateway.sites import Sites
+from datanode.localnet.gateway.waiting import answered
 from datanode.localnet.machine.rejects import Reject
 from datanode.localnet.replica.housekeeping import Housekeeper
 from datanode.localnet.state.certificates import RangesForm
@@ -223,23 +223,10 @@ class Application:
         return Response(200, certified, http.CBOR)
 
     async def _answer(self, message: Message, form: RangesForm, until: float) -> bytes | None:
-        """Wait for the answer of a message that waits for other canisters, without a thread."""
-        loop = asyncio.get_running_loop()
-        answered = asyncio.Event()
-
-        def watcher() -> None:
-            with contextlib.suppress(RuntimeError):  # the server is ending
-                loop.call_soon_threadsafe(answered.set)
-
+        """Certify the answer of a message that waits for other canisters; None if it comes late."""
         requests = self._interface.network.requests
-        await self._in(self._queries, partial(requests.watch, message.request_id, watcher))
-        try:
-            async with asyncio.timeout_at(until):
-                await answered.wait()
-        except TimeoutError:
+        if not await answered(requests, message.request_id, self._queries, until):
             return None
-        finally:
-            requests.unwatch(message.request_id, watcher)
         return await self._in(self._updates, partial(self._interface.outcome, message, form))
 
     def _go_on(self, work: Coroutine[None, None, bytes | None]) -> "asyncio.Task[bytes | None]":

@@ -15,7 +15,6 @@ answer, and each of its answers says so in `x-datanode-certification`.
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -32,6 +31,7 @@ from datanode.limits import INGRESS_TTL_NS
 from datanode.localnet.gateway import http, web
 from datanode.localnet.gateway.http import Event, Response
 from datanode.localnet.gateway.interface import PATIENCE_S, Interface
+from datanode.localnet.gateway.waiting import answered
 from datanode.localnet.gateway.web import Callback, Reply, Request
 from datanode.localnet.machine.rejects import RejectCode
 from datanode.localnet.state.certificates import RangesForm
@@ -49,7 +49,7 @@ _SANDBOX: Final = (
     b"content-security-policy",
     b"sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads",
 )
-_POLL_S: Final = 0.005
+_NONCE_BYTES: Final = 16
 _NAMES: Final[dict[int, str]] = {
     RejectCode.SYS_FATAL: "SysFatal",
     RejectCode.SYS_TRANSIENT: "SysTransient",
@@ -88,7 +88,7 @@ class Sites:
             )
             if reply.wants_update:
                 arg = request.update_arg()
-                reply = web.parse_reply(await self._in(self._updates, self._update, canister, arg))
+                reply = web.parse_reply(await self._update(canister, arg))
             return _response(reply, self._rest(canister, request, reply), scope)
         except FormatError as error:
             raise RefusedError(
@@ -104,7 +104,7 @@ class Sites:
             return self._called_back(reply.callback)
         if reply.status == HTTPStatus.PARTIAL_CONTENT and request.header("range") is None:
             there, whole = reply.span()
-            return self._ranges(canister, request, there, whole)
+            return None if there == whole else self._ranges(canister, request, there, whole)
         return None
 
     async def _called_back(self, callback: Callback) -> AsyncIterator[bytes]:
@@ -121,8 +121,6 @@ class Sites:
         self, canister: Principal, request: Request, there: int, whole: int
     ) -> AsyncIterator[bytes]:
         for _ in range(MAX_PARTS):
-            if there == whole:
-                return
             headers = (*request.headers, ("range", f"bytes={there}-"))
             arg = replace(request, headers=headers).query_arg()
             reply = web.parse_reply(await self._query(Callback(canister, "http_request", arg)))
@@ -131,6 +129,8 @@ class Sites:
                 raise FormatError("a part is not the one that was asked for")
             there = end
             yield reply.body
+            if there == whole:
+                return
         raise FormatError(f"a body has more than {MAX_PARTS} parts")
 
     async def _query(self, callback: Callback) -> bytes:
@@ -150,32 +150,30 @@ class Sites:
             raise _refusal(found.code, found.error_code, found.message)
         return found
 
-    def _update(self, canister: Principal, arg: bytes) -> bytes:
+    async def _update(self, canister: Principal, arg: bytes) -> bytes:
         """Make an update and wait for its answer."""
+        until = asyncio.get_running_loop().time() + PATIENCE_S
         content = envelope.call_content(
             canister,
             "http_request_update",
             arg,
             sender=ANONYMOUS,
             ingress_expiry_ns=self._expiry_ns(),
-            nonce=secrets.token_bytes(16),
+            nonce=secrets.token_bytes(_NONCE_BYTES),
         )
         body = envelope.sign(identity.anonymous(), content)
-        admitted = self._interface.admit(body, canister)
+        admitted = await self._in(self._updates, self._interface.admit, body, canister)
         if admitted.refused is not None:
             return _settled(admitted.refused)
-        self._interface.execute(admitted.message)
-        until_s = time.monotonic() + PATIENCE_S
-        requests = self._interface.network.requests
-        while True:
-            known = requests.find(admitted.message.request_id)
-            if known is not None and known.answer is not None:
-                return _settled(known.answer)
-            if time.monotonic() > until_s:
-                raise RefusedError(
-                    HTTPStatus.GATEWAY_TIMEOUT, f"The canister {canister} has not answered yet."
-                )
-            time.sleep(_POLL_S)
+        await self._in(self._updates, self._interface.execute, admitted.message)
+        request_id, requests = admitted.message.request_id, self._interface.network.requests
+        await answered(requests, request_id, self._queries, until)
+        known = await self._in(self._queries, requests.find, request_id)
+        if known is None or known.answer is None:
+            raise RefusedError(
+                HTTPStatus.GATEWAY_TIMEOUT, f"The canister {canister} has not answered yet."
+            )
+        return _settled(known.answer)
 
     def _expiry_ns(self) -> int:
         return self._interface.network.clock.now_ns() + INGRESS_TTL_NS

@@ -88,6 +88,8 @@ persistent actor Token {
 
   public func http_request_update(request : Request) : async Response {
     visits += 1;
-    whole(200, request.method # " " # visits.toText(), null);
+    let visit = visits;
+    let cost = await icrc1_fee(); // a call to itself: the answer comes later
+    whole(200, request.method # " " # visit.toText() # " for " # cost.toText(), null);
   };
 };
