@@ -133,9 +133,9 @@ KINDS: Final[Mapping[Kind, tuple[Point, Mapping[str, _Number | None]]]] = {
 }
 """Where each kind strikes and what it takes; None stands for a text."""
 
-CALLS_ONLY: Final = (Point.SCHEDULE,)
-QUERIES_ONLY: Final = (Point.QUERY, Point.REPLY)
-EVERYWHERE: Final = (Point.GROW, Point.CLOCK)
+_CALLS_ONLY: Final = (Point.SCHEDULE,)
+_QUERIES_ONLY: Final = (Point.QUERY, Point.REPLY)
+_VERBLESS: Final = (Point.GROW, Point.CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,15 +196,15 @@ class Fault:
     def _check_scope(self) -> None:
         wrong = None
         if self.verb is not None:
-            if self.point in CALLS_ONLY and self.verb is not Verb.CALL:
+            if self.point in _CALLS_ONLY and self.verb is not Verb.CALL:
                 wrong = "call"
-            elif self.point in QUERIES_ONLY and self.verb is not Verb.QUERY:
+            elif self.point in _QUERIES_ONLY and self.verb is not Verb.QUERY:
                 wrong = "query"
-            elif self.point in EVERYWHERE:
+            elif self.point in _VERBLESS:
                 wrong = "no verb"
         if wrong is not None:
             raise UsageError(f"{self.kind} concerns {wrong}, not {self.verb}")
-        if self.method is not None and (self.verb is Verb.READ_STATE or self.point in EVERYWHERE):
+        if self.method is not None and (self.verb is Verb.READ_STATE or self.point in _VERBLESS):
             raise UsageError(f"{self.kind} cannot be narrowed to a method here")
         if self.kind is Kind.SKEW and (
             self.canister is not None
@@ -296,7 +296,9 @@ def _completed(
         if rule is None:
             if not isinstance(value, str) or not 0 < len(value) <= _TEXT_MAX:
                 raise UsageError(f"{name} is a text of at most {_TEXT_MAX} characters")
-        elif isinstance(value, str) or not rule.low <= value <= rule.high:
-            raise UsageError(f"{name} is a number from {rule.low} to {rule.high}, not {value}")
+        elif not isinstance(value, int) or not rule.low <= value <= rule.high:
+            raise UsageError(
+                f"{name} is a whole number from {rule.low} to {rule.high}, not {value}"
+            )
         done.append((name, value))
     return tuple(done)

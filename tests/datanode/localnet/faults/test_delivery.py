@@ -113,6 +113,17 @@ def test_a_late_message_is_absent_until_it_runs(
     assert number(client.settled(canister, message.request_id)) == 1
 
 
+def test_messages_that_wait_hold_no_thread(
+    net: LocalNetwork, client: Client, canister: Principal
+) -> None:
+    """More than the server has threads for; each would wait for an hour."""
+    net.faults.set("late", ms=3_600_000, method="add", count=40)
+    for _ in range(40):
+        message = client.agent.prepare(canister, "add", argument(1))
+        assert client.agent.send(message) is Pending.UNKNOWN
+    assert number(client.call(canister, "add", argument(1))) == 1
+
+
 def test_a_message_that_comes_just_before_its_expiry_runs(
     net: LocalNetwork, client: Client, canister: Principal
 ) -> None:

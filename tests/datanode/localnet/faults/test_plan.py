@@ -33,6 +33,7 @@ def test_every_kind_goes_over_the_wire(kind: Kind) -> None:
         ({"kind": Kind.LATENCY}, "needs ms"),
         ({"kind": Kind.LATENCY, "parameters": (("ms", -1),)}, "from 0"),
         ({"kind": Kind.LATENCY, "parameters": (("ms", "soon"),)}, "number"),
+        ({"kind": Kind.LATENCY, "parameters": (("ms", 1.5),)}, "whole number"),
         ({"kind": Kind.LOSE_ANSWER, "parameters": (("ms", 1),)}, "does not take ms"),
         ({"kind": Kind.BLOCKS, "verb": Verb.QUERY}, "concerns call"),
         ({"kind": Kind.LIE, "verb": Verb.CALL}, "concerns query"),
