@@ -30,13 +30,24 @@ def append(database: Database, canister: Canister, lines: Sequence[str], time_ns
         )
         used += LINE_BYTES + len(text)
         number += 1
-    for old, size in database.rows(f"SELECT number, length(text) {_OF}", (canister.id.raw,)):
-        if used <= limit:
-            break
-        key = (canister.id.raw, old)
-        database.write("DELETE FROM logs WHERE canister = ? AND number = ?", key)
-        used -= LINE_BYTES + cast("int", size)
+    if used > limit:
+        used -= _drop(database, canister.id, used - limit)
     return replace(canister, log_bytes=used, log_count=number)
+
+
+def _drop(database: Database, canister: Principal, wanted_bytes: int) -> int:
+    """Delete the oldest lines until so much is free; returns how much is."""
+    most = wanted_bytes // LINE_BYTES + 1
+    rows = database.rows(f"SELECT number, length(text) {_OF} LIMIT ?", (canister.raw, most))
+    freed, last = 0, -1
+    for number, size in rows:
+        if freed >= wanted_bytes:
+            break
+        freed += LINE_BYTES + cast("int", size)
+        last = cast("int", number)
+    key = (canister.raw, last)
+    database.write("DELETE FROM logs WHERE canister = ? AND number <= ?", key)
+    return freed
 
 
 def lines(database: Database, canister: Principal) -> list[Line]:

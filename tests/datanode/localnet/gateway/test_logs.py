@@ -88,3 +88,20 @@ def test_a_log_is_read_by_queries_alone(net: Gateway, alice: Identity) -> None:
     with pytest.raises(RejectedError, match="only accessible in non-replicated mode") as rejected:
         net.manage(alice, "fetch_canister_logs", types.CANISTER, canister_id=canister)
     assert (rejected.value.error_code, rejected.value.certified) == ("IC0406", False)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(0, []), (44, [5]), (45, [5]), (100, [4, 5])])
+def test_a_lower_limit_holds_from_the_next_line_on(
+    net: Gateway, alice: Identity, limit: int, kept: list[int]
+) -> None:
+    canister = net.counter(alice)
+    for _ in range(5):
+        net.call(alice, canister, "add", argument(1))
+    settings: dict[str, candid.Value] = dict.fromkeys(name for _, name, _ in types.SETTINGS.fields)
+    settings["log_memory_limit"] = limit
+    method = "update_settings"
+    net.manage(alice, method, types.UPDATE_SETTINGS, canister_id=canister, settings=settings)
+    net.call(alice, canister, "add", argument(1))
+    numbers = [number for number, _ in log(net, alice, canister)]
+    assert numbers == kept
+    assert log_bytes(net, canister) <= limit
