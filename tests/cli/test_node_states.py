@@ -10,7 +10,7 @@ from datanode.units import DAY_S, TC
 from tests.cli import canisters
 from tests.cli.stage import MakeUser, User, checkpoint
 from tests.fakes.counter import counter_wasm
-from tests.fakes.ledger_judge import paid
+from tests.fakes.ledger_judge import Paid, paid
 
 
 @pytest.fixture
@@ -26,11 +26,16 @@ def own(user: User) -> Iterator[User]:
     return user
 
 
+def _paid(user: User) -> Paid:
+    """Judge what was paid to this user's canister; other tests share the network."""
+    return paid([entry for entry in user.net.ledger() if entry.canister == user.canister])
+
+
 def _half_uploaded(user: User, seed: int, model: str) -> tuple[str, int]:
     """Stop an upload by its budget, so that some of it is on the node."""
     source = checkpoint(user.home / f"{model}.safetensors", seed, tensors=3, size=1_500_000)
     user.fails(25, "upload", source, "--as", model, "--max-cycles", 7_000_000_000)
-    stored = paid(user.net.ledger()).stored_count
+    stored = _paid(user).stored_count
     assert stored
     return str(source), stored
 
@@ -47,9 +52,9 @@ def test_a_stopped_node_is_told_and_goes_on_when_started(own: User) -> None:
     assert own.run("status").code == 0
     assert own.run("doctor").code == 1
     canisters.start(own, own.canister)
-    before = paid(own.net.ledger())
+    before = _paid(own)
     assert own.ok("upload", source, "--as", "m")["version"] == 1
-    assert paid(own.net.ledger()).twice_count == before.twice_count == 0
+    assert _paid(own).twice_count == before.twice_count == 0
     assert own.ok("audit", "m")["verdict"] == "ok"
 
 
@@ -64,7 +69,7 @@ def test_a_frozen_node_is_told_and_goes_on_when_topped_up(own: User) -> None:
     assert status.code == 20 or status.says("days until frozen")
     own.ok("node", "top-up", "own", "--cycles", "700TC")
     assert own.ok("upload", source, "--as", "m")["version"] == 1
-    assert paid(own.net.ledger()).twice_count == 0
+    assert _paid(own).twice_count == 0
 
 
 def test_a_node_with_too_few_cycles_keeps_what_it_took(user: User) -> None:
@@ -77,7 +82,7 @@ def test_a_node_with_too_few_cycles_keeps_what_it_took(user: User) -> None:
     assert done.says("cycles", "top-up", "nothing"), done.err
     user.ok("node", "top-up", "poor", "--cycles", "50TC")
     assert user.ok("upload", source, "--as", "m", "--node", "poor")["version"] == 1
-    assert paid(user.net.ledger()).twice_count == 0
+    assert _paid(user).twice_count == 0
 
 
 def test_a_grant_that_is_used_up_is_told(own: User, stranger: MakeUser) -> None:
@@ -95,7 +100,7 @@ def test_a_grant_that_is_used_up_is_told(own: User, stranger: MakeUser) -> None:
     other.arrive()
     other.patch.setenv("DATANODE_NODE", own.canister.text)
     assert other.ok("upload", source, "--as", "q")["version"] == 1
-    assert paid(own.net.ledger()).twice_count == 0
+    assert _paid(own).twice_count == 0
 
 
 def _everything(user: User, code: int, node: Principal) -> None:
