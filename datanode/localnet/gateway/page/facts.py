@@ -5,7 +5,7 @@ a canister that is busy, and with many of them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 from datanode.fees import Figure
@@ -71,11 +71,13 @@ class Part:
     Attributes:
         canisters: Canisters of this page.
         messages: Entries of this page.
+        reasons: Why messages were rejected, by their entry, as long as the answer is kept.
         next: Where the next page begins; None at the end.
     """
 
     canisters: tuple[Held, ...] = ()
     messages: tuple[Entry, ...] = ()
+    reasons: Mapping[int, str] = field(default_factory=dict)
     next: str | None = None
 
 
@@ -122,10 +124,10 @@ class Facts:
         """List the prices in force."""
         schedule = self._network.fees
         found = []
-        for field in fields(schedule):
-            figure = getattr(schedule, field.name)
+        for item in fields(schedule):
+            figure = getattr(schedule, item.name)
             if isinstance(figure, Figure):
-                words = field.name.split("_")
+                words = item.name.split("_")
                 unit = words.pop() if words[-1] in _UNITS else "cycles"
                 value = schedule.cycles_of(figure) if unit == "cycles" else figure.value
                 found.append(
@@ -153,7 +155,18 @@ class Facts:
         )
         shown = tuple(entries[:MESSAGES_COUNT])
         more = len(entries) > MESSAGES_COUNT
-        return Part(messages=shown, next=str(shown[-1].sequence) if more else None)
+        return Part(
+            messages=shown,
+            reasons={each.sequence: reason for each in shown if (reason := self._reason(each))},
+            next=str(shown[-1].sequence) if more else None,
+        )
+
+    def _reason(self, entry: Entry) -> str | None:
+        if not entry.status.startswith("IC"):
+            return None
+        known = self._network.requests.find(entry.request_id)
+        reject = None if known is None or known.answer is None else known.answer.reject
+        return None if reject is None else reject.message
 
     def find(self, canister: Principal) -> Held | None:
         """Look a canister up."""

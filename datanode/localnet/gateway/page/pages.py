@@ -30,6 +30,7 @@ from datanode.localnet.gateway.page.items import ITEMS
 from datanode.localnet.state.message import RefusedError
 from datanode.localnet.state.network import Network
 from datanode.principal import Principal
+from datanode.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -169,6 +170,7 @@ def _environment() -> "Environment":
     )
     environment.filters |= {
         "method": wording.method,
+        "reason": printable,
         "log_line": wording.log_line,
         "number": wording.number,
         "hexadecimal": wording.hexadecimal,

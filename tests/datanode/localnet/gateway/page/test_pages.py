@@ -108,7 +108,20 @@ def test_foreign_texts_are_cut_printable_and_escaped(net: Gateway, alice: Identi
     assert "\u202e" not in page
     assert "\x1b" not in page
     assert "\\u202e" in page
-    assert "m" * 61 not in page
+    assert f'"method">{"m" * 60}...<' in page
+    assert "m" * 401 not in page
+
+
+def test_a_rejection_is_told_in_words(net: Gateway, alice: Identity) -> None:
+    canister = net.counter(alice)
+    with pytest.raises(Rejected):
+        net.call(alice, canister, "crash", argument(1))
+    with pytest.raises(Rejected):
+        net.call(alice, canister, "<b>", argument(1))
+    page = text(net, "/")
+    assert "Canister called `ic0.trap` with message: &#39;boom&#39;" in page
+    assert "has no update method &#39;&lt;b&gt;&#39;" in page
+    assert page.count("<dt>Rejected</dt>") == 2
 
 
 def test_what_a_canister_printed_is_shown(net: Gateway, alice: Identity) -> None:
