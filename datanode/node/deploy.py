@@ -22,7 +22,7 @@ from datanode.node.management import CanisterStatus
 from datanode.principal import Principal
 from datanode.units import TC
 
-STORE_VERSION: Final = 1
+STORE_VERSION: Final = 2
 """The newest layout of stable memory that the module of this release reads."""
 
 DEFAULT_CYCLES: Final = 100 * TC

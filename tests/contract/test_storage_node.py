@@ -39,7 +39,7 @@ def uploader(world: World, name: str, model: str | None = None) -> StorageNode:
 
 def test_it_tells_its_versions_to_everybody_and_its_details_to_controllers(world: World) -> None:
     status = world.node.status()
-    assert (status.interface_version, status.store_version) == (1, 1)
+    assert (status.interface_version, status.store_version) == (1, 2)
     assert status.details is not None
     assert world.caller("stranger").status().details is None
 

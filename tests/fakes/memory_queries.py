@@ -77,7 +77,7 @@ class Queries:
                 leases_count=len(self.store.leases),
                 task=None,
             )
-        return NodeStatus(interface_version=1, store_version=1, details=details)
+        return NodeStatus(interface_version=1, store_version=2, details=details)
 
     def lease_frames(self, lease_id: int) -> Iterator[ChunkRecord]:
         self._query()

@@ -34,6 +34,15 @@ pub enum Room {
     Tail { start: u64 },
 }
 
+impl Room {
+    /// Return where a frame starts in it.
+    pub fn start(self) -> u64 {
+        match self {
+            Self::Extent { start, .. } | Self::Tail { start } => start,
+        }
+    }
+}
+
 impl<M: Memory> Extents<M> {
     pub fn new(region: Region<M>) -> Self {
         Self(StableBTreeMap::init(region))
@@ -52,21 +61,17 @@ impl<M: Memory> Extents<M> {
         }
     }
 
-    /// Take room that was found for so many bytes; return where it starts.
-    pub fn take(&mut self, room: Room, bytes: u64, header: &mut Header) -> u64 {
+    /// Take room that was found for so many bytes.
+    pub fn take(&mut self, room: Room, bytes: u64, header: &mut Header) {
         let taken = round(bytes);
         match room {
-            Room::Tail { start } => {
-                header.frames_end = start + taken;
-                start
-            }
+            Room::Tail { start } => header.frames_end = start + taken,
             Room::Extent { start, length } => {
                 self.forget(start, length);
                 if length > taken {
                     self.remember(start + taken, length - taken);
                 }
                 header.free_bytes -= taken;
-                start
             }
         }
     }
@@ -160,7 +165,8 @@ mod tests {
 
     fn take(extents: &mut Extents<VectorMemory>, header: &mut Header, bytes: u64) -> u64 {
         let room = extents.find(bytes, header);
-        extents.take(room, bytes, header)
+        extents.take(room, bytes, header);
+        room.start()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The frames and their index.
 //!
-//! An entry of the index is 24 bytes, little-endian:
+//! An entry of the index is 32 bytes, little-endian:
 //!
 //! ```text
 //! offset size field
@@ -9,6 +9,7 @@
 //!     16    4 length, bytes
 //!     20    1 flags: 1 damaged
 //!     21    3 reserved, zero
+//!     24    8 lease that holds it, or held it, or 0; what further leases hold has rows of its own
 //! ```
 
 use datanode_codec::digest;
@@ -20,7 +21,7 @@ use crate::extents::{Extents, Room};
 use crate::header::Header;
 use crate::regions::{PAGE_BYTES, Region, Regions};
 
-const ENTRY_BYTES: usize = 24;
+const ENTRY_BYTES: usize = 32;
 const DAMAGED: u8 = 1;
 /// Stored and arriving bytes are compared in pieces of this length.
 const PIECE_BYTES: usize = 65_536;
@@ -32,6 +33,8 @@ pub struct Entry {
     pub touched_ns: u64,
     pub length: u32,
     pub damaged: bool,
+    /// One lease that holds it. It may have ended: then it holds nothing.
+    pub lease: u64,
 }
 
 impl Entry {
@@ -41,6 +44,7 @@ impl Entry {
         row[8..16].copy_from_slice(&self.touched_ns.to_le_bytes());
         row[16..20].copy_from_slice(&self.length.to_le_bytes());
         row[20] = if self.damaged { DAMAGED } else { 0 };
+        row[24..].copy_from_slice(&self.lease.to_le_bytes());
         row
     }
 
@@ -53,6 +57,7 @@ impl Entry {
             touched_ns: number(8, 8),
             length: number(16, 4) as u32,
             damaged: row[20] & DAMAGED != 0,
+            lease: number(24, 8),
         }
     }
 }
@@ -77,26 +82,34 @@ impl<M: Memory + Clone> Frames<M> {
         self.index.get(digest).map(Entry::decode)
     }
 
-    /// Store a frame that is not there, in room that was found for it.
+    /// Store a frame under a lease, in room that was found for it.
+    ///
+    /// One walk through the index finds out whether it is there and enters it, for a walk costs as
+    /// much as hashing a kilobyte. If it is there, nothing else has happened, and its entry is
+    /// returned: the caller brings it back by `update`.
     pub fn add(
         &mut self,
         digest: &Digest,
         frame: &[u8],
         room: Room,
-        now_ns: u64,
+        (lease, now_ns): (u64, u64),
         header: &mut Header,
-    ) {
-        let start = self.extents.take(room, frame.len() as u64, header);
+    ) -> Option<Entry> {
+        let length = frame.len() as u32;
+        let start = room.start();
+        let entry = Entry { start, touched_ns: now_ns, length, damaged: false, lease };
+        if let Some(old) = self.index.insert(*digest, entry.encode()) {
+            return Some(Entry::decode(old));
+        }
+        self.extents.take(room, length.into(), header);
         let pages = header.frames_end.div_ceil(PAGE_BYTES);
         if pages > self.region.size() {
             assert!(self.region.grow(pages - self.region.size()) >= 0, "room was reserved");
         }
         self.region.write(start, frame);
-        let length = frame.len() as u32;
-        let entry = Entry { start, touched_ns: now_ns, length, damaged: false };
-        self.index.insert(*digest, entry.encode());
         header.frames += 1;
         header.frame_bytes += u64::from(length);
+        None
     }
 
     /// Make a stored frame equal to the arriving bytes; tell whether it was not.
@@ -117,9 +130,6 @@ impl<M: Memory + Clone> Frames<M> {
 
     /// Note a put, a pin or what a scrub found.
     pub fn update(&mut self, digest: &Digest, old: Entry, new: Entry, header: &mut Header) {
-        if old == new {
-            return;
-        }
         header.damaged += u64::from(new.damaged);
         header.damaged -= u64::from(old.damaged);
         self.index.insert(*digest, new.encode());

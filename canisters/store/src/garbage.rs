@@ -3,6 +3,8 @@
 //! Three phases, each with its place stored: references of what was deleted are removed, then rows
 //! of leases that have ended, then frames without either that nobody has put or pinned for 14 days.
 
+use std::collections::BTreeSet;
+
 use ic_stable_structures::Memory;
 
 use crate::api::{Force, GarbagePage};
@@ -169,7 +171,7 @@ impl<M: Memory + Clone> Store<M> {
         task: &mut Task,
         units: &mut u32,
     ) -> (u32, u64, bool) {
-        let leases: Vec<u64> = self.lease_rows().map(|lease| lease.id).collect();
+        let leases: BTreeSet<u64> = self.lease_rows().map(|lease| lease.id).collect();
         let mut garbage = Vec::new();
         let mut ended = true;
         for (digest, entry) in self.frames.walk(task.frame) {
@@ -180,11 +182,12 @@ impl<M: Memory + Clone> Store<M> {
             *units -= 1;
             task.frame = Some(digest);
             let kept = entry.touched_ns.saturating_add(GRACE_NS) > context.now_ns;
-            if (kept && !force) || self.holds.is_referred(&digest) {
+            let held = leases.contains(&entry.lease);
+            if (kept && !force) || held || self.holds.is_referred(&digest) {
                 continue;
             }
             *units = units.saturating_sub(leases.len() as u32 / 2);
-            if !leases.iter().any(|lease| self.holds.under_lease(*lease, &digest)) {
+            if !leases.iter().any(|lease| self.holds.has_row(*lease, &digest)) {
                 *units = units.saturating_sub(4);
                 garbage.push((digest, entry));
             }

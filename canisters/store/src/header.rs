@@ -1,11 +1,11 @@
 //! Region 0: what the memory is, and the counters of the store.
 //!
-//! Version 1, little-endian, one page:
+//! Version 2, little-endian, one page:
 //!
 //! ```text
 //! offset size field
 //!      0    4 magic "DNST"
-//!      4    1 version, 1
+//!      4    1 version, 2
 //!      5    3 reserved, zero
 //!      8   32 blinding seed
 //!     40    8 next number, of leases and tasks
@@ -28,7 +28,7 @@ use crate::Digest;
 use crate::open_error::OpenError;
 
 /// Version of the layout of all regions.
-pub const STORE_VERSION: u8 = 1;
+pub const STORE_VERSION: u8 = 2;
 
 const MAGIC: [u8; 4] = *b"DNST";
 const HEADER_BYTES: usize = 128;

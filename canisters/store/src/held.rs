@@ -1,9 +1,12 @@
 //! Which frames are held, under a lease or by a sealed manifest.
 //!
 //! ```text
-//! frames of leases  lease id 8 | frame digest 32
+//! further leases    lease id 8 | frame digest 32
 //! references        frame digest 32 | model id 4 | seal id 4     numbers big-endian
 //! ```
+//!
+//! The first lease of a frame stands in the index, with the frame itself: nearly every frame has one
+//! at most, and a row of its own would cost as much as the rest of storing a small frame.
 //!
 //! The model stands before the seal, so that a look-up skips all versions of a model that the
 //! caller may not read at once.
@@ -34,7 +37,8 @@ impl<M: Memory + Clone> Holds<M> {
         }
     }
 
-    pub fn under_lease(&self, lease: u64, digest: &Digest) -> bool {
+    /// Tell whether a lease holds a frame by a row.
+    pub fn has_row(&self, lease: u64, digest: &Digest) -> bool {
         self.leased.contains_key(&lease_key(lease, digest))
     }
 
@@ -42,7 +46,7 @@ impl<M: Memory + Clone> Holds<M> {
         self.leased.insert(lease_key(lease, digest), ());
     }
 
-    /// Walk the frames of a lease behind a digest.
+    /// Walk the frames that a lease holds by rows, behind a digest.
     pub fn walk_lease(&self, lease: u64, after: Option<Digest>) -> impl Iterator<Item = Digest> {
         let start = match after {
             None => Bound::Included(lease_key(lease, &[0; 32])),

@@ -51,6 +51,9 @@ pub const MODELS_A_PAGE: usize = 256;
 /// Most frames in one reply of `lease_frames`.
 pub const HELD_A_PAGE: usize = 8_192;
 
+/// About how many frames of the node one `lease_frames` looks at, at some 3,000 instructions each.
+pub const LOOKS_A_PAGE: u64 = 262_144;
+
 /// Most bytes that one step of `scrub` hashes: 14e9 instructions at 14 a byte.
 pub const MAX_SCRUB_BYTES: u64 = 1 << 30;
 

@@ -7,7 +7,7 @@
 //!      2  frames, raw
 //!      3  free extents of the frame region
 //!      4  catalog: models, versions, grants, leases, tasks
-//!      5  frames of leases: (lease id, frame digest)
+//!      5  further leases: (lease id, frame digest)
 //!      6  references: (frame digest, model id, seal id)
 //! ```
 //!
@@ -19,7 +19,7 @@ use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemor
 
 use crate::limits::MAX_STABLE_BYTES;
 
-/// Pages of a bucket. Part of layout version 1.
+/// Pages of a bucket. Part of the layout.
 pub const BUCKET_PAGES: u64 = 256;
 /// Bytes of a Wasm page.
 pub const PAGE_BYTES: u64 = 65_536;

@@ -31,6 +31,38 @@ fn a_deleted_model_is_gone_at_once_and_freed_after_14_days() {
 }
 
 #[test]
+fn a_frame_of_several_leases_is_held_until_the_last_one_ends() {
+    let mut world = World::new();
+    let frame = vec![raw_frame(&some_bytes(1, 500))];
+    let names = ["a", "b", "c"];
+    let leases = names.map(|name| world.lease(Operator, name));
+    let end = |world: &mut World, lease| {
+        world.store.end_upload(&world.context(Operator), lease).unwrap();
+        world.collect(true).unwrap().0
+    };
+    let lists = |world: &World, lease| {
+        world.store.lease_frames(&world.context(Operator), lease, &[]).unwrap().frames.len()
+    };
+    for lease in leases {
+        world.put(Operator, lease, &frame).unwrap();
+        assert_eq!(world.put(Operator, lease, &frame).unwrap(), [PutResult::AlreadyStored]);
+        assert_eq!(lists(&world, lease), 1);
+    }
+    // The first one stands with the frame itself; a fourth takes its place, and the others stay.
+    assert_eq!(end(&mut world, leases[0]), 0);
+    let fourth = world.lease(Operator, "d");
+    world.put(Operator, fourth, &frame).unwrap();
+    let described = world.begin(Operator, "d").unwrap();
+    assert_eq!((described.frames, lists(&world, fourth)), (1, 1));
+    assert_eq!(end(&mut world, leases[2]), 0);
+    assert_eq!(end(&mut world, fourth), 0);
+    assert_eq!(lists(&world, leases[1]), 1);
+    world.reopen();
+    assert_eq!(end(&mut world, leases[1]), 1);
+    assert_eq!(world.details().frames, 0);
+}
+
+#[test]
 fn versions_share_frames_and_each_keeps_its_own() {
     let mut world = World::new();
     world.sealed(Operator, "llama", &checkpoint(0..6));

@@ -40,6 +40,8 @@ fn script() -> World {
     let lease = world.lease(Bob, "phi");
     let frame = raw_frame(&some_bytes(9, 100));
     world.put(Bob, lease, std::slice::from_ref(&frame)).unwrap();
+    let further = world.lease(Operator, "further");
+    world.put(Operator, further, std::slice::from_ref(&frame)).unwrap();
     world.corrupt(&frame);
     world.store.scrub(&world.context(Operator), &[], u64::MAX).unwrap();
     world
@@ -55,7 +57,7 @@ fn image(memory: &TestMemory) -> Vec<u8> {
 }
 
 fn golden() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/store_v1.image")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/store_v2.image")
 }
 
 #[test]

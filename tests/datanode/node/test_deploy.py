@@ -164,5 +164,5 @@ def test_an_installation_without_a_module_says_so(
 def test_a_newer_layout_is_not_downgraded(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     canister = deploy.create_node(agent)
     monkeypatch.setattr(deploy, "STORE_VERSION", 0)
-    with pytest.raises(UnsupportedVersionError, match="layout 1"):
+    with pytest.raises(UnsupportedVersionError, match="layout 2"):
         deploy.upgrade_node(agent, canister)

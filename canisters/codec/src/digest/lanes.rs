@@ -7,6 +7,9 @@ use core::array::from_fn;
 /// Length of a block, bytes.
 pub(super) const BLOCK_BYTES: usize = 64;
 
+/// Blocks of a chunk.
+pub(super) const CHUNK_BLOCKS: usize = 16;
+
 /// Length of a chaining value, bytes.
 pub(super) const CHAINING_BYTES: usize = 32;
 
@@ -115,6 +118,14 @@ pub(super) struct Setting {
     pub(super) last: u32,
 }
 
+/// The one of four chunks that ends early.
+#[derive(Clone, Copy)]
+pub(super) struct Short {
+    pub(super) lane: usize,
+    /// From 1 to a whole chunk; zeros stand behind them.
+    pub(super) bytes: usize,
+}
+
 /// Return the chaining values of four inputs of equally many whole blocks.
 #[inline(never)]
 pub(super) fn chain<L: Lanes>(inputs: [&[Block]; 4], setting: Setting) -> [Chaining; 4] {
@@ -129,28 +140,69 @@ pub(super) fn chain<L: Lanes>(inputs: [&[Block]; 4], setting: Setting) -> [Chain
         let first = if index == 0 { setting.first } else { 0 };
         let last = if index + 1 == count { setting.last } else { 0 };
         let flags = L::new([setting.flags | first | last; 4]);
-        let pairs: [[L; 2]; 8] =
-            from_fn(|pair| L::pair([a, b, c, d].map(|block| pair_of(block, pair))));
-        let mut m: [L; 16] = from_fn(|word| pairs[word / 2][word % 2]);
-        let [iv0, iv1, iv2, iv3, ..] = IV.map(|word| L::new([word; 4]));
-        let [h0, h1, h2, h3, h4, h5, h6, h7] = h;
-        let mut v = [h0, h1, h2, h3, h4, h5, h6, h7, iv0, iv1, iv2, iv3, low, high, length, flags];
-        // Written out: as a loop, the words would be moved about between rounds.
-        round(&mut v, &m, rotor);
-        m = permuted(m);
-        round(&mut v, &m, rotor);
-        m = permuted(m);
-        round(&mut v, &m, rotor);
-        m = permuted(m);
-        round(&mut v, &m, rotor);
-        m = permuted(m);
-        round(&mut v, &m, rotor);
-        m = permuted(m);
-        round(&mut v, &m, rotor);
-        m = permuted(m);
-        round(&mut v, &m, rotor);
-        h = from_fn(|word| v[word].xor(v[word + 8]));
+        h = compressed(h, [a, b, c, d], [low, high, length, flags], rotor);
     }
+    chainings(h)
+}
+
+/// As `chain` for chunks, of which one ends early.
+#[inline(never)]
+pub(super) fn chain_chunks<L: Lanes>(
+    inputs: [&[Block; CHUNK_BLOCKS]; 4],
+    counters: [u64; 4],
+    short: Short,
+) -> [Chaining; 4] {
+    let rotor = L::rotor();
+    let low = L::new(counters.map(|counter| counter as u32));
+    let high = L::new(counters.map(|counter| (counter >> 32) as u32));
+    let mut h = IV.map(|word| L::new([word; 4]));
+    let mut early = h;
+    let last_of_short = (short.bytes - 1) / BLOCK_BYTES;
+    for index in 0..CHUNK_BLOCKS {
+        let first = if index == 0 { CHUNK_START } else { 0 };
+        let last = if index + 1 == CHUNK_BLOCKS { CHUNK_END } else { 0 };
+        let (mut flags, mut lengths) = ([first | last; 4], [BLOCK_BYTES as u32; 4]);
+        if index == last_of_short {
+            flags[short.lane] = first | CHUNK_END;
+            lengths[short.lane] = (short.bytes - index * BLOCK_BYTES) as u32;
+        }
+        let blocks = inputs.map(|input| &input[index]);
+        h = compressed(h, blocks, [low, high, L::new(lengths), L::new(flags)], rotor);
+        if index == last_of_short {
+            early = h;
+        }
+    }
+    let mut found = chainings(h);
+    found[short.lane] = chainings(early)[short.lane];
+    found
+}
+
+#[inline(always)]
+fn compressed<L: Lanes>(h: [L; 8], blocks: [&Block; 4], tail: [L; 4], rotor: L::Rotor) -> [L; 8] {
+    let pairs: [[L; 2]; 8] = from_fn(|pair| L::pair(blocks.map(|block| pair_of(block, pair))));
+    let mut m: [L; 16] = from_fn(|word| pairs[word / 2][word % 2]);
+    let [iv0, iv1, iv2, iv3, ..] = IV.map(|word| L::new([word; 4]));
+    let [h0, h1, h2, h3, h4, h5, h6, h7] = h;
+    let [low, high, length, flags] = tail;
+    let mut v = [h0, h1, h2, h3, h4, h5, h6, h7, iv0, iv1, iv2, iv3, low, high, length, flags];
+    // Written out: as a loop, the words would be moved about between rounds.
+    round(&mut v, &m, rotor);
+    m = permuted(m);
+    round(&mut v, &m, rotor);
+    m = permuted(m);
+    round(&mut v, &m, rotor);
+    m = permuted(m);
+    round(&mut v, &m, rotor);
+    m = permuted(m);
+    round(&mut v, &m, rotor);
+    m = permuted(m);
+    round(&mut v, &m, rotor);
+    m = permuted(m);
+    round(&mut v, &m, rotor);
+    from_fn(|word| v[word].xor(v[word + 8]))
+}
+
+fn chainings<L: Lanes>(h: [L; 8]) -> [Chaining; 4] {
     let words = h.map(L::words);
     from_fn(|lane| {
         let mut chaining = [0; CHAINING_BYTES];

@@ -1,16 +1,19 @@
 //! The hash tree of BLAKE3 over an input that is held in memory as a whole.
 //!
 //! Level by level: the chaining values of the chunks, four at a time; then of the parents, four at
-//! a time; a node without a neighbour goes up as it is. That is BLAKE3's tree, whose left subtrees
-//! are the largest full ones. The crate does what is left of fours, and the root.
+//! a time, or three; a node without a neighbour goes up as it is. That is BLAKE3's tree, whose left subtrees
+//! are the largest full ones. More than two chunks that are left of fours, of which the last may be
+//! cut short, take the four lanes once more; the crate does what is fewer, and the root.
 
 use alloc::vec::Vec;
+use core::array::from_fn;
 
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use blake3::{CHUNK_LEN, Hasher};
 
 use super::lanes::{
-    BLOCK_BYTES, Block, CHUNK_END, CHUNK_START, Chaining, Lanes, PARENT, Setting, chain,
+    BLOCK_BYTES, Block, CHUNK_BLOCKS, CHUNK_END, CHUNK_START, Chaining, Lanes, PARENT, Setting,
+    Short, chain, chain_chunks,
 };
 
 /// Shorter inputs have no four full chunks.
@@ -41,11 +44,31 @@ fn chunks<L: Lanes>(input: &[u8]) -> Vec<Chaining> {
         let (chunks, _) = four.as_chunks::<{ CHUNK_LEN / BLOCK_BYTES }>();
         level.extend(chain::<L>([&chunks[0], &chunks[1], &chunks[2], &chunks[3]], setting));
     }
-    for chunk in input[level.len() * CHUNK_LEN..].chunks(CHUNK_LEN) {
+    let rest = &input[level.len() * CHUNK_LEN..];
+    if rest.len() > 2 * CHUNK_LEN {
+        let (chunks, count) = last_chunks::<L>(rest, level.len() as u64);
+        level.extend_from_slice(&chunks[..count]);
+        return level;
+    }
+    for chunk in rest.chunks(CHUNK_LEN) {
         let offset = (level.len() * CHUNK_LEN) as u64;
         level.push(Hasher::new().set_input_offset(offset).update(chunk).finalize_non_root());
     }
     level
+}
+
+/// Return the chaining values of at most four chunks, and how many there are.
+fn last_chunks<L: Lanes>(rest: &[u8], counter: u64) -> ([Chaining; 4], usize) {
+    let lane = (rest.len() - 1) / CHUNK_LEN;
+    let bytes = rest.len() - lane * CHUNK_LEN;
+    let mut last = [[0; BLOCK_BYTES]; CHUNK_BLOCKS];
+    last.as_flattened_mut()[..bytes].copy_from_slice(&rest[lane * CHUNK_LEN..]);
+    let (blocks, _) = rest.as_chunks::<BLOCK_BYTES>();
+    let (whole, _) = blocks.as_chunks::<CHUNK_BLOCKS>();
+    // A lane without a chunk repeats the last one.
+    let inputs = from_fn(|at| if at < lane { &whole[at] } else { &last });
+    let counters = from_fn(|at| counter + at as u64);
+    (chain_chunks::<L>(inputs, counters, Short { lane, bytes }), lane + 1)
 }
 
 fn parents<L: Lanes>(level: &[Chaining]) -> Vec<Chaining> {
@@ -55,6 +78,11 @@ fn parents<L: Lanes>(level: &[Chaining]) -> Vec<Chaining> {
     let setting = Setting { counters: [0; 4], flags: PARENT, first: 0, last: 0 };
     for [a, b, c, d] in fours {
         upper.extend(chain::<L>([a, b, c, d].map(core::slice::from_ref), setting));
+    }
+    let rest = &pairs[upper.len()..];
+    if let [a, b, c] = rest {
+        let three = chain::<L>([a, b, c, c].map(core::slice::from_ref), setting);
+        upper.extend_from_slice(&three[..3]);
     }
     for rest in level[upper.len() * 2..].chunks(2) {
         upper.push(match rest {
@@ -86,6 +114,14 @@ mod tests {
             for length in (chunks * CHUNK_LEN).saturating_sub(1)..=chunks * CHUNK_LEN + 1 {
                 assert!(is_same(&input[..length]), "{length} bytes");
             }
+        }
+    }
+
+    #[test]
+    fn a_last_chunk_of_any_length_has_its_place() {
+        let input = bytes(8 * CHUNK_LEN);
+        for length in 6 * CHUNK_LEN..=8 * CHUNK_LEN {
+            assert!(is_same(&input[..length]), "{length} bytes");
         }
     }
 
