@@ -26,7 +26,7 @@ and a message between canisters this one::
 | `management*`, `lifecycle`, `installation`, `settings`, `status`, `chunk_store` | `aaaaa-aa` |
 | `built_in`, `cycles_ledger`, `account_book` | canisters that clients expect at their mainnet ids |
 | `topology`, `certificates`, `state_tree`, `bls`, `clock` | keys, subnets, what is certified |
-| `fault`, `fault_plan`, `delivery`, `blocks`, `lies`, `damage`, `marks` | faults on cue |
+| `fault`, `fault_plan`, `delivery`, `blocks`, `lies`, `damage`, `marks`, `copies` | faults on cue |
 | `network`, `database`, `canister`, `canisters` | the state: in SQLite, and a machine each |
 | `machine`, `execution`, `instance`, `running`, ... | one canister's Wasm, heap, stable memory |
 | `engine`, `instrument`, `prices`, `ic0`, ... | Wasm compiled, metered, linked |

@@ -3,6 +3,7 @@
 The judge is the network's own ledger.
 """
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -95,6 +96,34 @@ def _set(net: LocalNetwork, faults: Faults) -> None:
         net.faults.set(**fault)  # type: ignore[arg-type]
 
 
+def _upload(net: LocalNetwork, node: Principal, pem: Path, source: Path, model: str) -> int:
+    """Upload a checkpoint with a state beside it; returns the version."""
+    folder = source.parent
+    with (
+        _agent(net, pem) as agent,
+        open_database(f"sqlite:///{folder / 'state.db'}") as database,
+    ):
+        canister = CanisterNode(agent, node)
+        place = Workplace(
+            node=canister,
+            me=agent.identity.principal,
+            reader=Reader(canister, root_key=net.root_key, clock_ns=agent.time_ns),
+            state=StateStore(database),
+            outbox=Outbox(folder / "outbox"),
+            fees=FeeSchedule.load(),
+            sleep=nap,
+        )
+        return upload(open_source(source), model, place).version
+
+
+def _assert_whole(net: LocalNetwork, node: Principal, pem: Path, source: Path, model: str) -> None:
+    with _agent(net, pem) as agent:
+        reader = Reader(CanisterNode(agent, node), root_key=net.root_key)
+        version = reader.open_version(model)
+        (entry,) = version.head.files
+        assert b"".join(version.chunks(range(entry.chunk_count))) == source.read_bytes()
+
+
 @pytest.mark.parametrize("name", list(CASES))
 def test_an_upload_under_a_fault_of_delivery_pays_once_and_is_whole(
     own: LocalNetwork, node: Principal, pem: Path, tmp_path: Path, name: str
@@ -105,32 +134,46 @@ def test_an_upload_under_a_fault_of_delivery_pays_once_and_is_whole(
     last = own.ledger()[-1].sequence
     _set(own, CASES[name])
     try:
-        with (
-            _agent(own, pem) as agent,
-            open_database(f"sqlite:///{tmp_path / 'state.db'}") as database,
-        ):
-            place = Workplace(
-                node=CanisterNode(agent, node),
-                me=agent.identity.principal,
-                reader=Reader(
-                    CanisterNode(agent, node), root_key=own.root_key, clock_ns=agent.time_ns
-                ),
-                state=StateStore(database),
-                outbox=Outbox(tmp_path / "outbox"),
-                fees=FeeSchedule.load(),
-                sleep=nap,
-            )
-            summary = upload(open_source(source), model, place)
+        assert _upload(own, node, pem, source, model) == 1
         struck = own.faults.struck_count()
     finally:
         own.faults.clear()
     assert struck or name.startswith("a clock"), "the fault never struck"
-    assert summary.version == 1
     verdict = paid(own.ledger(after=last))
     assert verdict.twice_count == 0
     assert verdict.stored_count == verdict.frames_count >= 5
-    with _agent(own, pem) as agent:
-        reader = Reader(CanisterNode(agent, node), root_key=own.root_key)
-        version = reader.open_version(model)
-        (entry,) = version.head.files
-        assert b"".join(version.chunks(range(entry.chunk_count))) == source.read_bytes()
+    _assert_whole(own, node, pem, source, model)
+
+
+def test_messages_that_expire_on_their_way_are_sent_anew_and_paid_once(
+    own: LocalNetwork, node: Principal, pem: Path, tmp_path: Path
+) -> None:
+    """The subnet's time jumps over their expiry while they are late: they never run."""
+    source = checkpoint(tmp_path / "m.safetensors", 4_242, tensors=5, size=1_200_000)
+    last = own.ledger()[-1].sequence
+    late = own.faults.set("late", method="put_frames", ms=2_000)
+
+    def jump() -> None:
+        while not own.faults.struck_count():
+            time.sleep(0.01)
+        own.faults.set("skew", s=330)
+        own.faults.clear(late)
+
+    jumping = threading.Thread(target=jump)
+    jumping.start()
+    try:
+        assert _upload(own, node, pem, source, "expired") == 1
+        log = own.directory / "log.txt"
+        for _ in range(600):
+            if "expired before it was executed" in log.read_text():
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("no message was late")
+    finally:
+        jumping.join()
+        own.faults.clear()
+    verdict = paid(own.ledger(after=last))
+    assert verdict.twice_count == 0
+    assert verdict.stored_count == verdict.frames_count >= 5
+    _assert_whole(own, node, pem, source, "expired")
