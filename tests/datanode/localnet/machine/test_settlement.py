@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
@@ -39,31 +40,30 @@ def test_no_acknowledged_update_is_lost_and_none_is_half_applied(
     tmp_path: Path, context: ForkServerContext
 ) -> None:
     chance = random.Random(20_261_123)
-    base = hammer.database(tmp_path)
     updates = 0
-    for turn in range(KILLS):
-        receive, send = context.Pipe(duplex=False)
-        process = start(context, hammer.increment_until_killed, tmp_path, send, turn)
-        send.close()
-        acknowledged = receive.recv()
-        time.sleep(chance.random() * 0.02)
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
-        while True:
-            try:
-                acknowledged = receive.recv()
-            except (EOFError, OSError):
-                break
-        receive.close()
-        sequence, count = hammer.last(base)
-        assert sequence >= acknowledged[0]
-        assert count >= acknowledged[1]
-        made = hammer.open_machine(tmp_path, sequence)
-        assert counts(made.query("read", b"", ENVIRONMENT)) == {count}
-        made.close()
-        updates = sequence
-    base.close()
+    with closing(hammer.database(tmp_path)) as base:
+        for turn in range(KILLS):
+            receive, send = context.Pipe(duplex=False)
+            process = start(context, hammer.increment_until_killed, tmp_path, send, turn)
+            send.close()
+            acknowledged = receive.recv()
+            time.sleep(chance.random() * 0.02)
+            process.kill()
+            process.join()
+            assert process.exitcode == -signal.SIGKILL
+            while True:
+                try:
+                    acknowledged = receive.recv()
+                except (EOFError, OSError):
+                    break
+            receive.close()
+            sequence, count = hammer.last(base)
+            assert sequence >= acknowledged[0]
+            assert count >= acknowledged[1]
+            made = hammer.open_machine(tmp_path, sequence)
+            assert counts(made.query("read", b"", ENVIRONMENT)) == {count}
+            made.close()
+            updates = sequence
     assert updates > KILLS
 
 
