@@ -29,7 +29,7 @@ KILL_AT: Final = 0.9
 MB: Final = 1_000_000
 KIB: Final = 1_024
 _SAMPLE_S: Final = 0.02
-_ASIDE: Final = {"install_code", "provisional_create_canister_with_cycles"}
+_ASIDE: Final = {"install_code", "provisional_create_canister_with_cycles", "create_canister"}
 
 
 @dataclass(slots=True)

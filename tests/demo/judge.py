@@ -50,7 +50,7 @@ class Judge:
     def upload_cycles(self) -> int:
         """Cycles of every message to the node, its creation and installation aside."""
         node = self._canister()
-        aside = {"install_code", "provisional_create_canister_with_cycles"}
+        aside = {"install_code", "create_canister"}
         return sum(
             entry.total_cycles
             for entry in self._entries()
