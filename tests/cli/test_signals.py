@@ -11,7 +11,7 @@ import pytest
 from datanode.errors import LocalNetworkError
 from datanode.localnet.api import ask
 from datanode.localnet.process import status
-from tests.cli.stage import User, checkpoint
+from tests.cli.stage import PYTHON, User, checkpoint
 from tests.fakes.ledger_judge import paid
 from uploader.cli.stopping import SignalledError, signals_caught
 
@@ -67,6 +67,16 @@ def test_a_second_interrupt_is_immediate(user: User) -> None:
     assert process.returncode in {130, -signal.SIGINT}, "a shell says 130 of both"
     assert took_s < SAFE_S
     assert '"type": ' in err.splitlines()[-1]
+
+
+def test_what_a_library_logs_does_not_reach_the_terminal(user: User) -> None:
+    code = (
+        "import logging; from uploader.cli import main; main(['--version']);"
+        " logging.getLogger('sqlalchemy.pool').error('reset failed', exc_info=ValueError('x'))"
+    )
+    done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("datanode ")
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -4,6 +4,7 @@ The commands themselves are imported by `main`, so that even a Ctrl-C in the fir
 peace.
 """
 
+import logging
 import os
 import shlex
 import sys
@@ -20,6 +21,8 @@ _SAFE: Final = "What was sent is stored and paid; files that exist are whole."
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; no traceback reaches the user."""
     args = list(sys.argv[1:] if argv is None else argv)
+    # Libraries log what they also raise: an interrupt in a connection's reset, with its traceback.
+    logging.lastResort = logging.NullHandler()
     try:
         with signals_caught():
             # Imported here: it takes half a second, in which a signal would be a traceback.
