@@ -11,7 +11,7 @@ and a message between canisters this one::
 
 | files | idea |
 | --- | --- |
-| `process`, `serving` | its process: start, find, stop, kill |
+| `process`, `serving`, `folder` | its process: start, find, stop, kill |
 | `api`, `handle`, `fixtures`, `wasm_file` | for programs, for tests, for pytest; see `README.md` |
 | `server`, `http`, `admin` | HTTP: the interface's routes, and what is beside them |
 | `page/` | what a browser shows: canisters, bills, prices |
@@ -23,10 +23,10 @@ and a message between canisters this one::
 | `update`, `effect`, `bill`, `ledger` | executed, billed, committed together |
 | `subnet`, `growth`, `allocation` | what kind of subnet bills; what holding more memory takes |
 | `canister_time`, `rent`, `housekeeping` | time passes, and is paid for |
-| `management*`, `lifecycle`, `installation`, `settings`, `status`, `chunk_store` | `aaaaa-aa` |
+| `management*`, `provisional`, `lifecycle`, `installation`, `settings`, `status`, `chunk_store` | `aaaaa-aa` |
 | `built_in`, `cycles_ledger`, `account_book` | canisters that clients expect at their mainnet ids |
 | `topology`, `certificates`, `state_tree`, `bls`, `clock` | keys, subnets, what is certified |
-| `fault`, `fault_plan`, `delivery`, `blocks`, `lies`, `damage`, `marks`, `copies` | faults on cue |
+| `fault*`, `delivery`, `blocks`, `lies`, `damage`, `level`, `marks`, `copies` | faults on cue |
 | `network`, `database`, `canister`, `canisters` | the state: in SQLite, and a machine each |
 | `machine`, `execution`, `instance`, `running`, ... | one canister's Wasm, heap, stable memory |
 | `engine`, `instrument`, `prices`, `ic0`, ... | Wasm compiled, metered, linked |

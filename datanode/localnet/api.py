@@ -43,8 +43,7 @@ from datanode.localnet.faults import Faults
 from datanode.localnet.handle import Argument, CanisterHandle, CanisterStatus
 from datanode.localnet.management import types
 from datanode.localnet.management.arguments import Arguments
-from datanode.localnet.management.lifecycle import DEFAULT_PROVISIONAL_CYCLES as DEFAULT_CYCLES
-from datanode.localnet.management.methods import CREATE
+from datanode.localnet.management.provisional import CREATE, DEFAULT_CYCLES
 from datanode.localnet.process import Running
 from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.subnet import SubnetChoice

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, cast
 
 from datanode.errors import UsageError
-from datanode.localnet.replica.damage import Level
 from datanode.localnet.state.fault import Fault, Kind, Value, Verb
+from datanode.localnet.state.level import Level
 from datanode.principal import Principal
 
 __all__ = ["Fault", "Faults", "Kind", "Level", "Verb"]

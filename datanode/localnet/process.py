@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from datanode.errors import LocalNetworkError
-from datanode.localnet import serving
 from datanode.localnet.state import ledger
 from datanode.localnet.state.database import Database
+from datanode.localnet.state.folder import DESCRIPTION, LOCK
 from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.subnet import Subnet, SubnetChoice
 
@@ -86,6 +86,8 @@ def start(
             hint="`datanode localnet status` shows it, `datanode localnet stop` ends it.",
         )
     if not detach:
+        from datanode.localnet import serving  # noqa: PLC0415 - clients do without the server
+
         serving.serve(state_dir, port=port, subnet=subnet)
         return None
     return _spawn(state_dir, port, subnet, follow=follow)
@@ -96,7 +98,7 @@ def status(state_dir: Path = DEFAULT_STATE_DIR) -> Running | None:
     if not _is_locked(state_dir):
         return None
     try:
-        fields = json.loads((state_dir / serving.DESCRIPTION).read_text())
+        fields = json.loads((state_dir / DESCRIPTION).read_text())
         os.kill(fields["pid"], 0)
         return Running(
             url=fields["url"],
@@ -134,7 +136,7 @@ def stop(state_dir: Path = DEFAULT_STATE_DIR) -> bool:
 def reset(state_dir: Path = DEFAULT_STATE_DIR) -> None:
     """Stop the network of a folder and delete everything in it, its keys included."""
     stop(state_dir)
-    if (state_dir / "seed").exists() or (state_dir / serving.LOCK).exists():
+    if (state_dir / "seed").exists() or (state_dir / LOCK).exists():
         shutil.rmtree(state_dir)
 
 
@@ -227,7 +229,7 @@ def _options(subnet: SubnetChoice) -> list[str]:
 
 def _is_locked(state_dir: Path) -> bool:
     try:
-        with (state_dir / serving.LOCK).open("r") as file:
+        with (state_dir / LOCK).open("r") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -20,12 +20,11 @@ from datanode.errors import LocalNetworkError
 from datanode.localnet.gateway import http
 from datanode.localnet.gateway.interface import Interface
 from datanode.localnet.gateway.server import Application
+from datanode.localnet.state.folder import DESCRIPTION, LOCK
 from datanode.localnet.state.network import Network, cache_folder
 from datanode.localnet.state.subnet import SubnetChoice
 
 HOST: Final = "127.0.0.1"
-DESCRIPTION: Final = "network.json"
-LOCK: Final = "lock"
 _BACKLOG: Final = 256
 _KEEP_ALIVE_S: Final = 300
 """Longer than clients pause between two messages: a connection that closes just when it is used

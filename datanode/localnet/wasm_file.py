@@ -3,8 +3,6 @@
 import hashlib
 from pathlib import Path
 
-import wasmtime
-
 from datanode.errors import UsageError
 
 
@@ -18,11 +16,18 @@ def read(wasm: bytes | Path) -> bytes:
         return wasm
     try:
         content = wasm.read_bytes()
-        return bytes(wasmtime.wat2wasm(content.decode())) if wasm.suffix == ".wat" else content
     except OSError as error:
         raise UsageError(f"cannot read the module {wasm}: {error.strerror}") from error
+    return _assembled(content, wasm) if wasm.suffix == ".wat" else content
+
+
+def _assembled(text: bytes, file: Path) -> bytes:
+    import wasmtime  # noqa: PLC0415 - an engine, for those alone who write text
+
+    try:
+        return bytes(wasmtime.wat2wasm(text.decode()))
     except (wasmtime.WasmtimeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{wasm} is no WebAssembly text: {error}") from error
+        raise UsageError(f"{file} is no WebAssembly text: {error}") from error
 
 
 def digest(module: bytes) -> bytes:

@@ -18,8 +18,9 @@ from typing import Final, TypeAlias, cast
 
 from datanode.errors import FormatError, UsageError
 from datanode.localnet.gateway.http import Event
-from datanode.localnet.replica.damage import Damage, Level
+from datanode.localnet.replica.damage import Damage
 from datanode.localnet.state.fault import Fault, Kind
+from datanode.localnet.state.level import Level
 from datanode.localnet.state.network import Network
 from datanode.principal import Principal
 

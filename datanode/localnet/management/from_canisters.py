@@ -17,7 +17,7 @@ from datanode.agent.candid import Blob, Nat64, Opt, Record
 from datanode.errors import FormatError
 from datanode.localnet.execution import admission
 from datanode.localnet.execution.effect import Effect
-from datanode.localnet.management import lifecycle, methods, settings
+from datanode.localnet.management import lifecycle, methods, provisional, settings
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.call import reject
 from datanode.localnet.management.types import CANISTER, SETTINGS
@@ -50,7 +50,7 @@ def run(network: Network, slot: Slot | None, message: Message) -> Effect:
             return Effect(answer=Answer(reply=reply))
         if message.method == "create_canister":
             return _create(network, message)
-        if message.method == methods.CREATE:
+        if message.method == provisional.CREATE:
             return methods.create(network, message)
         if slot is None and methods.concerns_a_canister(message.method):
             methods.target(message.method, message.arg)

@@ -1,7 +1,6 @@
 """Creates, starts, stops, feeds and deletes canisters, and changes their settings."""
 
 from dataclasses import replace
-from typing import Final
 
 from datanode.agent import candid
 from datanode.localnet.execution import stopping
@@ -9,6 +8,7 @@ from datanode.localnet.execution.effect import Effect
 from datanode.localnet.management import allocation, settings, status
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.call import Call, reject
+from datanode.localnet.management.provisional import DEFAULT_CYCLES
 from datanode.localnet.management.types import CANISTER
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canister import Canister, Settings, Status
@@ -18,10 +18,6 @@ from datanode.localnet.state.open_calls import Origin
 from datanode.localnet.state.stops import Stop
 from datanode.localnet.state.topology import is_free
 from datanode.principal import Principal
-from datanode.units import TC
-
-DEFAULT_PROVISIONAL_CYCLES: Final = 100 * TC
-"""What a canister gets when nobody says how much. Source: replica, 2026-05."""
 
 
 def provisional_create(network: Network, message: Message, args: Arguments) -> Effect:
@@ -37,7 +33,7 @@ def provisional_create(network: Network, message: Message, args: Arguments) -> E
     canister, effect = created(
         network,
         chosen,
-        DEFAULT_PROVISIONAL_CYCLES if cycles is None else cycles,
+        DEFAULT_CYCLES if cycles is None else cycles,
         canister=wanted,
     )
     reply = candid.encode((CANISTER,), ({"canister_id": canister},))

@@ -26,6 +26,7 @@ from datanode.localnet.management import (
 )
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.call import Call
+from datanode.localnet.management.provisional import CREATE, TOP_UP
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import Answer, Message, RefusedError, RejectedError
@@ -33,8 +34,6 @@ from datanode.localnet.state.network import Network
 from datanode.localnet.state.topology import is_hosted
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 
-CREATE: Final = "provisional_create_canister_with_cycles"
-TOP_UP: Final = "provisional_top_up_canister"
 DEPOSIT: Final = "deposit_cycles"
 _INFO: Final = "canister_info"
 _OPEN_TO_ALL: Final = (TOP_UP, DEPOSIT, _INFO)

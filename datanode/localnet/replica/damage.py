@@ -6,7 +6,6 @@ deed is logged.
 
 import logging
 from dataclasses import replace
-from enum import StrEnum
 from typing import Final
 
 from datanode.errors import NodeRejectedError, NotFoundError
@@ -17,18 +16,11 @@ from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.fault import Asked, Verb
 from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.level import Level
 from datanode.localnet.state.network import Network
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 
 _log: Final = logging.getLogger("datanode.localnet")
-
-
-class Level(StrEnum):
-    """How far a canister is drained."""
-
-    THRESHOLD = "threshold"
-    """To its freezing threshold: it cannot pay for anything."""
-    ZERO = "zero"
 
 
 class Damage:

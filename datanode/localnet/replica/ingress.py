@@ -12,6 +12,7 @@ from datanode.errors import DataNodeError, DiskFullError
 from datanode.localnet.execution import admission, update
 from datanode.localnet.execution.effect import Effect, commit
 from datanode.localnet.management import methods as management
+from datanode.localnet.management import provisional
 from datanode.localnet.management.built_in import BuiltIns
 from datanode.localnet.replica import rent
 from datanode.localnet.state.canisters import Slot
@@ -82,7 +83,7 @@ class Ingress:
                     rent.settle(network, target)
                 target = None if target is None or target.deleted else target
                 commit(network, message, self._built_ins.update(message, target), target)
-        elif message.canister == MANAGEMENT_CANISTER and message.method == management.CREATE:
+        elif message.canister == MANAGEMENT_CANISTER and message.method == provisional.CREATE:
             with self._built_ins.lock:
                 commit(network, message, management.create(network, message), None)
         elif slot is None:

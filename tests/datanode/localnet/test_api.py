@@ -208,3 +208,15 @@ def test_the_fixtures_cost_nothing_until_they_are_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_program_that_uses_the_network_loads_nothing_of_its_server() -> None:
+    code = (
+        "import sys, datanode.localnet.api\n"
+        "heavy = {'wasmtime', 'numpy', 'uvicorn', 'uvloop', 'jinja2'}\n"
+        "rooms = {f'datanode.localnet.{name}' for name in (\n"
+        "    'serving', 'gateway', 'replica', 'execution', 'machine')}\n"
+        "sys.exit(sorted((heavy | rooms) & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
