@@ -10,6 +10,7 @@ exact, so each formula here rounds where the replica does:
     call          s(call) + s(byte * request bytes) + s(byte * response bytes)
     rent          (s(storage of a day) + s(base of a day)) * seconds // day, compute likewise
     reservation   s(storage of the bytes above the threshold for half the time that they demand)
+    outcall       (outcall + node * nodes + bytes * byte) * nodes, whatever the reference
 
 with s(x) = x * nodes // reference.
 """
@@ -72,6 +73,10 @@ class FeeSchedule:
         reservation_threshold_gib: How full a subnet is when growing begins to reserve cycles.
         reservation_capacity_gib: How much a subnet holds.
         reservation_longest_s: For how long the last byte of a subnet reserves its storage.
+        outcall_each: A node's part of an HTTPS request of a canister.
+        outcall_node_each: What is added to that for each node of the subnet.
+        outcall_request_byte_each: A node's part of a byte of the request.
+        outcall_response_byte_each: A node's part of a byte that the response may have.
     """
 
     name: str
@@ -94,6 +99,10 @@ class FeeSchedule:
     reservation_threshold_gib: Figure
     reservation_capacity_gib: Figure
     reservation_longest_s: Figure
+    outcall_each: Figure
+    outcall_node_each: Figure
+    outcall_request_byte_each: Figure
+    outcall_response_byte_each: Figure
 
     def __post_init__(self) -> None:
         if self.nodes < 1:
@@ -210,3 +219,10 @@ class FeeSchedule:
     def creation_cycles(self) -> int:
         """The price of creating a canister."""
         return self._scaled(self.creation.value)
+
+    def outcall_cycles(self, request_bytes: int, response_bytes: int) -> int:
+        """Price an HTTPS request of a canister by its bytes and by those it may bring back."""
+        message = self.outcall_each.value + self.outcall_node_each.value * self.nodes
+        request = self.outcall_request_byte_each.value * request_bytes
+        response = self.outcall_response_byte_each.value * response_bytes
+        return (message + request + response) * self.nodes

@@ -23,7 +23,7 @@ and a message between canisters this one::
 | `update`, `effect`, `bill`, `ledger` | executed, billed, committed together |
 | `subnet`, `growth`, `allocation` | what kind of subnet bills; what holding more memory takes |
 | `canister_time`, `rent`, `housekeeping` | time passes, and is paid for |
-| `management*`, `provisional`, `lifecycle`, `installation`, `settings`, `status`, `chunk_store` | `aaaaa-aa` |
+| `management*`, `lifecycle`, `installation`, `settings`, `status`, `chunk_store` | `aaaaa-aa` |
 | `built_in`, `cycles_ledger`, `account_book` | canisters that clients expect at their mainnet ids |
 | `topology`, `certificates`, `state_tree`, `bls`, `clock` | keys, subnets, what is certified |
 | `fault*`, `delivery`, `blocks`, `lies`, `damage`, `level`, `marks`, `copies` | faults on cue |

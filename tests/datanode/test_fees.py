@@ -88,6 +88,14 @@ def test_a_call_costs_its_base_and_both_directions() -> None:
     assert fees.call_cycles(100) + fees.call_byte_cycles(7) == 260_000 + 107_000
 
 
+@pytest.mark.parametrize(("nodes", "sev"), [(13, False), (34, False), (13, True)])
+def test_an_outcall_is_paid_to_every_node(nodes: int, sev: bool) -> None:  # noqa: FBT001
+    fees = FeeSchedule.load(nodes=nodes, sev=sev)
+    message = 3_000_000 + 60_000 * nodes
+    assert fees.outcall_cycles(0, 0) == message * nodes
+    assert fees.outcall_cycles(15, 2_000) == (message + 400 * 15 + 800 * 2_000) * nodes
+
+
 def test_every_figure_names_its_source_and_date() -> None:
     for name in schedule_names():
         fees = FeeSchedule.load(name)

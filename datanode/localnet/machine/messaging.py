@@ -22,6 +22,10 @@ MAX_OUTSTANDING_CALLS: Final = 500
 MAX_TIMEOUT_S: Final = 300
 """Longest time that a caller can wait for a best-effort response. Source: replica, 2026."""
 
+_ECDSA_CURVES: Final = range(1)
+_SCHNORR_ALGORITHMS: Final = range(2)
+_VETKD_CURVES: Final = range(1)
+_NO_SUCH_CURVE, _NO_SUCH_KEY = 1, 2
 _WORD: Final = 64
 _MAX_WORD: Final = (1 << _WORD) - 1
 _COMPOSITE: Final = (Kind.COMPOSITE, Kind.COMPOSITE_REPLY, Kind.COMPOSITE_REJECT)
@@ -200,6 +204,25 @@ class MessagingCalls(SystemCalls):
 
     def cost_create_canister(self, to: int) -> None:
         self._cycles(to, self.message.environment.terms.creation_cycles)
+
+    def cost_http_request(self, request_bytes: int, response_bytes: int, to: int) -> None:
+        self._cycles(
+            to, self.message.environment.terms.outcall_cycles(request_bytes, response_bytes)
+        )
+
+    def cost_sign_with_ecdsa(self, at: int, size: int, curve: int, _to: int) -> int:
+        return self._no_key(at, size, known=curve in _ECDSA_CURVES)
+
+    def cost_sign_with_schnorr(self, at: int, size: int, algorithm: int, _to: int) -> int:
+        return self._no_key(at, size, known=algorithm in _SCHNORR_ALGORITHMS)
+
+    def cost_vetkd_derive_key(self, at: int, size: int, curve: int, _to: int) -> int:
+        return self._no_key(at, size, known=curve in _VETKD_CURVES)
+
+    def _no_key(self, at: int, size: int, *, known: bool) -> int:
+        """Say that there is no key of a name, as a network that holds none says."""
+        self._take(at, size)
+        return _NO_SUCH_KEY if known else _NO_SUCH_CURVE
 
     def env_var_count(self) -> int:
         return len(self.message.environment.variables)

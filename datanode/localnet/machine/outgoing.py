@@ -29,12 +29,14 @@ class Terms:
         transmission_cycles: Set aside for the largest possible response.
         callback_cycles: Set aside for a callback that uses every instruction it may.
         creation_cycles: What creating a canister costs.
+        outcall_cycles: Prices an HTTPS request by its bytes and by those it may bring back.
     """
 
     fee_cycles: Callable[[int], int] = lambda _call_bytes: 0
     transmission_cycles: int = 0
     callback_cycles: int = 0
     creation_cycles: int = 0
+    outcall_cycles: Callable[[int, int], int] = lambda _request_bytes, _response_bytes: 0
 
     @property
     def reserve_cycles(self) -> int:

@@ -296,6 +296,7 @@ def terms(fees: FeeSchedule, *, wasm64: bool = False) -> Terms:
         transmission_cycles=fees.call_byte_cycles(MAX_PAYLOAD_BYTES),
         callback_cycles=fees.execution_cycles(prices.INSTRUCTION_LIMIT_UPDATE, wasm64=wasm64),
         creation_cycles=fees.creation_cycles,
+        outcall_cycles=fees.outcall_cycles,
     )
 
 

@@ -25,7 +25,13 @@ MESSAGES_COUNT: Final = 25
 """How many are shown on one page."""
 
 _LOG_LINES: Final = 50
-_UNITS: Final = {"cycles": "cycles", "s": "s", "gib": "GiB", "nodes": "nodes"}
+_UNITS: Final = {
+    "cycles": "cycles",
+    "each": "cycles a node",
+    "s": "s",
+    "gib": "GiB",
+    "nodes": "nodes",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

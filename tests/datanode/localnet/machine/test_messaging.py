@@ -16,6 +16,7 @@ TERMS = Terms(
     transmission_cycles=50_000,
     callback_cycles=7_000_000,
     creation_cycles=123,
+    outcall_cycles=lambda request_bytes, response_bytes: 7 + 2 * request_bytes + 3 * response_bytes,
 )
 ENV = replace(ENVIRONMENT, terms=TERMS, variables=(("A", "first"), ("B", "second")))
 NEW = """(call $call_new (i32.const 64) (i32.const 10) (i32.const 80) (i32.const 4)
@@ -72,6 +73,31 @@ def test_what_a_call_would_cost_is_what_it_costs(tmp_path: Path) -> None:
     done = run(tmp_path, body, "cost_call", "cost_create_canister")
     assert number(done) == 1000 + 10 * 10 + 50_000 + 7_000_000
     assert number(done, 16) == 123
+
+
+def test_an_outcall_is_quoted_by_its_bytes(tmp_path: Path) -> None:
+    body = f"(call $cost_http_request (i64.const 10) (i64.const 100) (i32.const 0)) {SHOW}"
+    assert number(run(tmp_path, body, "cost_http_request")) == 7 + 20 + 300
+
+
+@pytest.mark.parametrize(
+    ("call", "known"),
+    [("cost_sign_with_ecdsa", 1), ("cost_sign_with_schnorr", 2), ("cost_vetkd_derive_key", 1)],
+)
+def test_there_is_no_key_whose_use_could_cost_anything(
+    tmp_path: Path, call: str, known: int
+) -> None:
+    def asked(kind: int) -> str:
+        return f"(call ${call} (i32.const 80) (i32.const 4) (i32.const {kind}) (i32.const 16))"
+
+    body = f"""(i32.store8 (i32.const 0) {asked(known - 1)})
+    (i32.store8 (i32.const 1) {asked(known)}) {SHOW}"""
+    done = run(tmp_path / "in", body, call)
+    assert done.reply == bytes([2, 1]) + bytes(30)
+    outside = f"(drop (call ${call} (i32.const -1) (i32.const 4) (i32.const 0) (i32.const 16)))"
+    refused = run(tmp_path / "out", outside, call).reject
+    assert refused is not None
+    assert refused.error_code == "IC0502"
 
 
 def test_only_what_is_liquid_is_burnt(tmp_path: Path) -> None:

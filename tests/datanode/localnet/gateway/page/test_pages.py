@@ -9,7 +9,7 @@ import pytest
 from datanode.agent.identity import Identity
 from datanode.localnet.gateway.http import Response
 from datanode.localnet.gateway.page import pages
-from datanode.localnet.gateway.page.facts import CANISTERS_COUNT, MESSAGES_COUNT
+from datanode.localnet.gateway.page.facts import CANISTERS_COUNT, MESSAGES_COUNT, Facts
 from datanode.localnet.gateway.page.items import ITEMS
 from datanode.localnet.gateway.page.pages import Pages
 from datanode.localnet.state import ledger, logs
@@ -17,6 +17,7 @@ from datanode.localnet.state.canister import Canister, Settings
 from datanode.localnet.state.fault import Fault, Kind
 from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.message import RefusedError
+from datanode.localnet.state.subnet import SubnetChoice
 from datanode.principal import ANONYMOUS
 from datanode.units import TC
 from tests.fakes.counter import argument
@@ -83,6 +84,14 @@ def test_a_bill_is_shown_item_by_item(net: Gateway, alice: Identity) -> None:
     assert f">{entry.balance_cycles:,}<" in page
     assert entry.request_id.hex() in page
     assert alice.principal.text in page
+
+
+def test_prices_are_those_of_the_subnet_whatever_they_are_scaled_by(net: Gateway) -> None:
+    net.network.choose(SubnetChoice(nodes=26))
+    prices = {price.item: (price.value, price.unit) for price in Facts(net.network).prices()}
+    assert prices["ingress byte"] == (4_000, "cycles")
+    assert prices["outcall request byte"] == (400, "cycles a node")
+    assert prices["reservation longest"] == (300_000_000, "s")
 
 
 def test_every_item_of_the_ledger_has_its_words() -> None:
