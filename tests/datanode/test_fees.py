@@ -1,11 +1,14 @@
 """datanode.fees: prices are data, and scale with the subnet."""
 
+import re
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datanode.errors import UsageError
-from datanode.fees import FeeSchedule, schedule_names
+from datanode.fees import FeeSchedule, Figure, schedule_names
 from datanode.units import DAY_S, GIB
 
 
@@ -99,10 +102,12 @@ def test_an_outcall_is_paid_to_every_node(nodes: int, sev: bool) -> None:  # noq
 def test_every_figure_names_its_source_and_date() -> None:
     for name in schedule_names():
         fees = FeeSchedule.load(name)
-        for item in ("ingress_byte", "storage_gib_second", "canister_second", "creation"):
-            figure = getattr(fees, item)
+        found = [getattr(fees, item.name) for item in fields(fees)]
+        figures = [each for each in found if isinstance(each, Figure)]
+        assert len(figures) == len(found) - len(("name", "nodes", "sev"))
+        for figure in figures:
             assert figure.source
-            assert len(figure.date) == len("2026-05")
+            assert re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", figure.date)
 
 
 def test_an_unknown_schedule_is_refused_by_name() -> None:

@@ -3,13 +3,13 @@
 # The interface specification documents each call under the method's name.
 # ruff: noqa: D102
 
-from typing import Final
+from typing import Final, NoReturn
 
 from datanode.localnet.machine.execution import Kind
 from datanode.localnet.machine.outgoing import Closure, OutgoingCall
 from datanode.localnet.machine.rejects import Failure, RejectCode
 from datanode.localnet.machine.system_calls import SystemCalls
-from datanode.principal import MAX_PRINCIPAL_BYTES
+from datanode.principal import MAX_PRINCIPAL_BYTES, Principal
 from datanode.units import MIB
 
 MAX_PAYLOAD_BYTES: Final = 2 * MIB
@@ -21,6 +21,9 @@ MAX_OUTSTANDING_CALLS: Final = 500
 
 MAX_TIMEOUT_S: Final = 300
 """Longest time that a caller can wait for a best-effort response. Source: replica, 2026."""
+
+_MINTER: Final = Principal.parse("rkp4c-7iaaa-aaaaa-aaaca-cai")
+"""Cycles minting canister: it alone may mint, and here it is built in and no Wasm."""
 
 _ECDSA_CURVES: Final = range(1)
 _SCHNORR_ALGORITHMS: Final = range(2)
@@ -197,6 +200,19 @@ class MessagingCalls(SystemCalls):
         before = message.timer_ns
         message.timer_ns = at_ns
         return message.environment.timer_ns if before is None else before
+
+    def mint_cycles(self, _amount: int) -> int:
+        self._mint()
+
+    def mint_cycles128(self, _high: int, _low: int, _to: int) -> None:
+        self._mint()
+
+    def _mint(self) -> NoReturn:
+        who = Principal(self.message.environment.canister)
+        raise Failure.contract(
+            "ic0.mint_cycles128 cannot be executed on non Cycles Minting Canister: "
+            f"{who} != {_MINTER}"
+        )
 
     def cost_call(self, name_bytes: int, payload_bytes: int, to: int) -> None:
         terms = self.message.environment.terms

@@ -9,6 +9,8 @@ from datanode.localnet.machine import ic0
 from datanode.localnet.machine.execution import Kind
 from datanode.localnet.machine.machine import Environment, Execution
 from datanode.localnet.machine.outgoing import Closure, Incoming, Terms
+from datanode.localnet.state.topology import CYCLES_MINTING
+from datanode.principal import Principal
 from tests.datanode.localnet.wasm_canisters import CANISTER, ENVIRONMENT, build, machine
 
 TERMS = Terms(
@@ -73,6 +75,23 @@ def test_what_a_call_would_cost_is_what_it_costs(tmp_path: Path) -> None:
     done = run(tmp_path, body, "cost_call", "cost_create_canister")
     assert number(done) == 1000 + 10 * 10 + 50_000 + 7_000_000
     assert number(done, 16) == 123
+
+
+@pytest.mark.parametrize(
+    ("call", "made"),
+    [
+        ("mint_cycles", "(drop (call $mint_cycles (i64.const 1)))"),
+        ("mint_cycles128", "(call $mint_cycles128 (i64.const 0) (i64.const 1) (i32.const 0))"),
+    ],
+)
+def test_no_canister_mints_cycles(tmp_path: Path, call: str, made: str) -> None:
+    refused = run(tmp_path, made, call).reject
+    assert refused is not None
+    assert refused.error_code == "IC0504"
+    assert (
+        "ic0.mint_cycles128 cannot be executed on non Cycles Minting Canister: "
+        f"{Principal(CANISTER)} != {CYCLES_MINTING}" in refused.message
+    )
 
 
 def test_an_outcall_is_quoted_by_its_bytes(tmp_path: Path) -> None:
