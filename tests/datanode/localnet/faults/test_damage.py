@@ -94,6 +94,25 @@ def test_a_mark_and_a_rollback_survive_a_kill(tmp_path: Path, alice: Identity) -
             assert number(client.call(canister, "add", argument(1))) == 6
 
 
+def test_every_damage_is_logged(net: LocalNetwork, client: Client, canister: Principal) -> None:
+    client.call(canister, "add", argument(1))
+    before = (net.directory / "log.txt").read_text()
+    net.faults.mark(canister, "here")
+    net.faults.flip(canister, 2, 1)
+    net.faults.erase(canister, 2, 4)
+    net.faults.roll_back(canister, "here")
+    left = net.faults.drain(canister)
+    said = (net.directory / "log.txt").read_text().removeprefix(before)
+    deeds = [line.partition(" WARNING fault: ")[2] for line in said.splitlines()]
+    assert [deed for deed in deeds if deed] == [
+        f"the state of {canister} is marked as here",
+        f"a stored byte of {canister} at 2 is changed",
+        f"4 bytes of {canister} at 2 are erased",
+        f"{canister} is rolled back to here",
+        f"{canister} is drained to {left} cycles",
+    ]
+
+
 def test_damage_to_what_is_not_there_is_refused_in_words(
     net: LocalNetwork, client: Client, canister: Principal
 ) -> None:

@@ -1,5 +1,6 @@
 """The vocabulary and the plan, without a network: valid from construction, the same every time."""
 
+import logging
 from collections.abc import Mapping
 
 import pytest
@@ -82,6 +83,23 @@ def test_a_fault_strikes_in_its_scope_alone() -> None:
         assert plan.strike(Point.ANSWER, asked) == ()
     assert plan.strike(Point.ARRIVE, Asked(Verb.CALL, HERE, "put")) == ()
     assert plan.strike(Point.ANSWER, Asked(Verb.CALL, HERE, "put")) == (fault,)
+
+
+def test_whatever_a_fault_does_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    plan = FaultPlan()
+    with caplog.at_level(logging.WARNING, "datanode.localnet"):
+        number = plan.set(Fault(kind=Kind.LOSE_ANSWER, method="put"))
+        for method in ("put", "get", "put"):
+            plan.strike(Point.ANSWER, Asked(Verb.CALL, HERE, method))
+        plan.clear(number)
+    said = [record.getMessage() for record in caplog.records]
+    assert [words.split(":")[0] for words in said] == [
+        "fault 1 is set",
+        "fault 1 strikes for the 1. time",
+        "fault 1 strikes for the 2. time",
+        "fault 1 is cleared",
+    ]
+    assert said[2].endswith(f"lose-answer call of {HERE} put")
 
 
 def test_the_third_time_is_every_three_once() -> None:
