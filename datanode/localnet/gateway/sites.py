@@ -43,6 +43,7 @@ MAX_PARTS: Final = 1000
 
 _DOMAIN: Final = ".localhost"
 _MAX_FIELDS: Final = 1000
+_BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _OURS: Final = ("/api/", "/_/")
 _NOTE: Final = (b"x-datanode-certification", b"not verified")
 _SANDBOX: Final = (
@@ -235,6 +236,9 @@ def _response(reply: Reply, rest: AsyncIterator[bytes] | None, scope: Event) -> 
     headers.append(_NOTE)
     if _label(scope) is None:
         headers.append(_SANDBOX)
+    if reply.status in _BODILESS:
+        # A browser would take the bytes of a body for the next response of the connection.
+        return Response(reply.status, b"", b"", tuple(headers))
     return Response(reply.status, reply.body, b"", tuple(headers), rest)
 
 

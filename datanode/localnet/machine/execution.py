@@ -1,5 +1,6 @@
 """One message while it runs, what it was given, and what came of it."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -154,6 +155,8 @@ class Message:
         instructions: Instructions used so far, as of the last look.
         building: The call under construction.
         calls: The calls that are made.
+        called: How many of them go to whom.
+        called_bytes: What they hold.
         gained_cycles: How much more the canister has than before the message; below zero, less.
         accepted_cycles: What it took of the incoming cycles.
         burnt_cycles: What it burnt.
@@ -175,6 +178,8 @@ class Message:
     accepted: bool = False
     building: OutgoingCall | None = None
     calls: list[OutgoingCall] = field(default_factory=list)
+    called: Counter[bytes] = field(default_factory=Counter)
+    called_bytes: int = 0
     gained_cycles: int = 0
     accepted_cycles: int = 0
     burnt_cycles: int = 0

@@ -10,7 +10,7 @@ from datanode.localnet.machine.outgoing import Closure, OutgoingCall
 from datanode.localnet.machine.rejects import Failure, RejectCode
 from datanode.localnet.machine.system_calls import SystemCalls
 from datanode.principal import MAX_PRINCIPAL_BYTES, Principal
-from datanode.units import MIB
+from datanode.units import KIB, MIB
 
 MAX_PAYLOAD_BYTES: Final = 2 * MIB
 """Largest payload of a call and of its response. Source: IC resource limits, 2026-05."""
@@ -18,6 +18,13 @@ MAX_PAYLOAD_BYTES: Final = 2 * MIB
 MAX_METHOD_NAME_BYTES: Final = 20_000
 MAX_OUTSTANDING_CALLS: Final = 500
 """Calls of one canister to another that may wait for their response. Source: replica, 2026."""
+
+MAX_CALLS_BYTES: Final = 512 * MIB
+"""What the calls of one message may hold until it ends. Ours: the memory of this machine is not a
+subnet's, where the messages of all canisters may hold 15 GiB."""
+
+MAX_VARIABLE_NAME_BYTES: Final = 128
+"""Longest name of an environment variable. Source: replica, 2026."""
 
 MAX_TIMEOUT_S: Final = 300
 """Longest time that a caller can wait for a best-effort response. Source: replica, 2026."""
@@ -29,6 +36,8 @@ _ECDSA_CURVES: Final = range(1)
 _SCHNORR_ALGORITHMS: Final = range(2)
 _VETKD_CURVES: Final = range(1)
 _NO_SUCH_CURVE, _NO_SUCH_KEY = 1, 2
+
+_CALL_BYTES: Final = 4 * KIB
 _WORD: Final = 64
 _MAX_WORD: Final = (1 << _WORD) - 1
 _COMPOSITE: Final = (Kind.COMPOSITE, Kind.COMPOSITE_REPLY, Kind.COMPOSITE_REJECT)
@@ -119,19 +128,26 @@ class MessagingCalls(SystemCalls):
     def call_perform(self) -> int:
         message = self.message
         call = self._building("call_perform")
+        waiting = message.called[call.callee]
+        held_bytes = message.called_bytes + len(call.payload) + _CALL_BYTES
+        costs = 0
         if message.kind not in _COMPOSITE:
             terms = message.environment.terms
-            fee = terms.fee_cycles(call.call_bytes)
-            costs = fee + terms.reserve_cycles
-            waiting = message.environment.outstanding(call.callee)
-            waiting += sum(each.callee == call.callee for each in message.calls)
-            if costs > message.liquid_cycles or waiting >= MAX_OUTSTANDING_CALLS:
-                message.drop_call()
-                return RejectCode.SYS_TRANSIENT
-            message.gained_cycles -= costs
-            call.fee_cycles = fee
+            call.fee_cycles = terms.fee_cycles(call.call_bytes)
             call.transmission_cycles = terms.transmission_cycles
             call.callback_cycles = terms.callback_cycles
+            costs = call.fee_cycles + terms.reserve_cycles
+            waiting += message.environment.outstanding(call.callee)
+        if (
+            costs > message.liquid_cycles
+            or waiting >= MAX_OUTSTANDING_CALLS
+            or held_bytes > MAX_CALLS_BYTES
+        ):
+            message.drop_call()
+            return RejectCode.SYS_TRANSIENT
+        message.gained_cycles -= costs
+        message.called[call.callee] += 1
+        message.called_bytes = held_bytes
         message.calls.append(call)
         message.building = None
         return 0
@@ -243,8 +259,16 @@ class MessagingCalls(SystemCalls):
     def env_var_count(self) -> int:
         return len(self.message.environment.variables)
 
+    def _name(self, at: int, size: int) -> str:
+        if size > MAX_VARIABLE_NAME_BYTES:
+            raise Failure.contract(
+                f"An environment variable's name of {size} bytes exceeds the allowed limit "
+                f"{MAX_VARIABLE_NAME_BYTES}"
+            )
+        return self._take(at, size).decode("utf-8", "replace")
+
     def env_var_name_exists(self, at: int, size: int) -> int:
-        name = self._take(at, size).decode("utf-8", "replace")
+        name = self._name(at, size)
         return int(any(name == each for each, _ in self.message.environment.variables))
 
     def _variable_name(self, index: int) -> bytes:
@@ -263,7 +287,7 @@ class MessagingCalls(SystemCalls):
         self._copy(self._variable_name(index), to, offset, size)
 
     def _variable(self, at: int, size: int) -> bytes:
-        name = self._take(at, size).decode("utf-8", "replace")
+        name = self._name(at, size)
         for each, value in self.message.environment.variables:
             if each == name:
                 return value.encode()

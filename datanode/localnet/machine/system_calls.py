@@ -19,6 +19,7 @@ from datanode.localnet.machine.stable import StableMemory
 
 MAX_CERTIFIED_DATA_BYTES: Final = 32
 _CYCLES_BYTES: Final = 16
+_MAX_CYCLES: Final = (1 << 128) - 1
 _COUNTERS: Final = 2
 _OUT_OF_BOUNDS: Final = b"(debug_print message out of memory bounds)"
 
@@ -80,7 +81,8 @@ class SystemCalls:
         return bytes(self.instance.view(at, size))
 
     def _cycles(self, to: int, amount: int) -> None:
-        self.instance.view(to, _CYCLES_BYTES)[:] = amount.to_bytes(_CYCLES_BYTES, "little")
+        shown = min(amount, _MAX_CYCLES)
+        self.instance.view(to, _CYCLES_BYTES)[:] = shown.to_bytes(_CYCLES_BYTES, "little")
 
     def msg_arg_data_size(self) -> int:
         return len(self.message.arg)
@@ -208,4 +210,5 @@ class SystemCalls:
 
     def trap(self, at: int, size: int) -> None:
         self.instance.charge(self.message.log_room.price(size))
-        raise Failure.called_trap(self._take(at, size).decode("utf-8", "replace"))
+        said = bytes(self.instance.view(at, size)[:MAX_UPDATE_REPLY_BYTES])
+        raise Failure.called_trap(said.decode("utf-8", "replace"))

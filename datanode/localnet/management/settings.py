@@ -13,6 +13,7 @@ MAX_COMPUTE_PERCENT: Final = 100
 MAX_MEMORY_ALLOCATION_BYTES: Final = 1 << 48
 MAX_FREEZING_THRESHOLD_S: Final = (1 << 64) - 1
 MAX_ENVIRONMENT_VARIABLES: Final = 20
+MAX_VARIABLE_BYTES: Final = 128
 MAX_LOG_VIEWERS: Final = 10
 MAX_LOG_MEMORY_BYTES: Final = 2 * 1024 * 1024
 """Bounds of the interface specification, 2026-05."""
@@ -56,12 +57,22 @@ def changed(settings: Settings, args: Arguments) -> Settings:
         if args.has(name):
             changes[field] = _viewers(*args.variant(name))
     if args.has("environment_variables"):
-        variables = args.records("environment_variables")
-        if len(variables) > MAX_ENVIRONMENT_VARIABLES:
-            raise reject("IC0408", "A canister has at most 20 environment variables")
-        pairs = ((each.text("name"), each.text("value")) for each in variables)
-        changes["environment"] = tuple(sorted(pairs))
+        changes["environment"] = _environment(args)
     return replace(settings, **changes)
+
+
+def _environment(args: Arguments) -> tuple[tuple[str, str], ...]:
+    variables = args.records("environment_variables")
+    if len(variables) > MAX_ENVIRONMENT_VARIABLES:
+        raise reject("IC0408", "A canister has at most 20 environment variables")
+    pairs = [(each.text("name"), each.text("value")) for each in variables]
+    if any(len(part.encode()) > MAX_VARIABLE_BYTES for pair in pairs for part in pair):
+        raise reject(
+            "IC0408",
+            "The name and the value of an environment variable have at most "
+            f"{MAX_VARIABLE_BYTES} bytes",
+        )
+    return tuple(sorted(pairs))
 
 
 def _viewers(case: str, value: Value) -> str:

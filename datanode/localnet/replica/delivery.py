@@ -5,6 +5,7 @@ goes on with exactly the messages that were not executed yet.
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Final
@@ -56,21 +57,40 @@ class Delivery:
                 if slot.deleted:
                     self._commit(queued, self._nowhere(queued), None)
                 else:
-                    self._commit(queued, self._run(slot, queued), slot)
+                    self._run(slot, queued)
         return True
 
-    def _run(self, slot: Slot, queued: Queued) -> Effect:
+    def _run(self, slot: Slot, queued: Queued) -> None:
         run = response.run if queued.is_response else request.run
+        self._settle(
+            queued,
+            slot,
+            lambda: run(self._network, slot, queued),
+            lambda error: self._given_up(slot, queued, error),
+        )
+
+    def _settle(
+        self,
+        queued: Queued,
+        slot: Slot | None,
+        work: Callable[[], Effect],
+        give_up: Callable[[Exception], Effect],
+    ) -> None:
+        """Execute a message and commit what it does."""
         try:
-            return run(self._network, slot, queued)
+            self._commit(queued, work(), slot)
         except DataNodeError:
-            slot.machine.rollback()
+            if slot is not None:
+                slot.machine.rollback()
             raise
-        except Exception as error:  # noqa: BLE001 - see below
+        except Exception as error:
+            if self._network.queue.first(queued.receiver) != queued:
+                raise  # it is committed, and what follows in memory has failed
             # A fault of ours: the message is given up, or it would fail again and again.
             _log.exception("%s for %s failed", queued.method or "a response", queued.receiver)
-            slot.machine.rollback()
-            return self._given_up(slot, queued, error)
+            if slot is not None:
+                slot.machine.rollback()
+            self._commit(queued, give_up(error), slot)
 
     def _given_up(self, slot: Slot, queued: Queued, error: Exception) -> Effect:
         reject = admission.engine_failed(slot.canister.id, error)
@@ -116,27 +136,28 @@ class Delivery:
             if slot is not None:
                 rent.settle(network, slot)
             slot = None if slot is None or slot.deleted else slot
-            try:
-                effect = from_canisters.run(network, slot, message)
-            except DataNodeError:
-                if slot is not None:
-                    slot.machine.rollback()
-                raise
-            except Exception as error:  # noqa: BLE001 - as for canisters
-                _log.exception("%s failed", queued.method)
-                if slot is not None:
-                    slot.machine.rollback()
-                reject = admission.engine_failed(concerned, error)
-                effect = Effect(answer=Answer(reject=reject))
-            self._commit(queued, self._answered(message, effect), slot)
+            self._settle(
+                queued,
+                slot,
+                lambda: self._answered(message, from_canisters.run(network, slot, message)),
+                lambda error: self._failed(message, error),
+            )
 
     def _ask_built_in(self, queued: Queued) -> None:
         message = _message(self._network, queued)
         target = self._built_ins.slot(message)
         with self._built_ins.lock, nullcontext() if target is None else target.lock:
             target = None if target is None or target.deleted else target
-            effect = self._built_ins.update(message, target)
-            self._commit(queued, self._answered(message, effect), target)
+            self._settle(
+                queued,
+                target,
+                lambda: self._answered(message, self._built_ins.update(message, target)),
+                lambda error: self._failed(message, error),
+            )
+
+    def _failed(self, message: Message, error: Exception) -> Effect:
+        reject = admission.engine_failed(message.effective, error)
+        return self._answered(message, Effect(answer=Answer(reject=reject)))
 
     def _answered(self, message: Message, effect: Effect) -> Effect:
         """Send the answer of a call, if it is there already, and the cycles that were not taken."""

@@ -7,6 +7,9 @@ from datanode.errors import LocalNetworkError
 from datanode.fees import FeeSchedule
 from datanode.localnet.state.canister import Canister
 
+MAX_CYCLES: Final = (1 << 128) - 1
+"""Most cycles that a canister can have; what comes beyond is lost, as on the Internet Computer."""
+
 _RESERVE: Final = "reserve"
 
 
@@ -91,6 +94,7 @@ class Bill:
         return tuple(self._items.items())
 
     def _move(self, item: str, cycles: int) -> None:
+        cycles = max(cycles, self.canister.balance_cycles - MAX_CYCLES)
         if cycles:
             self._items[item] = self._items.get(item, 0) + cycles
             balance_cycles = self.canister.balance_cycles - cycles

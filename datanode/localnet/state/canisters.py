@@ -167,7 +167,7 @@ class Canisters:
                 canister.module_bytes,
                 canister.chunk_bytes,
                 canister.charged_ns,
-                canister.timer_ns,
+                str(canister.timer_ns),  # 64 bits, and SQLite's integers have a sign
                 canister.global_bytes,
                 canister.section_bytes,
                 canister.log_bytes,
@@ -257,7 +257,7 @@ def _canister(row: Row) -> Canister:
         module_bytes=module,
         chunk_bytes=chunks,
         charged_ns=charged_ns,
-        timer_ns=timer_ns,
+        timer_ns=int(timer_ns),
         global_bytes=global_bytes,
         section_bytes=section_bytes,
         log_bytes=log_bytes,

@@ -39,7 +39,7 @@ CREATE TABLE canisters (
     version INTEGER NOT NULL, sequence INTEGER NOT NULL,
     heap_bytes INTEGER NOT NULL, stable_bytes INTEGER NOT NULL,
     module_bytes INTEGER NOT NULL, chunk_bytes INTEGER NOT NULL, charged_ns INTEGER NOT NULL,
-    timer_ns INTEGER NOT NULL, low_memory_hook TEXT NOT NULL,
+    timer_ns TEXT NOT NULL, low_memory_hook TEXT NOT NULL,
     global_bytes INTEGER NOT NULL, section_bytes INTEGER NOT NULL,
     log_bytes INTEGER NOT NULL, log_count INTEGER NOT NULL,
     snapshot_bytes INTEGER NOT NULL, snapshot_count INTEGER NOT NULL,

@@ -136,6 +136,8 @@ def test_controllers_and_settings_change(net: Gateway, alice: Identity, bob: Ide
         {"controllers": [Principal(bytes([n])) for n in range(11)]},
         {"compute_allocation": 101},
         {"memory_allocation": 1 << 49},
+        {"environment_variables": [{"name": "A" * 129, "value": ""}]},
+        {"environment_variables": [{"name": "A", "value": "1" * 129}]},
     ],
 )
 def test_settings_out_of_bounds_are_rejected(

@@ -1,6 +1,7 @@
 """Canisters as websites: what reaches them, what is sent of their answers, and what is not."""
 
 import http.client
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -75,6 +76,21 @@ def test_a_canister_named_in_the_query_is_sandboxed(site: Site) -> None:
     assert (status, body) == (200, b"hello")
     assert headers["content-security-policy"].startswith("sandbox ")
     assert "allow-same-origin" not in headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_does_not_smuggle_in_another_answer(
+    site: Site, status: int
+) -> None:
+    forged = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"
+    site.answers(answer(forged, status=status))
+    asked = f"GET / HTTP/1.1\r\nHost: {site.canister}.localhost\r\n"
+    with socket.create_connection(("127.0.0.1", site.port), 30) as connection:
+        connection.sendall(f"{asked}Connection: close\r\n\r\n".encode())
+        told = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert told.startswith(f"HTTP/1.1 {status} ".encode())
+    assert told.endswith(b"\r\n\r\n")
+    assert b"evil" not in told
 
 
 @pytest.mark.parametrize("path", ["/_/canisters", "/_/ledger", "/api/v2/status"])

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from datanode.localnet.machine import ic0
+from datanode.localnet.machine import ic0, messaging
 from datanode.localnet.machine.execution import Kind
 from datanode.localnet.machine.machine import Environment, Execution
 from datanode.localnet.machine.outgoing import Closure, Incoming, Terms
 from datanode.localnet.state.topology import CYCLES_MINTING
 from datanode.principal import Principal
+from datanode.units import MIB
 from tests.datanode.localnet.wasm_canisters import CANISTER, ENVIRONMENT, build, machine
 
 TERMS = Terms(
@@ -134,6 +135,20 @@ def test_amounts_that_do_not_fit_in_64_bits_trap(tmp_path: Path) -> None:
     assert "cycles amount exceeds 64-bit representation" in refused.message
 
 
+def test_the_calls_of_a_message_hold_no_more_than_they_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messaging, "MAX_CALLS_BYTES", 5 * MIB)
+    body = f"""(local $made i32)
+    (loop $again {NEW}
+      (call $call_data_append (i32.const 0) (i32.const {2 * MIB}))
+      (if (i32.eqz (call $call_perform))
+        (then (local.set $made (i32.add (local.get $made) (i32.const 1))) (br $again))))
+    (i32.store (i32.const 0) (local.get $made)) {SHOW}"""
+    done = run(tmp_path, body, "call_new", "call_data_append", "call_perform")
+    assert number(done) == len(done.calls) == 2
+
+
 def test_a_canister_reads_its_environment_variables(tmp_path: Path) -> None:
     body = """
     (i32.store8 (i32.const 0) (call $env_var_count))
@@ -185,6 +200,11 @@ def test_a_canister_reads_its_environment_variables(tmp_path: Path) -> None:
             "(drop (call $env_var_value_size (i32.const 80) (i32.const 4)))",
             "Environment variable name not found",
         ),
+        (
+            "env_var_name_exists",
+            "(drop (call $env_var_name_exists (i32.const 0) (i32.const 129)))",
+            "of 129 bytes exceeds the allowed limit 128",
+        ),
     ],
 )
 def test_a_misuse_violates_the_contract(tmp_path: Path, call: str, body: str, words: str) -> None:
@@ -192,6 +212,13 @@ def test_a_misuse_violates_the_contract(tmp_path: Path, call: str, body: str, wo
     assert refused is not None
     assert refused.error_code == "IC0504"
     assert words in refused.message
+
+
+def test_the_words_of_a_trap_are_as_long_as_a_reply_at_most(tmp_path: Path) -> None:
+    refused = run(tmp_path, f"(call $trap (i32.const 0) (i32.const {40 << 16}))", "trap").reject
+    assert refused is not None
+    assert refused.error_code == "IC0503"
+    assert refused.message.count("\0") in range(2 * MIB - 100, 2 * MIB)
 
 
 def test_each_kind_of_message_may_make_the_calls_of_the_interface() -> None:

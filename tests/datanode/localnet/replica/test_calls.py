@@ -6,6 +6,7 @@ from datanode.agent.identity import Identity
 from datanode.localnet.machine import prices
 from datanode.localnet.machine.messaging import MAX_PAYLOAD_BYTES
 from datanode.localnet.state import ledger
+from datanode.localnet.state.canister import Canister
 from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.topology import canister_id
 from datanode.principal import Principal
@@ -333,6 +334,29 @@ def test_a_fault_of_the_network_ends_one_call_and_loses_no_cycles(
     cycles.check(net.network.database)
     assert not net.network.calls.contexts(caller)
     assert net.call(alice, caller, "run", puppet.reply(b"well")) == b"well"
+
+
+def test_a_call_whose_outcome_cannot_be_written_is_given_up_once(
+    net: Gateway, alice: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller, callee = net.puppet(alice), net.puppet(alice)
+    canisters = net.network.canisters
+    save, failures = canisters.save, [OverflowError("a number on cue")]
+
+    def fail_once(canister: Canister) -> None:
+        if canister.id == callee and failures:
+            raise failures.pop()
+        save(canister)
+
+    monkeypatch.setattr(canisters, "save", fail_once)
+    done = puppet.accept(TC) + puppet.add(1) + puppet.reply()
+    script = puppet.call(callee, done, cycles=TC, reply=FORWARD, reject=SEE_REJECT)
+    code, words = rejected(net, alice, caller, script)
+    assert (code, words[:7], failures) == (5, "IC0521:", [])
+    assert count(net, alice, callee) == 0
+    cycles.check(net.network.database)
+    assert net.call(alice, caller, "run", script) == b""
+    assert count(net, alice, callee) == 1
 
 
 def test_an_answer_that_is_still_to_come_is_processing(net: Gateway, alice: Identity) -> None:

@@ -13,6 +13,7 @@ from datanode.localnet.management.cycles_ledger import BLOCK_FEE_CYCLES
 from datanode.localnet.management.cycles_ledger_types import DEPOSIT, DEPOSITED
 from datanode.localnet.management.from_canisters import CREATE
 from datanode.localnet.management.info import INFO, REQUEST
+from datanode.localnet.state.bill import MAX_CYCLES
 from datanode.localnet.state.canister import Status
 from datanode.localnet.state.topology import CYCLES_LEDGER
 from datanode.principal import MANAGEMENT_CANISTER, Principal
@@ -96,6 +97,18 @@ def test_a_canister_deposits_cycles_on_the_cycles_ledger(net: Gateway, alice: Id
     assert left - net.balance(giver) < TC // 100
     found = cycles.totals(net.network.database)
     assert sum(found[item] for item in cycles.MOVED) == 2 * TC
+
+
+def test_more_cycles_than_can_be_told_are_lost(net: Gateway, alice: Identity) -> None:
+    rich = net.puppet(alice)
+    for amount in (1 << 200, MAX_CYCLES):
+        net.manage(
+            alice, "provisional_top_up_canister", types.TOP_UP, canister_id=rich, amount=amount
+        )
+        assert net.balance(rich) == MAX_CYCLES
+    seen = net.call(alice, rich, "run", puppet.see(See.BALANCE) + puppet.reply())
+    assert len(seen) == 8
+    cycles.check(net.network.database)
 
 
 def test_raw_rand_is_random(net: Gateway, alice: Identity) -> None:

@@ -99,6 +99,16 @@ def test_a_timer_survives_a_restart_and_not_an_upgrade(net: Gateway, alice: Iden
     assert count(net, alice, upgraded) == 0
 
 
+def test_a_timer_may_be_set_as_late_as_a_number_can_tell(net: Gateway, alice: Identity) -> None:
+    latest_ns = (1 << 64) - 1
+    caller, callee = net.puppet(alice), net.puppet(alice)
+    script = puppet.call(callee, puppet.timer(latest_ns, b"") + puppet.reply(b"set"), reply=FORWARD)
+    assert net.call(alice, caller, "run", script) == b"set"
+    net.reopen()
+    unset = puppet.timer(0, b"") + puppet.see(See.TIMER_BEFORE) + puppet.reply()
+    assert puppet.number(net.call(alice, callee, "run", unset)) == latest_ns
+
+
 def test_a_caller_that_waits_no_longer_gets_an_unknown_outcome(
     net: Gateway, alice: Identity
 ) -> None:
