@@ -286,10 +286,12 @@ class AuditIncompleteError(DataNodeError):
 
 
 class LocalNetworkError(DataNodeError):
-    """The embedded network cannot start, or is not running."""
+    """The embedded network cannot start, is not running, or refuses."""
 
     exit_code = 50
-    default_hint = "`datanode localnet status` shows its state and log."
+    default_hint = (
+        "`datanode localnet status` says whether it runs; `log.txt` in its folder says why not."
+    )
 
 
 class StoppedByUserError(DataNodeError):

@@ -28,6 +28,8 @@ def format_bytes(count: int) -> str:
 
 def format_cycles(count: int) -> str:
     """Render cycles in trillions, the unit canister owners are billed in."""
+    if 0 < abs(count) < 10**6:
+        return f"{count:,} cycles"
     if 0 < abs(count) < TC // 1000:
         return f"{count / 10**9:.3f} G cycles"
     return f"{count / TC:.4f} TC"

@@ -99,6 +99,7 @@ class Transport:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._monotonic = monotonic
+        self._url = printable(url, 100)
         try:
             self._client = httpx.Client(
                 base_url=url,
@@ -157,7 +158,9 @@ class Transport:
         except httpx.TimeoutException as error:
             raise TransportError("the network did not answer in time") from error
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            raise TransportError(f"the network is out of reach: {printable(str(error))}") from error
+            raise TransportError(
+                f"the network is out of reach: {self._url}: {printable(str(error))}"
+            ) from error
         status = response.status_code
         if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             return Answer(status, data)

@@ -310,6 +310,9 @@ def ask(url: str, path: str, body: Mapping[str, object] | None = None) -> object
     except urllib.error.HTTPError as error:
         with error:
             said = error.read().decode("utf-8", "replace").strip()
-        raise LocalNetworkError(f"the embedded network refused: {said}") from error
+        raise LocalNetworkError(
+            f"the embedded network refused: {said}",
+            hint="`--help` says what the command takes, the network's page what there is.",
+        ) from error
     except OSError as error:
         raise LocalNetworkError(f"the embedded network does not answer: {error}") from error

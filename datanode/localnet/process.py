@@ -168,7 +168,10 @@ def read_subnet(state_dir: Path = DEFAULT_STATE_DIR) -> Subnet:
 def _database(state_dir: Path) -> Iterator[Database]:
     path = state_dir / "network.db"
     if not path.exists():
-        raise LocalNetworkError(f"there is no network in {state_dir}")
+        raise LocalNetworkError(
+            f"there is no network in {state_dir}",
+            hint="Start it: `datanode localnet start --detach`, or name another --state-dir.",
+        )
     database = Database(path)
     try:
         yield database

@@ -228,6 +228,7 @@ def _failed(reason: str) -> Refusal:
         NodeRejectedError(
             f"the cycles ledger could not carry out the order: {reason}",
             safe="The cycles went back to the account, less the ledger's fee.",
+            hint="Creating a canister is paid out of --cycles: name more if they are too few.",
         )
     )
 

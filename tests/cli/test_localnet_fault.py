@@ -50,7 +50,8 @@ def test_nonsense_is_refused_and_nothing_is_set(own: User, args: list[object], w
 
 
 def test_what_is_not_there_is_named(own: User) -> None:
-    assert own.fails(50, "localnet", "fault", "clear", 99).says("no fault has the number 99")
+    done = own.fails(50, "localnet", "fault", "clear", 99)
+    assert done.says("no fault has the number 99", "--help")
     here = own.canister
     assert own.fails(50, "localnet", "fault", "rollback", here).says("no mark")
     elsewhere = ("--state-dir", own.home / "nowhere")
@@ -61,3 +62,16 @@ def test_the_help_explains_every_kind(own: User) -> None:
     text = own.run("localnet", "fault", "set", "--help").out
     assert not [kind for kind in KINDS if f" {kind} " not in text]
     assert "Examples:" in text
+
+
+def test_a_fault_is_told_with_all_that_narrows_it(own: User) -> None:
+    narrow = ["--method", "get", "--every", 3, "--count", 2, "--probability", 0.5, "--seed", 7]
+    words = "get every=3 count=2 probability=0.5 seed=7"
+    assert own.run("localnet", "fault", "set", "lose-answer", *narrow).says(words)
+    own.run("localnet", "fault", "set", "lie")
+    assert own.run("localnet", "fault", "list").says(words, "everything")
+
+
+def test_what_makes_no_sense_names_the_help(own: User) -> None:
+    assert own.fails(2, "localnet", "fault", "set", "latency").says("next:", "--help")
+    assert own.fails(2, "node", "create", "--cycles", "banana").says("next:", "--help")

@@ -137,3 +137,11 @@ def test_the_version_is_told(user: User, tmp_path: Path) -> None:
 
     done = user.run("--version")
     assert (done.code, done.out.strip()) == (0, f"datanode {datanode.__version__}")
+
+
+@pytest.mark.parametrize("group", [[], ["node"], ["localnet"], ["localnet", "fault"]])
+def test_a_group_without_a_command_shows_its_help(user: User, group: list[str]) -> None:
+    done, helped = user.run(*group), user.run(*group, "--help")
+    assert done.code == 2
+    assert (done.err, done.out) == (helped.out, "")
+    assert "..." not in helped.out.replace("[ARGS]...", "")

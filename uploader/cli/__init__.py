@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
-from datanode.errors import DataNodeError, StoppedByUserError, from_os_error
+from datanode.errors import DataNodeError, StoppedByUserError, UsageError, from_os_error
 from uploader.cli.stopping import INTERRUPTED, SignalledError, leave, signals_caught
 
 _SAFE: Final = "What was sent is stored and paid; files that exist are whole."
@@ -50,11 +50,19 @@ def _end(error: BaseException, args: Sequence[str]) -> int:
             safe = error.safe if isinstance(error, StoppedByUserError) else ""
             hint = f"Go on with: datanode {shlex.join(args)}"
             output.error(StoppedByUserError("stopped", safe=safe or _SAFE, hint=hint), code=code)
+        case UsageError() if not (error.safe or error.hint):
+            output.usage(error.what)
+            code = error.exit_code
         case DataNodeError():
             output.error(error)
             code = error.exit_code
         case TyperException():
-            output.usage(error.format_message())
+            text = error.format_message()
+            if text.startswith("Usage: "):
+                # The help of a group that was given no command: its lines are to stay lines.
+                print(text, file=sys.stderr)
+            else:
+                output.usage(text)
             code = error.exit_code
         case typer.Abort():
             output.say("nothing was done")

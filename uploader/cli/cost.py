@@ -14,7 +14,7 @@ def cost_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Sum up messages, bytes and estimated cycles of each upload; retries are paid once."""
+    """Sum up messages, bytes and estimated cycles of each upload."""
     output = Output(as_json=as_json)
     with (
         open_place(

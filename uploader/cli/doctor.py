@@ -36,7 +36,7 @@ def doctor_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check identity, network, root key, clock, state and every known node."""
+    """Check identity, network, root key, clock, state and nodes."""
     output = Output(as_json=as_json)
     with open_place(
         output.say, network=network, identity=identity, state=state, root_key=root_key
@@ -72,11 +72,12 @@ def _try(name: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name=name, ok=True, text=look())
     except DataNodeError as error:
-        return Check(name=name, ok=False, text=f"{error.what} {error.hint}".strip())
+        return Check(name=name, ok=False, text="; ".join(filter(None, (error.what, error.hint))))
 
 
 def _clock(place: Place) -> str:
-    skew_s = (time.time_ns() - place.agent.time_ns()) / SECOND_NS
+    # Adding zero makes a negative zero a plain one.
+    skew_s = round((time.time_ns() - place.agent.time_ns()) / SECOND_NS, 1) + 0.0
     if abs(skew_s) > _SKEW_WARNING_S:
         raise DataNodeError(
             f"this clock differs from certified subnet time by {skew_s:+.0f} s",

@@ -30,7 +30,7 @@ def fetch_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Fetch MODEL into DEST; every byte is checked against the certified manifest."""
+    """Fetch MODEL into DEST; every byte is checked."""
     output = Output(as_json=as_json)
     with (
         open_place(

@@ -16,11 +16,8 @@ from uploader.cli.output import Output
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The embedded network: real Wasm, on this machine; its address is a page too.",
+    help="The embedded network: real Wasm on this machine, and a page.",
 )
-app.command("ledger")(ledger_command)
-app.command("time")(time_command)
-app.add_typer(fault_app, name="fault")
 
 StateDir = Annotated[
     Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
@@ -94,14 +91,17 @@ def stop_command(
 def status_command(
     *, state_dir: StateDir = process.DEFAULT_STATE_DIR, as_json: options.AsJson = False
 ) -> None:
-    """Say whether the network runs, where, and what kind of subnet it stands for.
+    """Say whether the network runs, where, and as what kind of subnet.
 
     The address, opened in a browser, is a page: canisters, balances, every message's bill.
     """
     running = process.status(state_dir)
     output = Output(as_json=as_json)
     if running is None:
-        output.summary(f"no network runs in {state_dir}", running=False)
+        output.summary(
+            f"no network runs in {state_dir}; `datanode localnet start --detach` starts one",
+            running=False,
+        )
     else:
         subnet = process.read_subnet(state_dir)
         output.summary(
@@ -128,3 +128,8 @@ def reset_command(
     output.confirm(f"Delete the network in {state_dir}?", yes=yes)
     process.reset(state_dir)
     output.summary("the network is deleted", state_dir=str(state_dir))
+
+
+app.command("time")(time_command)
+app.command("ledger")(ledger_command)
+app.add_typer(fault_app, name="fault")

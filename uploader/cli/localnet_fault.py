@@ -4,6 +4,7 @@ What the kinds do stands in one table, in `datanode.localnet.state.fault`; the h
 """
 
 import re
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, cast
@@ -29,6 +30,7 @@ CanisterId = Annotated[str, typer.Argument(metavar="CANISTER", help="A canister 
 Offset = Annotated[int, typer.Option(min=0, help="Where in stable memory.")]
 
 _ROW: Final = re.compile(r"^\| `([a-z-]+)` \| \w+ \| (.*?) ?\| (.*) \|$", re.MULTILINE)
+_ALWAYS: Final = {"every": 1, "count": None, "probability": 1.0, "seed": 0, "seconds": None}
 _EXAMPLES: Final = """
 datanode localnet fault set latency --ms 300 --verb call
 datanode localnet fault set busy --status 429 --retry-after-s 2 --probability 0.2 --seed 7
@@ -47,7 +49,7 @@ def _set_help() -> str:
     ]
     return "\n".join(
         [
-            "Set a fault; it strikes until it is cleared, or the network is started anew.",
+            "Set a fault; it strikes until it is cleared or the network ends.",
             "",
             "\b",
             "Kinds, with their parameters and defaults in brackets:",
@@ -121,10 +123,12 @@ def set_command(
         seconds=seconds,
     )
     number = _faults(state_dir).set_fault(fault)
+    fields = fault.to_json()
+    words = " ".join(filter(None, (kind, _parameters(fields), _scope(fields))))
     Output(as_json=as_json).summary(
-        f"fault {number} is set: {fault}; `datanode localnet fault clear` ends it",
+        f"fault {number} is set: {words}; `datanode localnet fault clear {number}` ends it",
         number=number,
-        **_json(fault.to_json()),
+        **_json(fields),
     )
 
 
@@ -138,14 +142,12 @@ def list_command(
     rows = []
     for each in standing:
         output.item(**_json(each))
-        scope = [str(each[name]) for name in ("canister", "method", "verb") if each[name]]
-        parameters = cast("dict[str, int | str]", each["parameters"])
         rows.append(
             [
                 str(each["number"]),
                 str(each["kind"]),
-                " ".join(f"{name}={value}" for name, value in parameters.items()),
-                " ".join(scope) or "everything",
+                _parameters(each),
+                _scope(each) or "everything",
                 f"{each['struck_count']} of {each['matched_count']}",
                 "over" if each["over"] else "set",
             ]
@@ -228,7 +230,7 @@ def mark_command(
     state_dir: StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
-    """Remember a canister's state, for `rollback` and the fault `stale-query`."""
+    """Remember a canister's state, for `rollback` and `stale-query`."""
     _faults(state_dir).mark(parse_principal(canister), name)
     Output(as_json=as_json).summary(
         f"the state of {canister} is marked as {name}", canister=canister, mark=name
@@ -243,7 +245,10 @@ def rollback_command(
     state_dir: StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
-    """Put memory, code and certified data back to a mark; not cycles, not settings."""
+    """Put memory, code and certified data back to a mark.
+
+    Cycles and settings stay what they are.
+    """
     _faults(state_dir).roll_back(parse_principal(canister), to)
     Output(as_json=as_json).summary(
         f"{canister} is what it was at {to}", canister=canister, mark=to
@@ -257,6 +262,18 @@ def _faults(state_dir: Path) -> Faults:
             f"no network runs in {state_dir}", hint="Start it: `datanode localnet start --detach`."
         )
     return Faults(partial(ask, running.url))
+
+
+def _parameters(fault: Mapping[str, object]) -> str:
+    given = cast("Mapping[str, int | str]", fault["parameters"])
+    return " ".join(f"{name}={value}" for name, value in given.items())
+
+
+def _scope(fault: Mapping[str, object]) -> str:
+    """Say what a fault strikes and how often; nothing if it is everything, always."""
+    asked = [str(fault[name]) for name in ("canister", "method", "verb") if fault[name]]
+    limits = [f"{name}={fault[name]}" for name, usual in _ALWAYS.items() if fault[name] != usual]
+    return " ".join([*asked, *limits])
 
 
 def _json(fields: object) -> dict[str, Json]:

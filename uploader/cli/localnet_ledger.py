@@ -9,9 +9,9 @@ import typer
 
 from datanode.localnet import process
 from datanode.localnet.state.ledger import Entry
-from datanode.principal import Principal
 from datanode.units import format_bytes, format_cycles
 from uploader.cli import options
+from uploader.cli.amounts import parse_principal
 from uploader.cli.output import Json, Output
 
 SHOWN_COUNT: Final = 50
@@ -35,9 +35,9 @@ def ledger_command(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what each message cost, item by item, and what the items come to."""
+    """Show what each message cost, item by item."""
     output = Output(as_json=as_json)
-    payer = None if canister is None else Principal.parse(canister)
+    payer = None if canister is None else parse_principal(canister)
     entries = process.read_ledger(state_dir, after=after)
     entries = [entry for entry in entries if payer in (None, entry.canister)]
     if limit is None:
@@ -48,10 +48,11 @@ def ledger_command(
         shown = entries[:limit] if after else entries[-limit:]
     for entry in shown:
         output.item(**cast("dict[str, Json]", entry.to_json()))
-    output.table(
-        ["> no.", "canister", "method", "> envelope", "> instructions", "> cycles", "status"],
-        [_row(entry) for entry in shown],
-    )
+    if shown:
+        output.table(
+            ["> no.", "canister", "method", "> envelope", "> instructions", "> cycles", "status"],
+            [_row(entry) for entry in shown],
+        )
     if len(shown) < len(entries):
         first, last = shown[0].sequence, shown[-1].sequence
         output.say(
@@ -79,10 +80,14 @@ def _totals(output: Output, entries: Sequence[Entry]) -> None:
         items.update(dict(entry.items))
     spent = sum(cycles for name, cycles in items.items() if name not in _GIVEN)
     given = -sum(items[name] for name in _GIVEN)
-    output.table(
-        ["item", "> cycles", ">  "],
-        [[name, f"{cycles:,}", format_cycles(cycles)] for name, cycles in sorted(items.items())],
-    )
+    if items:
+        output.table(
+            ["item", "> cycles", ">  "],
+            [
+                [name, f"{cycles:,}", format_cycles(cycles)]
+                for name, cycles in sorted(items.items())
+            ],
+        )
     output.summary(
         f"{len(entries)} entries: {format_cycles(spent)} spent, {format_cycles(given)} given",
         messages=len(entries),

@@ -32,7 +32,7 @@ def time_command(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show the time that canisters are told and pay rent for; let it pass or run faster."""
+    """Show the time canisters are told; let it pass, or run faster."""
     wanted: dict[str, object] = {"rate": rate}
     if advance is not None:
         wanted["advance_s"] = _seconds(advance)

@@ -56,7 +56,7 @@ def show_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show one model: its versions, and the files of one, proven by certificate."""
+    """Show a model: its versions, and the files of one, certified."""
     output = Output(as_json=as_json)
     with open_place(
         output.say, network=network, identity=identity, node=node, root_key=root_key

@@ -48,7 +48,7 @@ def create_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Create a canister, install the storage module, remember it under NAME.
+    """Create a storage canister, and remember it under NAME.
 
     It is paid for out of your account on the cycles ledger. After a lost answer or a crash the same
     command goes on with the same canister; nothing is paid twice.
@@ -87,7 +87,7 @@ def add_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Remember a storage canister, or make one of an empty canister."""
+    """Remember a storage canister; --install makes one first."""
     output = Output(as_json=as_json)
     principal = parse_principal(canister)
     with open_place(
@@ -166,6 +166,7 @@ def status_command(
         state=status.status,
         cycles=status.cycles,
         idle_burn_per_day_cycles=status.burn_per_day_cycles,
+        freezing_days=status.days,
         memory_bytes=status.memory_bytes,
         module_hash=module,
         interface_version=versions.interface_version,

@@ -16,7 +16,7 @@ def status_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show the uploads that this state knows, and the node's own account."""
+    """Show the uploads of this state, and the node's own account."""
     output = Output(as_json=as_json)
     with (
         open_place(
