@@ -59,7 +59,7 @@ class Admin:
             answer = handle(scope, body)
         except DataNodeError as error:
             raise RefusedError(400, error.what) from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise RefusedError(400, f"The request makes no sense: {error}") from error
         return Response(200, json.dumps(answer).encode(), http.JSON, ())
 

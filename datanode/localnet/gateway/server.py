@@ -124,9 +124,12 @@ class Application:
         network = self._interface.network
         while True:
             await asyncio.sleep(MINUTE_S)
-            await self._in(
-                self._queries, lambda: network.requests.forget(network.clock.earliest_ns())
-            )
+            try:
+                await self._in(
+                    self._queries, lambda: network.requests.forget(network.clock.earliest_ns())
+                )
+            except DataNodeError as error:  # e.g. a full disk; a minute later it may be done
+                _log.warning("old answers stay: %s", error.what)
 
     async def _respond(self, scope: Event, receive: Receive) -> Response:
         try:

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Final
 
-from datanode.errors import DataNodeError
+from datanode.errors import DiskFullError
 from datanode.localnet.execution import admission, answers, request, response
 from datanode.localnet.execution.effect import Effect, commit
 from datanode.localnet.management import from_canisters
@@ -79,7 +79,7 @@ class Delivery:
         """Execute a message and commit what it does."""
         try:
             self._commit(queued, work(), slot)
-        except DataNodeError:
+        except DiskFullError:
             if slot is not None:
                 slot.machine.rollback()
             raise

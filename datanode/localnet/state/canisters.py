@@ -28,7 +28,6 @@ _COLUMNS: Final = (
     " global_bytes, section_bytes, log_bytes, log_count, snapshot_bytes, snapshot_count,"
     " has_history"
 )
-_INDEX_BYTES: Final = 8
 
 
 @dataclass(slots=True)
@@ -96,10 +95,6 @@ class Canisters:
             machine.recover(canister.sequence)
             machine.keep_snapshots(each.number for each in self._snapshots.of(canister.id))
             self._insert(Slot(machine, canister))
-        # The ledger remembers deleted canisters too: an id is never given twice.
-        last = self._database.row("SELECT max(canister) FROM ledger")
-        if last and last[0]:
-            self._skip(cast("bytes", last[0]))
         if self._folder.exists():
             for path in self._folder.iterdir():
                 # Left by a kill between deleting a canister and removing its files.
@@ -141,10 +136,17 @@ class Canisters:
             LocalNetworkError: All ids of the subnet are used.
         """
         with self._lock:
-            if self._next > LAST_CANISTER:
-                raise LocalNetworkError("all canister ids of the embedded network are used")
-            self._next += 1
-            return canister_id(self._next - 1)
+            while self._next <= LAST_CANISTER:
+                found = canister_id(self._next)
+                self._next += 1
+                if not self._was_used(found):
+                    return found
+        raise LocalNetworkError("all canister ids of the embedded network are used")
+
+    def _was_used(self, canister: Principal) -> bool:
+        """Whether a canister has the id or had it: the ledger remembers deleted ones too."""
+        entry = "SELECT 1 FROM ledger WHERE canister = ? LIMIT 1"
+        return canister in self._slots or self._database.row(entry, (canister.raw,)) is not None
 
     def save(self, canister: Canister) -> None:
         """Write a record, as part of a transaction."""
@@ -223,12 +225,6 @@ class Canisters:
         at = bisect_left(self._order, raw)
         # A new list, because readers bisect the old one without the lock.
         self._order = [*self._order[:at], raw, *self._order[at:]]
-        self._skip(raw)
-
-    def _skip(self, raw: bytes) -> None:
-        index = int.from_bytes(raw[:_INDEX_BYTES])
-        if FIRST_CANISTER <= index <= LAST_CANISTER:
-            self._next = max(self._next, index + 1)
 
     def _path(self, canister: Principal) -> Path:
         return self._folder / canister.text

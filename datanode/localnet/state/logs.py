@@ -22,17 +22,26 @@ _OF: Final = "FROM logs WHERE canister = ? ORDER BY number"
 def append(database: Database, canister: Canister, lines: Sequence[str], time_ns: int) -> Canister:
     """Write lines, as part of a transaction; returns the canister with its log's new size."""
     limit = canister.settings.log_memory_limit_bytes
-    used, number = canister.log_bytes, canister.log_count
-    for line in lines:
+    kept: list[bytes] = []
+    new_bytes = 0
+    for line in reversed(lines):
         text = line.encode()[: max(0, limit - LINE_BYTES)]
+        if new_bytes + LINE_BYTES + len(text) > limit:
+            break  # a message may print any number of lines; those that give way are not written
+        new_bytes += LINE_BYTES + len(text)
+        kept.append(text)
+    count = canister.log_count + len(lines)
+    used = canister.log_bytes
+    if len(kept) < len(lines):
+        clear(database, canister.id)
+        used = 0
+    elif used + new_bytes > limit:
+        used -= _drop(database, canister.id, used + new_bytes - limit)
+    for number, text in enumerate(reversed(kept), count - len(kept)):
         database.write(
             "INSERT INTO logs VALUES (?,?,?,?)", (canister.id.raw, number, time_ns, text)
         )
-        used += LINE_BYTES + len(text)
-        number += 1
-    if used > limit:
-        used -= _drop(database, canister.id, used - limit)
-    return replace(canister, log_bytes=used, log_count=number)
+    return replace(canister, log_bytes=used + new_bytes, log_count=count)
 
 
 def _drop(database: Database, canister: Principal, wanted_bytes: int) -> int:

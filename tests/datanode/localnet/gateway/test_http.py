@@ -136,6 +136,11 @@ def test_a_call_to_the_subnet_creates_a_canister(net: LocalNetwork, client: Clie
     assert request(net, "POST", path, body)[0] == 400
 
 
+def test_a_number_that_is_too_large_makes_no_sense(net: LocalNetwork) -> None:
+    code, _, body = request(net, "GET", f"/_/ledger?after={1 << 70}")
+    assert (code, body[:25]) == (400, b"The request makes no sens")
+
+
 def test_the_ledger_and_the_canisters_are_told(net: LocalNetwork, client: Client) -> None:
     canister = client.counter()
     client.call(canister, "add", argument(2))

@@ -5,6 +5,7 @@ import pytest
 from datanode.agent import candid
 from datanode.agent.identity import Identity
 from datanode.localnet.management import types
+from datanode.localnet.state import logs
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from tests.fakes.counter import argument
 from tests.fakes.gateway import Gateway, RejectedError
@@ -51,6 +52,28 @@ def test_what_runs_without_replication_is_not_logged(net: Gateway, alice: Identi
         with pytest.raises(RejectedError):
             net.query(alice, canister, "add", argument(1))
     assert log(net, alice, canister) == []
+
+
+def test_lines_that_give_way_at_once_are_counted_and_not_written(
+    net: Gateway, alice: Identity
+) -> None:
+    canister = net.counter(alice)
+    net.call(alice, canister, "add", argument(1))
+    slot = net.network.canisters.find(canister)
+    assert slot is not None
+    database = net.network.database
+    lines = [f"{number:060}" for number in range(1000)]
+    with database.transaction():
+        before = database.row("SELECT total_changes()")
+        slot.canister = logs.append(database, slot.canister, lines, 1)
+        after = database.row("SELECT total_changes()")
+        written = [line[2].decode() for line in logs.lines(database, canister)]
+    assert written == lines[-40:]
+    assert before is not None
+    assert after is not None
+    assert int(str(after[0])) - int(str(before[0])) == 1 + 40
+    assert (slot.canister.log_bytes, slot.canister.log_count) == (4000, 1001)
+    assert logs.lines(database, canister)[0][0] == 961
 
 
 def test_the_oldest_lines_give_way(net: Gateway, alice: Identity) -> None:

@@ -9,7 +9,7 @@ from datanode.agent.candid import Record
 from datanode.agent.identity import Identity, anonymous
 from datanode.localnet.management import types
 from datanode.localnet.state.message import RefusedError
-from datanode.localnet.state.topology import REGISTRY, canister_id
+from datanode.localnet.state.topology import FIRST_CANISTER, LAST_CANISTER, REGISTRY, canister_id
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import MIB, TC
 from tests.fakes.counter import CANDID, argument, counter_wasm, number
@@ -45,6 +45,16 @@ def test_a_canister_may_be_created_under_a_free_id(net: Gateway, alice: Identity
     for taken in (wanted, REGISTRY, canister_id(0x7000_0000_0000_0000)):
         with pytest.raises(RejectedError, match="is not free"):
             net.manage(alice, method, types.PROVISIONAL_CREATE, amount=TC, specified_id=taken)
+
+
+def test_whoever_takes_the_last_id_leaves_the_others_free(net: Gateway, alice: Identity) -> None:
+    method = "provisional_create_canister_with_cycles"
+    for taken in (FIRST_CANISTER + 1, LAST_CANISTER):
+        wanted = canister_id(taken)
+        net.manage(alice, method, types.PROVISIONAL_CREATE, amount=TC, specified_id=wanted)
+    assert net.create(alice) == canister_id(FIRST_CANISTER)
+    net.reopen()
+    assert net.create(alice) == canister_id(FIRST_CANISTER + 2)
 
 
 def test_create_canister_takes_no_ingress_messages(net: Gateway, alice: Identity) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from datanode.agent.identity import Identity
+from datanode.errors import LocalNetworkError
 from datanode.localnet.machine import prices
 from datanode.localnet.machine.messaging import MAX_PAYLOAD_BYTES
 from datanode.localnet.state import ledger
@@ -311,14 +312,19 @@ def test_a_canister_may_ask_for_cycles_with_each_call(net: Gateway, alice: Ident
     assert net.call(alice, caller, "run", call) == b"ok"
 
 
+@pytest.mark.parametrize("error", [RuntimeError("a fault on cue"), LocalNetworkError("overdrawn")])
 @pytest.mark.parametrize("failing", ["update", "respond"])
 def test_a_fault_of_the_network_ends_one_call_and_loses_no_cycles(
-    net: Gateway, alice: Identity, failing: str, monkeypatch: pytest.MonkeyPatch
+    net: Gateway,
+    alice: Identity,
+    failing: str,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caller, callee = net.puppet(alice), net.puppet(alice)
 
     def fail(*_arguments: object, **_named: object) -> None:
-        raise RuntimeError("a fault on cue")
+        raise error
 
     slot = net.network.canisters.find(callee if failing == "update" else caller)
     assert slot is not None
