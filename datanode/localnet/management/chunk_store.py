@@ -125,13 +125,18 @@ def assemble(network: Network, store: Principal, wanted: list[bytes]) -> bytes:
     """Put a module together from its chunks.
 
     Raises:
-        RejectedError: A chunk is not in the store.
+        RejectedError: A chunk is not in the store, or they are more than a module can be.
     """
     parts = []
+    left_bytes = MAX_CHUNKS * MAX_CHUNK_BYTES
     for hashed in wanted:
         data = get(network.database, store.raw, hashed)
         if data is None:
             raise reject("IC0408", f"Chunk {hashed.hex()} was not found on canister {store}")
+        left_bytes -= len(data)
+        if left_bytes < 0:
+            most_bytes = MAX_CHUNKS * MAX_CHUNK_BYTES
+            raise reject("IC0505", f"The chunks make up more than {most_bytes} bytes")
         parts.append(data)
     return b"".join(parts)
 

@@ -7,7 +7,7 @@ import pytest
 from datanode.agent import candid
 from datanode.agent.candid import Record
 from datanode.agent.identity import Identity, anonymous
-from datanode.localnet.management import types
+from datanode.localnet.management import chunk_store, types
 from datanode.localnet.state.message import RefusedError
 from datanode.localnet.state.topology import FIRST_CANISTER, LAST_CANISTER, REGISTRY, canister_id
 from datanode.principal import MANAGEMENT_CANISTER, Principal
@@ -242,6 +242,27 @@ def test_code_is_installed_from_chunks(net: Gateway, alice: Identity, bob: Ident
     net.manage(alice, "clear_chunk_store", types.CANISTER, canister_id=canister)
     with pytest.raises(RejectedError, match="was not found"):
         install(alice, net.create(alice), digest)
+
+
+def test_a_chunk_named_again_and_again_makes_no_module_larger_than_the_largest(
+    net: Gateway, alice: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_store, "MAX_CHUNKS", 3)
+    canister, chunk = net.create(alice), bytes(MIB)
+    net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=chunk)
+    for times, words in ((3, "do not make up"), (4, f"more than {3 * MIB} bytes")):
+        with pytest.raises(RejectedError, match=words):
+            net.manage(
+                alice,
+                "install_chunked_code",
+                types.INSTALL_CHUNKED,
+                mode=("install", None),
+                target_canister=canister,
+                store_canister=None,
+                chunk_hashes_list=[{"hash": chunk_store.digest(chunk)}] * times,
+                wasm_module_hash=bytes(32),
+                arg=b"",
+            )
 
 
 def test_a_chunk_of_more_than_a_mebibyte_is_rejected(net: Gateway, alice: Identity) -> None:
