@@ -2,9 +2,9 @@
 
 Its interface, its fee of 100 M cycles and its rules are mainnet's: what is missing is said before
 anything else; a transaction that names when it was made (`created_at_time`) is executed once in 24
-hours, and whoever repeats it is told the block, and the canister, of the first; what cannot be
-done once the cycles are taken is given back, and costs the fee. The creation fee is taken from what
-the canister is given.
+hours of the network's clock, and whoever repeats it is told the block, and the canister, of the
+first; what cannot be done once the cycles are taken is given back, and costs the fee. The creation
+fee is taken from what the canister is given.
 
 Methods: `create_canister`, `withdraw`, `deposit`, `icrc1_transfer`, `icrc1_balance_of`,
 `icrc1_fee`, `icrc1_decimals`, `icrc1_symbol`, `icrc1_name`.
@@ -248,7 +248,8 @@ class CyclesLedger:
             return ("InsufficientFunds", {"balance": balance})
         if order.made_ns is None:
             return None
-        if order.made_ns + WINDOW_NS + DRIFT_NS < now_ns:
+        # Clients date orders by the clock, canisters by their time, which may run ahead of it.
+        if order.made_ns + WINDOW_NS + DRIFT_NS < self._network.clock.now_ns():
             return ("TooOld", None)
         if order.made_ns > now_ns + DRIFT_NS:
             return ("CreatedInFuture", {"ledger_time": now_ns})

@@ -16,7 +16,7 @@ from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.topology import CYCLES_LEDGER, REGISTRY
 from datanode.node.values import case
 from datanode.principal import Principal
-from datanode.units import SECOND_NS, TC
+from datanode.units import DAY_S, SECOND_NS, TC
 from tests.fakes.gateway import Gateway, RejectedError
 
 METHODS: Final = {
@@ -124,6 +124,18 @@ def test_an_order_is_known_again_for_a_day_and_then_refused(net: Gateway, alice:
     early = error(order(net, alice, "withdraw", amount=TC, to=canister, created_at_time=later_ns))
     assert early[0] == "CreatedInFuture"
     assert [entry.method for entry in entries(net) if entry.method != "rent"] == ["create_canister"]
+
+
+def test_an_order_is_not_old_because_canister_time_runs_ahead(
+    net: Gateway, alice: Identity
+) -> None:
+    canister = create(net, alice)
+    net.network.canister_time.advance(30 * DAY_S)
+    times = (net.network.clock.now_ns(), net.network.canister_time.now_ns())
+    for number, made_ns in enumerate(times, start=1):
+        fields: dict[str, Value] = {"amount": TC, "to": canister, "created_at_time": made_ns}
+        assert order(net, alice, "withdraw", **fields) == ("Ok", number)
+        assert error(order(net, alice, "withdraw", **fields))[0] == "Duplicate"
 
 
 def test_the_ledger_gives_no_credit_and_says_so_before_anything_else(
