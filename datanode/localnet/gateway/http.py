@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from datanode.errors import DataNodeError
 from datanode.localnet.state.message import RefusedError
+from datanode.text import printable
 
 Event: TypeAlias = MutableMapping[str, object]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
@@ -130,7 +131,7 @@ async def send_response(send: Send, response: Response) -> None:
             async for part in response.rest:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         except (DataNodeError, RefusedError) as error:
-            _log.warning("a body was cut off: %s", error)
+            _log.warning("a body was cut off: %s", printable(str(error)))
             return
     last = response.body if response.rest is None else b""
     await send({"type": "http.response.body", "body": last})

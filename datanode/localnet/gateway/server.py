@@ -43,6 +43,7 @@ from datanode.localnet.replica.housekeeping import Housekeeper
 from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.message import Message, RefusedError, RejectedError
 from datanode.principal import Principal
+from datanode.text import printable
 from datanode.units import MIB, MINUTE_S
 
 MAX_BODY_BYTES: Final = 4 * MIB
@@ -144,10 +145,10 @@ class Application:
         except RejectedError as rejected:
             return _rejection(rejected.reject)
         except DataNodeError as error:
-            _log.error("%s: %s", scope["path"], error.what)
+            _log.error("%s: %s", printable(str(scope["path"])), error.what)
             return http.text(500, error.what)
         except Exception:  # noqa: BLE001 - one request must not end the server; it is logged
-            _log.exception("%s failed", scope["path"])
+            _log.exception("%s failed", printable(str(scope["path"])))
             return http.text(500, "The embedded network failed; its log says why.")
 
     async def _route(self, scope: Event, receive: Receive) -> Response:

@@ -24,6 +24,7 @@ from datanode.localnet.state.network import Network
 from datanode.localnet.state.open_calls import Origin
 from datanode.localnet.state.queue import Queued
 from datanode.principal import MANAGEMENT_CANISTER, Principal
+from datanode.text import printable
 
 _log: Final = logging.getLogger("datanode.localnet")
 
@@ -87,7 +88,8 @@ class Delivery:
             if self._network.queue.first(queued.receiver) != queued:
                 raise  # it is committed, and what follows in memory has failed
             # A fault of ours: the message is given up, or it would fail again and again.
-            _log.exception("%s for %s failed", queued.method or "a response", queued.receiver)
+            what = printable(queued.method) or "a response"
+            _log.exception("%s for %s failed", what, queued.receiver)
             if slot is not None:
                 slot.machine.rollback()
             self._commit(queued, give_up(error), slot)

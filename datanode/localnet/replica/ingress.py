@@ -19,6 +19,7 @@ from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import Answer, Message, RejectedError
 from datanode.localnet.state.network import Network
 from datanode.principal import MANAGEMENT_CANISTER
+from datanode.text import printable
 
 _log: Final = logging.getLogger("datanode.localnet")
 
@@ -110,7 +111,7 @@ class Ingress:
                 raise
             except Exception as error:  # noqa: BLE001 - see below
                 # A fault of ours: the sender is told for good, or it would ask until it expires.
-                _log.exception("%s of %s failed", message.method, message.canister)
+                _log.exception("%s of %s failed", printable(message.method), message.canister)
                 slot.machine.rollback()
                 effect = Effect(
                     answer=Answer(reject=admission.engine_failed(slot.canister.id, error))

@@ -15,6 +15,7 @@ from typing import Final
 
 from datanode.errors import NotFoundError
 from datanode.localnet.state.fault import Asked, Fault, Kind, Point
+from datanode.text import printable
 from datanode.units import SECOND_NS
 
 _log: Final = logging.getLogger("datanode.localnet")
@@ -162,5 +163,5 @@ class FaultPlan:
             each.fault.kind,
             asked.verb or "",
             asked.canister or "the network",
-            asked.method or "",
+            printable(asked.method or ""),
         )

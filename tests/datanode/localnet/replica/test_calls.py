@@ -342,6 +342,26 @@ def test_a_fault_of_the_network_ends_one_call_and_loses_no_cycles(
     assert net.call(alice, caller, "run", puppet.reply(b"well")) == b"well"
 
 
+def test_what_a_canister_names_a_method_does_nothing_to_the_terminal(
+    net: Gateway,
+    alice: Identity,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caller, callee = net.puppet(alice), net.puppet(alice)
+
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise RuntimeError("a fault on cue")
+
+    slot = net.network.canisters.find(callee)
+    assert slot is not None
+    monkeypatch.setattr(slot.machine, "update", fail)
+    script = puppet.call(callee, method="\x1b[2J", reject=SEE_REJECT)
+    assert rejected(net, alice, caller, script)[0] == 5
+    (said,) = (record.getMessage() for record in caplog.records if record.exc_info)
+    assert said == f"\\x1b[2J for {callee} failed"
+
+
 def test_a_call_whose_outcome_cannot_be_written_is_given_up_once(
     net: Gateway, alice: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
