@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Protocol
 
 from datanode.localnet.machine import outgoing, prices, rejects
-from datanode.localnet.machine.log_room import LogRoom
+from datanode.localnet.machine.log_room import LINE_BYTES, MAX_LOG_BYTES, LogRoom
 from datanode.localnet.machine.outgoing import Incoming, OutgoingCall, Outstanding, Terms
 from datanode.localnet.machine.rejects import Failure, Reject
 
@@ -153,6 +153,7 @@ class Message:
         replied: Whether `msg_reply` or `msg_reject` was called.
         rejection: Text of `msg_reject`.
         instructions: Instructions used so far, as of the last look.
+        log_bytes: What the lines of `logs` hold, each with what it costs a log.
         building: The call under construction.
         calls: The calls that are made.
         called: How many of them go to whom.
@@ -174,6 +175,7 @@ class Message:
     rejection: bytes | None = None
     certified_data: bytes | None = None
     logs: list[str] = field(default_factory=list)
+    log_bytes: int = 0
     log_room: LogRoom = field(default_factory=LogRoom)
     accepted: bool = False
     building: OutgoingCall | None = None
@@ -222,6 +224,17 @@ class Message:
         if env.liquid_cycles is None:
             return max(0, self.balance_cycles)
         return max(0, env.liquid_cycles + self.gained_cycles)
+
+    def log(self, line: str) -> None:
+        """Keep a line; of more than any log can hold the oldest are forgotten now and then."""
+        self.logs.append(line)
+        self.log_bytes += LINE_BYTES + len(line)
+        if self.log_bytes > 2 * MAX_LOG_BYTES:
+            forgotten = 0
+            while self.log_bytes > MAX_LOG_BYTES:
+                self.log_bytes -= LINE_BYTES + len(self.logs[forgotten])
+                forgotten += 1
+            del self.logs[:forgotten]
 
     def drop_call(self) -> None:
         """Give up the call under construction; its cycles come back."""

@@ -9,8 +9,13 @@ Source: `logging_charge_bytes` and `CanisterLog` of the replica, mid-2026.
 from collections import deque
 from typing import Final
 
+from datanode.units import MIB
+
 LOG_BYTES: Final = 4_096
 LINE_BYTES: Final = 40
+MAX_LOG_BYTES: Final = 2 * MIB
+"""Largest log that a canister may have. Source: interface specification, 2026-05."""
+
 _A_KEPT_BYTE: Final = 2
 _A_SENT_BYTE: Final = 50
 

@@ -206,7 +206,7 @@ class SystemCalls:
         except Failure:
             line = _OUT_OF_BOUNDS
         kept = line[: room.add(len(line))]
-        self.message.logs.append(kept.decode("utf-8", "replace"))
+        self.message.log(kept.decode("utf-8", "replace"))
 
     def trap(self, at: int, size: int) -> None:
         self.instance.charge(self.message.log_room.price(size))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from datanode.agent.candid import Value
+from datanode.localnet.machine.log_room import MAX_LOG_BYTES
 from datanode.localnet.management.arguments import Arguments, principals
 from datanode.localnet.management.call import reject
 from datanode.localnet.state.canister import Settings
@@ -15,7 +16,6 @@ MAX_FREEZING_THRESHOLD_S: Final = (1 << 64) - 1
 MAX_ENVIRONMENT_VARIABLES: Final = 20
 MAX_VARIABLE_BYTES: Final = 128
 MAX_LOG_VIEWERS: Final = 10
-MAX_LOG_MEMORY_BYTES: Final = 2 * 1024 * 1024
 """Bounds of the interface specification, 2026-05."""
 
 _NUMBERS: Final = {
@@ -26,7 +26,7 @@ _NUMBERS: Final = {
     "wasm_memory_limit": ("wasm_memory_limit_bytes", MAX_MEMORY_ALLOCATION_BYTES),
     "wasm_memory_threshold": ("wasm_memory_threshold_bytes", MAX_MEMORY_ALLOCATION_BYTES),
     "minimum_incoming_canister_call_cycles": ("minimum_call_cycles", (1 << 128) - 1),
-    "log_memory_limit": ("log_memory_limit_bytes", MAX_LOG_MEMORY_BYTES),
+    "log_memory_limit": ("log_memory_limit_bytes", MAX_LOG_BYTES),
 }
 _VIEWERS: Final = {
     "log_visibility": "log_viewers",

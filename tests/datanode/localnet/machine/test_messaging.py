@@ -7,6 +7,7 @@ import pytest
 
 from datanode.localnet.machine import ic0, messaging
 from datanode.localnet.machine.execution import Kind
+from datanode.localnet.machine.log_room import LINE_BYTES, MAX_LOG_BYTES
 from datanode.localnet.machine.machine import Environment, Execution
 from datanode.localnet.machine.outgoing import Closure, Incoming, Terms
 from datanode.localnet.state.topology import CYCLES_MINTING
@@ -212,6 +213,18 @@ def test_a_misuse_violates_the_contract(tmp_path: Path, call: str, body: str, wo
     assert refused is not None
     assert refused.error_code == "IC0504"
     assert words in refused.message
+
+
+def test_a_message_that_prints_without_end_keeps_what_a_log_can_hold(tmp_path: Path) -> None:
+    body = f"""(local $left i32) (local.set $left (i32.const 3000))
+    (loop $again (i32.store (i32.const 0) (local.get $left))
+      (call $debug_print (i32.const 0) (i32.const 4056))
+      (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1))))) {SHOW}"""
+    done = run(tmp_path, body, "debug_print")
+    assert done.reject is None
+    held_bytes = sum(LINE_BYTES + len(line) for line in done.logs)
+    assert MAX_LOG_BYTES <= held_bytes + 4096 <= 2 * MAX_LOG_BYTES + 4096
+    assert done.logs[-1][:4] == "\1\0\0\0"
 
 
 def test_the_words_of_a_trap_are_as_long_as_a_reply_at_most(tmp_path: Path) -> None:
