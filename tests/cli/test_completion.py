@@ -48,4 +48,4 @@ def test_tab_is_silent_where_the_names_cannot_be_read(user: User) -> None:
 
 
 def test_the_script_for_the_shell_is_shown() -> None:
-    assert "_DATANODE_COMPLETE" in ran("--show-completion", "bash")
+    assert "complete_bash" in ran(_DATANODE_COMPLETE="source_bash")

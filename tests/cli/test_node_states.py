@@ -157,9 +157,9 @@ def test_a_newer_interface_is_told(user: User) -> None:
 
 def test_a_newer_store_is_not_downgraded(user: User) -> None:
     node = canisters.create(user, 10 * TC)
-    newer = canisters.pretender(1, 2)
+    newer = canisters.pretender(1, 3)
     canisters.reinstall(user, node, newer)
-    assert user.fails(34, "node", "upgrade", node).says("layout 2", "nothing was changed")
+    assert user.fails(34, "node", "upgrade", node).says("layout 3", "nothing was changed")
     agent = user.agent()
     try:
         module = deploy.canister_status(agent, node).module_hash
