@@ -75,3 +75,11 @@ def test_a_fault_is_told_with_all_that_narrows_it(own: User) -> None:
 def test_what_makes_no_sense_names_the_help(own: User) -> None:
     assert own.fails(2, "localnet", "fault", "set", "latency").says("next:", "--help")
     assert own.fails(2, "node", "create", "--cycles", "banana").says("next:", "--help")
+
+
+def test_a_canister_may_be_named_like_its_node(own: User) -> None:
+    here = own.canister.text
+    assert own.ok("localnet", "fault", "mark", "main", "--as", "named")["canister"] == here
+    assert own.ok("localnet", "fault", "rollback", here, "--to", "named")["canister"] == here
+    paid = own.run("localnet", "ledger", "--canister", "main", "--json").results[:-1]
+    assert {entry["canister"] for entry in paid} == {here}

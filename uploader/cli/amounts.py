@@ -1,6 +1,9 @@
 """Amounts and names as people type them."""
 
+from datanode.agent.network import LOCAL
 from datanode.errors import FormatError, UsageError
+from datanode.folders import config_folder
+from datanode.node import registry
 from datanode.principal import Principal
 from datanode.units import TC
 
@@ -33,3 +36,13 @@ def parse_principal(text: str) -> Principal:
         return Principal.parse(text)
     except FormatError as error:
         raise UsageError(error.what, hint="It looks like `aaaaa-aa` or `w7x7r-cok77-xa`.") from None
+
+
+def parse_canister(text: str) -> Principal:
+    """Read a canister of the embedded network: its id, or the name of a node there.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    known = registry.nodes(config_folder(), network=LOCAL).get(text)
+    return parse_principal(text) if known is None else known

@@ -72,7 +72,7 @@ def _try(name: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name=name, ok=True, text=look())
     except DataNodeError as error:
-        return Check(name=name, ok=False, text="; ".join(filter(None, (error.what, error.hint))))
+        return Check(name=name, ok=False, text=f"{error.what.rstrip('.')}. {error.hint}".strip())
 
 
 def _clock(place: Place) -> str:

@@ -18,7 +18,7 @@ from datanode.localnet.faults import Fault, Faults, Level, Verb, kind_of
 from datanode.localnet.state import fault as vocabulary
 from datanode.units import format_cycles
 from uploader.cli import options
-from uploader.cli.amounts import parse_principal
+from uploader.cli.amounts import parse_canister
 from uploader.cli.output import Json, Output
 
 app = typer.Typer(no_args_is_help=True, help="Faults on cue; none is set unless you set it.")
@@ -26,7 +26,9 @@ app = typer.Typer(no_args_is_help=True, help="Faults on cue; none is set unless 
 StateDir = Annotated[
     Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
 ]
-CanisterId = Annotated[str, typer.Argument(metavar="CANISTER", help="A canister id.")]
+CanisterId = Annotated[
+    str, typer.Argument(metavar="CANISTER", help="A canister id, or a node's name.")
+]
 Offset = Annotated[int, typer.Option(min=0, help="Where in stable memory.")]
 
 _ROW: Final = re.compile(r"^\| `([a-z-]+)` \| \w+ \| (.*?) ?\| (.*) \|$", re.MULTILINE)
@@ -113,7 +115,7 @@ def set_command(
     fault = Fault(
         kind=kind_of(kind),
         parameters=tuple((name, value) for name, value in given.items() if value is not None),
-        canister=None if canister is None else parse_principal(canister),
+        canister=None if canister is None else parse_canister(canister),
         method=method,
         verb=verb,
         count=count,
@@ -184,9 +186,10 @@ def drain_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Take a canister's cycles away, at once; the ledger shows it."""
-    left = _faults(state_dir).drain(parse_principal(canister), to)
+    found = parse_canister(canister)
+    left = _faults(state_dir).drain(found, to)
     Output(as_json=as_json).summary(
-        f"{canister} has {format_cycles(left)} left", canister=canister, balance_cycles=left
+        f"{found} has {format_cycles(left)} left", canister=found.text, balance_cycles=left
     )
 
 
@@ -200,9 +203,10 @@ def flip_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Change one stored byte, behind the canister's back."""
-    _faults(state_dir).flip(parse_principal(canister), offset, xor)
+    found = parse_canister(canister)
+    _faults(state_dir).flip(found, offset, xor)
     Output(as_json=as_json).summary(
-        f"the byte at {offset} is changed", canister=canister, offset=offset, xor=xor
+        f"the byte at {offset} is changed", canister=found.text, offset=offset, xor=xor
     )
 
 
@@ -216,9 +220,10 @@ def erase_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Zero a stored range, behind the canister's back."""
-    _faults(state_dir).erase(parse_principal(canister), offset, length)
+    found = parse_canister(canister)
+    _faults(state_dir).erase(found, offset, length)
     Output(as_json=as_json).summary(
-        f"{length} bytes at {offset} are erased", canister=canister, offset=offset, length=length
+        f"{length} bytes at {offset} are erased", canister=found.text, offset=offset, length=length
     )
 
 
@@ -231,9 +236,10 @@ def mark_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Remember a canister's state, for `rollback` and `stale-query`."""
-    _faults(state_dir).mark(parse_principal(canister), name)
+    found = parse_canister(canister)
+    _faults(state_dir).mark(found, name)
     Output(as_json=as_json).summary(
-        f"the state of {canister} is marked as {name}", canister=canister, mark=name
+        f"the state of {found} is marked as {name}", canister=found.text, mark=name
     )
 
 
@@ -249,10 +255,9 @@ def rollback_command(
 
     Cycles and settings stay what they are.
     """
-    _faults(state_dir).roll_back(parse_principal(canister), to)
-    Output(as_json=as_json).summary(
-        f"{canister} is what it was at {to}", canister=canister, mark=to
-    )
+    found = parse_canister(canister)
+    _faults(state_dir).roll_back(found, to)
+    Output(as_json=as_json).summary(f"{found} is what it was at {to}", canister=found.text, mark=to)
 
 
 def _faults(state_dir: Path) -> Faults:

@@ -11,7 +11,7 @@ from datanode.localnet import process
 from datanode.localnet.state.ledger import Entry
 from datanode.units import format_bytes, format_cycles
 from uploader.cli import options
-from uploader.cli.amounts import parse_principal
+from uploader.cli.amounts import parse_canister
 from uploader.cli.output import Json, Output
 
 SHOWN_COUNT: Final = 50
@@ -37,7 +37,7 @@ def ledger_command(
 ) -> None:
     """Show what each message cost, item by item."""
     output = Output(as_json=as_json)
-    payer = None if canister is None else parse_principal(canister)
+    payer = None if canister is None else parse_canister(canister)
     entries = process.read_ledger(state_dir, after=after)
     entries = [entry for entry in entries if payer in (None, entry.canister)]
     if limit is None:
