@@ -40,6 +40,12 @@ _ERRORS: Final[dict[str, tuple[type[DataNodeError], str]]] = {
 }
 """Error codes of the replica; source: rs/types/error_types of the IC."""
 
+_HINTS: Final = {
+    "IC0301": "Is it on another --network, or deleted? `datanode node list` shows the known nodes, "
+    "`datanode node remove` forgets one."
+}
+"""Where the error's own next step would lead astray."""
+
 
 class RejectError(NodeRejectedError):
     """A message was rejected.
@@ -77,7 +83,7 @@ def error_of(reject: RejectError) -> DataNodeError:
     error: DataNodeError
     if reject.error_code in _ERRORS:
         kind, words = _ERRORS[reject.error_code]
-        error = kind(f"{words}: {reject.message}")
+        error = kind(f"{words}: {reject.message}", hint=_HINTS.get(reject.error_code, ""))
     elif reject.code in (SYS_FATAL, SYS_TRANSIENT):
         error = NetworkError(f"the subnet cannot take the message now: {reject.message}")
     else:

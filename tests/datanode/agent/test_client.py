@@ -12,7 +12,7 @@ from datanode.agent.client import Agent
 from datanode.agent.envelope import Envelope, parse
 from datanode.agent.hash_tree import ABSENT, Plan
 from datanode.agent.outcome import Pending, Reply
-from datanode.agent.reject import RejectError, is_certified, reject_of
+from datanode.agent.reject import RejectError, error_of, is_certified, reject_of
 from datanode.agent.transport import RefusedError
 from datanode.errors import (
     CertificateError,
@@ -520,3 +520,9 @@ def test_an_endpoint_that_holds_the_clock_does_not_hold_a_call_for_ever(
     with pytest.raises(UnknownOutcomeError):
         agent.call(CANISTER, "echo", b"x")
     assert clock.now_ns < started_ns + 10 * MINUTE_NS
+
+
+def test_a_canister_that_is_gone_is_looked_for_among_the_nodes() -> None:
+    error = error_of(RejectError(3, "IC0301", "not found", certified=True))
+    assert isinstance(error, NotFoundError)
+    assert "datanode node list" in error.hint
