@@ -1,5 +1,6 @@
 """Open what the work needs: network, identity, node, database; and close it afterwards."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from uploader.state.location import StateLocation, locate
 from uploader.state.store import StateStore
 
 IDENTITY_FILE: Final = "identity.pem"
+SILENT_S: Final = 1.0
+"""How long in all an agent sleeps before the user is told what it waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +123,41 @@ def open_place(
     )
     who = _identity(settings, say, signs=signs)
     where = connect(settings.network, root_key=parse_root_key(settings.root_key), say=say)
-    agent = Agent(where, who, strict_clock=strict_clock)
+    sleep = Patience(f"waiting for {where.url}", say)
+    agent = Agent(where, who, sleep=sleep, strict_clock=strict_clock)
     try:
         yield Place(settings=settings, network=where, identity=who, agent=agent)
     finally:
         agent.close()
+
+
+class Patience:
+    """Sleeps for an agent that waits or tries again; says so once, when it takes long.
+
+    Args:
+        words: What is said.
+        say: Tells the user.
+        sleep: Waits, seconds.
+    """
+
+    def __init__(
+        self,
+        words: str,
+        say: Callable[[str], None],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._words = words
+        self._say: Callable[[str], None] | None = say
+        self._sleep = sleep
+        self._slept_s = 0.0
+
+    def __call__(self, seconds: float) -> None:
+        """Sleep."""
+        self._slept_s += seconds
+        if self._slept_s > SILENT_S and self._say is not None:
+            say, self._say = self._say, None
+            say(self._words)
+        self._sleep(seconds)
 
 
 def _identity(settings: Settings, say: Callable[[str], None], *, signs: bool) -> Identity:

@@ -4,14 +4,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from datanode.agent.client import Agent
 from datanode.agent.network import MAINNET_ROOT_KEY
 from datanode.localnet.api import LocalNetwork
 from datanode.principal import Principal
@@ -35,8 +33,7 @@ def mortal(
         (user.config / "nodes.json").unlink()
         made = user.ok("node", "create", "main")
         user.canister = Principal.parse(made["canister"])
-        impatient = partial(Agent, sleep=lambda _: None)
-        monkeypatch.setattr("uploader.place.Agent", impatient)
+        monkeypatch.setattr("uploader.place.Patience.__call__", lambda *_: None)
         yield user
 
 
