@@ -138,7 +138,7 @@ def measure(folder: Path, size_bytes: int) -> dict[str, object]:
     raw_bytes = write_weights(source, size_bytes)
     site.run("localnet", "start", "--detach", "--port", "0")
     try:
-        site.run("node", "create", "main", "--cycles", "100000TC")
+        site.run("node", "create", "main", "--cycles", "50000TC")
         before = site.bill()
         first = site.watch("upload", str(source), "--as", "first")
         after = site.bill()
@@ -163,7 +163,7 @@ def _killed(folder: Path, raw_bytes: int, expected_bytes: int) -> dict[str, obje
     site, source = Site(other), str(folder / "weights.safetensors")
     site.run("localnet", "start", "--detach", "--port", "0")
     try:
-        site.run("node", "create", "main", "--cycles", "100000TC")
+        site.run("node", "create", "main", "--cycles", "50000TC")
         mark = KILL_AT * expected_bytes
         killed = site.watch(
             "upload", source, "--as", "killed", until=lambda: site.sent_bytes() >= mark
