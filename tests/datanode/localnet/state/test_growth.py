@@ -109,7 +109,9 @@ def test_a_timer_grows_no_further_than_a_message(net: Gateway, alice: Identity) 
 
 def test_a_query_grows_for_nothing(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice, TC)
+    before = held(net, canister)
     net.query(alice, canister, "look", pages(60_000))
+    assert held(net, canister) == before
 
 
 def test_what_is_liquid_shrinks_as_memory_grows(net: Gateway, alice: Identity) -> None:
