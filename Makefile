@@ -73,6 +73,7 @@ rehearsal: setup  ## 16 GB of frames through two canisters of one network
 	$(BIN)/python -m tests.bench.rehearsal
 
 nightly: setup  ## the long forms: more kills, more mutations, the rehearsal
-	HYPOTHESIS_PROFILE=nightly DATANODE_MUTATIONS=60000 DATANODE_KILLS=2000 DATANODE_SERVER_KILLS=200 \
+	HYPOTHESIS_PROFILE=nightly DATANODE_MUTATIONS=60000 DATANODE_KILLS=2000 DATANODE_SIGNALS=500 \
+	  DATANODE_SERVER_KILLS=200 \
 	  $(BIN)/pytest -n 2 -q -m "not conformance"
 	$(BIN)/python -m tests.bench.rehearsal

@@ -13,7 +13,8 @@ from datanode.localnet.api import ask
 from datanode.localnet.process import status
 from tests.cli.stage import PYTHON, User, checkpoint
 from tests.fakes.ledger_judge import paid
-from uploader.cli.stopping import SignalledError, signals_caught
+from uploader.cli.stopping import signals_caught
+from uploader.shield import SignalledError
 
 SAFE_S = 2.5
 """Two seconds to be safe to quit, and a loaded machine."""

@@ -7,13 +7,15 @@ peace.
 import logging
 import os
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import Final
 
 from datanode.errors import DataNodeError, StoppedByUserError, UsageError, from_os_error
-from uploader.cli.stopping import INTERRUPTED, SignalledError, leave, signals_caught
+from uploader.cli.stopping import leave, signals_caught
+from uploader.shield import SignalledError
 
 _SAFE: Final = "What was sent is stored and paid; files that exist are whole."
 
@@ -45,11 +47,13 @@ def _end(error: BaseException, args: Sequence[str]) -> int:
 
     output = Output(as_json="--json" in args)
     match error:
-        case KeyboardInterrupt() | SignalledError() | StoppedByUserError():
-            code = error.exit_code if isinstance(error, SignalledError) else INTERRUPTED
-            safe = error.safe if isinstance(error, StoppedByUserError) else ""
+        case KeyboardInterrupt() | SignalledError():
+            signalled = (
+                error if isinstance(error, SignalledError) else SignalledError(signal.SIGINT)
+            )
             hint = f"Go on with: datanode {shlex.join(args)}"
-            output.error(StoppedByUserError("stopped", safe=safe or _SAFE, hint=hint), code=code)
+            stopped = StoppedByUserError("stopped", safe=signalled.safe or _SAFE, hint=hint)
+            output.error(stopped, code=(code := signalled.exit_code))
         case UsageError() if not (error.safe or error.hint):
             output.usage(error.what)
             code = error.exit_code

@@ -9,33 +9,18 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from datanode.errors import StoppedByUserError
+from uploader.shield import SHIELD, SignalledError
+
 NOTICE_S: Final = 0.7
 """How long a run has to notice that it is asked to stop, before it is interrupted where it is."""
 
-
 AGAIN_S: Final = 0.05
-INTERRUPTED: Final = 130
-TERMINATED: Final = 143
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-class SignalledError(BaseException):
-    """A signal ends the command; an exception, so that files and connections are closed.
-
-    Attributes:
-        exit_code: 128 and the number of the signal.
-    """
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(exit_code)
-        self.exit_code = exit_code
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise SignalledError(INTERRUPTED)
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise SignalledError(TERMINATED)
+def _on_signal(number: int, _frame: FrameType | None) -> None:
+    SHIELD.strike(SignalledError(number))
 
 
 def _strike_again(number: int) -> None:
@@ -44,30 +29,38 @@ def _strike_again(number: int) -> None:
     again.start()
 
 
+def _signal_behind(error: BaseException | None) -> SignalledError | None:
+    while error is not None and not isinstance(error, SignalledError):
+        error = error.__context__
+    return error
+
+
 @contextmanager
 def signals_caught() -> Iterator[None]:
     """End by `SignalledError` when the user or the system asks to.
 
     A signal that strikes in a destructor or a callback of the interpreter would only be noted
-    there: it is sent again.
+    there: it is sent again. What a signal breaks may complain louder than the signal.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is told of signals
         return
-    wanted = {signal.SIGINT: _interrupt, signal.SIGTERM: _terminate}
-    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    before = {number: signal.signal(number, _on_signal) for number in _STOPPING}
     noted = sys.unraisablehook
 
     def on_unraisable(args: "sys.UnraisableHookArgs") -> None:
         if isinstance(args.exc_value, SignalledError):
-            interrupted = args.exc_value.exit_code == INTERRUPTED
-            _strike_again(signal.SIGINT if interrupted else signal.SIGTERM)
+            _strike_again(args.exc_value.number)
         else:
             noted(args)
 
     sys.unraisablehook = on_unraisable
     try:
         yield
+    except Exception as error:
+        if signalled := _signal_behind(error):
+            raise signalled from error
+        raise
     finally:
         sys.unraisablehook = noted
         for number, handler in before.items():
@@ -76,31 +69,42 @@ def signals_caught() -> Iterator[None]:
 
 @contextmanager
 def graceful(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT into a wish to stop; a second one interrupts at once.
+    """Turn the first signal into a wish to stop; a second one interrupts at once.
 
     A run that waits for the network cannot look at the wish: it is interrupted after a moment.
     """
-    wish = threading.Event()
+    wish: SignalledError | None = None
+    told = False
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if wish.is_set():
-            raise SignalledError(INTERRUPTED)
-        wish.set()
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal wish
+        if wish:
+            _on_signal(number, frame)
+        wish = SignalledError(number)
         signal.setitimer(signal.ITIMER_REAL, NOTICE_S)
-        say("stopping: what is in flight is settled first; once more to stop at once")
+
+    def on_alarm(_number: int, _frame: FrameType | None) -> None:
+        if wish:
+            SHIELD.strike(wish)
 
     def is_wished() -> bool:
-        if wish.is_set():
+        nonlocal told
+        if wish and not told:
+            told = True  # and not by the handler: it may have interrupted a line half printed
             signal.setitimer(signal.ITIMER_REAL, 0)
-        return wish.is_set()
+            say("stopping: what is in flight is settled first; once more to stop at once")
+        return told
 
-    before = signal.signal(signal.SIGINT, on_signal), signal.signal(signal.SIGALRM, _interrupt)
+    handlers = {**dict.fromkeys(_STOPPING, on_signal), signal.SIGALRM: on_alarm}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield is_wished
+    except StoppedByUserError as error:
+        raise SignalledError(wish.number if wish else signal.SIGINT, error.safe) from error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGINT, before[0])
-        signal.signal(signal.SIGALRM, before[1])
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def leave(code: int) -> int:

@@ -11,12 +11,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from datanode.agent.window import Window
 from datanode.digest import FrameDigest
-from datanode.errors import IncompleteSealError, NotFoundError, UsageError
+from datanode.errors import DataNodeError, IncompleteSealError, NotFoundError, UsageError
 from datanode.fees import FeeSchedule
 from datanode.limits import MAX_MODEL_NAME_BYTES
 from datanode.node.port import Lease, StorageNode
@@ -203,7 +204,8 @@ def _run(
         learn(run, place.me, place.progress.note)
         version, manifest = _send_and_seal(run, task, lease, place, options)
     except BaseException:
-        sender.close(wait_s=_SETTLE_S)
+        with suppress(DataNodeError):  # the first error says more; what is open stays open
+            sender.close(wait_s=_SETTLE_S)
         raise
     sender.close()
     run.source.check_unchanged()

@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from datanode.errors import StateDamagedError, StateNewerError, UsageError
 from datanode.units import MIB
+from uploader.shield import SHIELD
 from uploader.state.foreign import mapped
 from uploader.state.tables import REVISION, upload
 
@@ -47,14 +48,17 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Open a transaction that commits, durably, unless the block raises."""
-        with mapped(self.shown_url), self._engine.begin() as connection:
+        """Open a transaction that commits, durably, unless the block raises.
+
+        A signal strikes after it: SQLAlchemy cannot be interrupted and go on.
+        """
+        with SHIELD.section(), mapped(self.shown_url), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a snapshot for reading; it never waits for a writer."""
-        with mapped(self.shown_url), self._engine.connect() as connection:
+        with SHIELD.section(), mapped(self.shown_url), self._engine.connect() as connection:
             yield connection.execution_options(readonly=True)
 
     def insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
@@ -80,7 +84,7 @@ def open_database(url: str) -> Database:
         DiskFullError: There is no room for it.
         UsageError: The URL, the driver or the permissions are wrong.
     """
-    with mapped(_hidden(url)):
+    with SHIELD.section(), mapped(_hidden(url)):
         engine = _engine(make_url(url))
         try:
             if engine.dialect.name == "sqlite":
