@@ -67,7 +67,7 @@ class _Desk:
         self._outbox = outbox
         self._lease = lease
         self._count = 0
-        pinned = PinnedFile(path="m.safetensors", length_bytes=10**9, mtime_ns=1, inode=1)
+        pinned = PinnedFile(path="m.safetensors", length_bytes=10**9, stamp=1, inode=1)
         self._upload = state.begin_upload(rig.node.principal, "cpu", [pinned]).id
         self.taken: dict[str, list[float]] = {}
         self.served: list[float] = []

@@ -2,33 +2,22 @@
 
 import json
 import subprocess
-import venv
 from pathlib import Path
 
 import pytest
 
 from datanode.localnet.api import LocalNetwork
-from tests.conformance.conftest import BUILD
+from tests.conformance.own_venv import python_with
 
 pytestmark = pytest.mark.conformance
 FOLDER = Path(__file__).with_name("icp_py_core")
-REQUIREMENTS = FOLDER / "requirements.txt"
 KEYS = ("ed25519", "secp256k1")
 
 
 @pytest.fixture(scope="module")
 def python() -> Path:
     """A Python that has the client, of the releases and hashes in `requirements.txt`."""
-    home = BUILD / "icp_py_core"
-    program, installed = home / "bin/python", home / "requirements.txt"
-    if not installed.exists() or installed.read_bytes() != REQUIREMENTS.read_bytes():
-        venv.create(home, clear=True, with_pip=True)
-        command = [program, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-        command += ["--only-binary", ":all:", "-r", REQUIREMENTS]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        installed.write_bytes(REQUIREMENTS.read_bytes())
-    return program
+    return python_with("icp_py_core", FOLDER / "requirements.txt")
 
 
 @pytest.fixture(scope="module")

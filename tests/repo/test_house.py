@@ -22,6 +22,8 @@ HOMES = {
     "pytest": ("datanode/localnet/fixtures.py",),
     "blake3": ("datanode/digest.py",),
     "zstandard": ("datanode/codec/",),
+    "boto3": ("uploader/source/s3.py",),
+    "botocore": ("uploader/source/s3.py",),
     "safetensors": ("uploader/source/safetensors.py",),
     "sqlalchemy": ("uploader/state/",),
     "alembic": ("uploader/state/",),

@@ -57,7 +57,7 @@ def audit_command(
         Path | None, typer.Option(metavar="FILE", help="Verify a report; no node is asked.")
     ] = None,
     mend: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--repair", metavar="SOURCE", help="Send damaged frames again from SOURCE."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Queries in flight.")] = 4,
@@ -139,7 +139,7 @@ class _Counter:
 def _repair(
     output: Output,
     place: Place,
-    source: Path,
+    source: str,
     model: str,
     *,
     version: int | None,

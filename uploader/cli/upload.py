@@ -1,7 +1,6 @@
 """`datanode upload` and `datanode plan`: the way in, and its price."""
 
 from contextlib import closing
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -20,8 +19,10 @@ from uploader.session.upload import UploadOptions, UploadSummary, Workplace, upl
 from uploader.source import open_source
 from uploader.state.outbox import Outbox
 
-_SOURCE_HELP: Final = "A .safetensors file, an index of shards, or a folder from a hub."
-SourceArgument = Annotated[Path, typer.Argument(metavar="SOURCE", help=_SOURCE_HELP)]
+_SOURCE_HELP: Final = (
+    "A .safetensors file, an index of shards, or a folder from a hub; or s3://BUCKET/KEY."
+)
+SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE_HELP)]
 Include = Annotated[
     list[str] | None, typer.Option("--include", metavar="GLOB", help="Only these files.")
 ]

@@ -15,18 +15,20 @@ _SHOWN_CHARACTERS: Final = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedFile:
-    """A file as it was when the source was opened.
+    """A file, or an object of a bucket, as it was when the source was opened.
 
     Attributes:
         path: Relative to the source, as in the manifest.
-        length_bytes: Size on disk.
-        mtime_ns: Last change of the content.
-        inode: Which file it is; compared within a run only, a copied folder has others.
+        length_bytes: Its size.
+        stamp: What changes with the content: the time of its last change, ns; of an object, a
+            hash of its ETag.
+        inode: Which file it is; compared within a run only, a copied folder has others. 0: an
+            object.
     """
 
     path: str
     length_bytes: int
-    mtime_ns: int
+    stamp: int
     inode: int
 
 

@@ -1,40 +1,37 @@
-"""A checkpoint on disk: some files, their tensors, and reads by range."""
+"""A checkpoint: some files, their tensors, and reads by range."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from datanode.errors import SourceError
 from datanode.model import FileSpec, TensorSpec
-from uploader.source import index, pinned, safetensors
+from uploader.source import index, safetensors
 from uploader.source.base import PinnedFile
+from uploader.source.files import Files
 
 
 class Checkpoint:
-    """The one implementation of `Source` for local files; nothing is held open between reads.
+    """The one implementation of `Source`; it owns `files`.
 
     Args:
-        location: Where it lies, as the operator named it.
-        paths: Path in the source -> file on disk.
-        skipped: What a folder holds beside them.
+        files: Where they lie.
+        names: Which of them belong to the checkpoint.
+        skipped: What lies beside them.
 
     Raises:
         SourceError: A file is malformed, or the files do not belong together.
     """
 
-    def __init__(
-        self, location: str, paths: Mapping[str, Path], skipped: Sequence[str] = ()
-    ) -> None:
-        self._location = location
+    def __init__(self, files: Files, names: Sequence[str], skipped: Sequence[str] = ()) -> None:
+        self._files = files
         self._skipped = tuple(skipped)
-        names = sorted(paths)  # ASCII, so code points sort as bytes do
-        self._paths = tuple(paths[name] for name in names)
-        self._pinned = tuple(pinned.pin(paths[name], name) for name in names)
+        # ASCII, so code points sort as bytes do
+        self._pinned = tuple(files.pin(name) for name in sorted(names))
         self._tensors = self._read_tensors()
 
     @property
     def location(self) -> str:
         """Where it lies, as the operator named it."""
-        return self._location
+        return self._files.location
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -57,34 +54,33 @@ class Checkpoint:
 
     def read(self, file_index: int, offset_bytes: int, length_bytes: int) -> bytes:
         """Return exactly `length_bytes` bytes of one file."""
-        return pinned.read_exact(
-            self._paths[file_index], self._pinned[file_index], offset_bytes, length_bytes
-        )
+        return self._files.read(self._pinned[file_index], offset_bytes, length_bytes)
 
     def check_unchanged(self) -> None:
         """Compare every file with what it was when the source was opened."""
-        for path, file in zip(self._paths, self._pinned, strict=True):
-            pinned.check(path, file)
+        for file in self._pinned:
+            self._files.check(file)
 
     def close(self) -> None:
-        """Do nothing: no file stays open between reads."""
+        """Give up what the files hold open."""
+        self._files.close()
 
     def _read_tensors(self) -> tuple[TensorSpec, ...]:
         tensors: list[TensorSpec] = []
         names: dict[str, frozenset[str]] = {}
-        for number, (path, file) in enumerate(zip(self._paths, self._pinned, strict=True)):
+        for number, file in enumerate(self._pinned):
             if file.path.endswith(safetensors.SUFFIX):
-                found = safetensors.read_tensors(path, file, number)
+                found = safetensors.read_tensors(self._files, file, number)
                 names[file.path] = frozenset(tensor.name for tensor in found)
                 tensors += found
-        for path, file in zip(self._paths, self._pinned, strict=True):
+        for file in self._pinned:
             if file.path.endswith(index.SUFFIX):
-                index.check_index(read_index(path, file), names)
+                index.check_index(read_index(self._files, file), names)
         index.check_numbered_shards(names)
         return tuple(tensors)
 
 
-def read_index(path: Path, file: PinnedFile) -> index.ShardIndex:
+def read_index(files: Files, file: PinnedFile) -> index.ShardIndex:
     """Read an index file, bounded.
 
     Raises:
@@ -94,4 +90,4 @@ def read_index(path: Path, file: PinnedFile) -> index.ShardIndex:
         raise SourceError(
             f"{file.path} has {file.length_bytes} bytes, the limit is {index.MAX_INDEX_BYTES}"
         )
-    return index.parse_index(file.path, pinned.read_exact(path, file, 0, file.length_bytes))
+    return index.parse_index(file.path, files.read(file, 0, file.length_bytes))

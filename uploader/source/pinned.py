@@ -32,7 +32,7 @@ def pin(path: Path, name: str) -> PinnedFile:
     except OSError as error:
         raise SourceError(f"{shown(name)} cannot be read: {error.strerror}") from error
     return PinnedFile(
-        path=name, length_bytes=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino
+        path=name, length_bytes=found.st_size, stamp=found.st_mtime_ns, inode=found.st_ino
     )
 
 
@@ -85,11 +85,11 @@ def _compare(found: os.stat_result, pinned: PinnedFile) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise SourceChangedError(f"{pinned.path} is no longer a regular file")
     now = (found.st_size, found.st_mtime_ns, found.st_ino)
-    if now == (pinned.length_bytes, pinned.mtime_ns, pinned.inode):
+    if now == (pinned.length_bytes, pinned.stamp, pinned.inode):
         return
     if found.st_size != pinned.length_bytes:
         what = f"{pinned.length_bytes} bytes then, {found.st_size} now"
-    elif found.st_mtime_ns != pinned.mtime_ns:
+    elif found.st_mtime_ns != pinned.stamp:
         what = "it was written to"
     else:
         what = "another file lies in its place"

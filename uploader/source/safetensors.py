@@ -14,25 +14,26 @@ from safetensors import SafetensorError, safe_open
 from datanode.errors import SourceError
 from datanode.model import TensorSpec
 from uploader.source.base import PinnedFile, shown
+from uploader.source.files import Files
 from uploader.source.header import LENGTH_BYTES, HeaderTensor, header_length, parse_header
-from uploader.source.pinned import read_exact
 
 SUFFIX: Final = ".safetensors"
 
 
-def read_tensors(path: Path, pinned: PinnedFile, file_index: int) -> tuple[TensorSpec, ...]:
+def read_tensors(files: Files, pinned: PinnedFile, file_index: int) -> tuple[TensorSpec, ...]:
     """Read which tensors a file holds, sorted by offset and name.
 
     Raises:
         SourceError: The file is not one that may be uploaded; the message names it.
     """
     try:
-        prefix = read_exact(path, pinned, 0, min(LENGTH_BYTES, pinned.length_bytes))
+        prefix = files.read(pinned, 0, min(LENGTH_BYTES, pinned.length_bytes))
         length = header_length(prefix, pinned.length_bytes)
         data_start = LENGTH_BYTES + length
-        raw = read_exact(path, pinned, LENGTH_BYTES, length)
+        raw = files.read(pinned, LENGTH_BYTES, length)
         tensors = parse_header(raw, pinned.length_bytes - data_start)
-        _second_opinion(path, tensors)
+        with files.opened(pinned, prefix + raw) as path:
+            _second_opinion(path, tensors)
     except SourceError as error:
         raise type(error)(f"{pinned.path}: {error.what}", hint=error.hint) from error
     return tuple(

@@ -27,8 +27,8 @@ class PinnedFile(Protocol):
         ...
 
     @property
-    def mtime_ns(self) -> int:
-        """Last change."""
+    def stamp(self) -> int:
+        """What changes with the content."""
         ...
 
 
@@ -209,6 +209,6 @@ def first_difference(planned: Sequence[PinnedFile], found: Sequence[PinnedFile])
             return f"{path} is new"
         if before[path].length_bytes != after[path].length_bytes:
             return f"{path} had {before[path].length_bytes} bytes, now {after[path].length_bytes}"
-        if before[path].mtime_ns != after[path].mtime_ns:
+        if before[path].stamp != after[path].stamp:
             return f"{path} was written to"
     return None

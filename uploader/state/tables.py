@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The newest revision in migrations/versions; a database that names it needs no migration."""
 
 AnyRow: TypeAlias = Row[*tuple[object, ...]]
@@ -107,7 +107,7 @@ file: Final = Table(
     Column("file_index", Integer, primary_key=True, autoincrement=False),
     Column("path", String(512), nullable=False),
     Column("length_bytes", BigInteger, nullable=False),
-    Column("mtime_ns", BigInteger, nullable=False),
+    Column("stamp", BigInteger, nullable=False),
     _digest("sha256", nullable=True),
     Column("first_chunk", BigInteger),
     Column("chunk_count", BigInteger),

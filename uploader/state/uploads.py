@@ -24,7 +24,7 @@ from uploader.state.status import HELD, ChunkStatus, MessageStatus, UploadStatus
 class _PlannedFile:
     path: str
     length_bytes: int
-    mtime_ns: int
+    stamp: int
 
 
 def begin(
@@ -77,7 +77,7 @@ def planned_files(connection: Connection, upload_id: int) -> list[_PlannedFile]:
     """List the files that an upload was planned from."""
     table = tables.file.c
     rows = connection.execute(
-        select(table.path, table.length_bytes, table.mtime_ns)
+        select(table.path, table.length_bytes, table.stamp)
         .where(table.upload_id == upload_id)
         .order_by(table.file_index)
     )
@@ -238,7 +238,7 @@ def _insert(
                     "file_index": number,
                     "path": pinned.path,
                     "length_bytes": pinned.length_bytes,
-                    "mtime_ns": pinned.mtime_ns,
+                    "stamp": pinned.stamp,
                 }
                 for number, pinned in enumerate(files)
             ],

@@ -125,7 +125,7 @@ def test_names_that_no_manifest_carries_are_refused(tmp_path: Path, name: str) -
     ("location", "says"),
     [
         ("https://example.org/model.safetensors", "not supported"),
-        ("s3://bucket/prefix", "not supported"),
+        ("gs://bucket/prefix", "not supported"),
         ("nowhere", "no file or folder"),
         ("nowhere.safetensors", "no file"),
         ("model.gguf", "not a safetensors file"),

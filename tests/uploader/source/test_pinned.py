@@ -113,7 +113,7 @@ def test_a_source_tells_its_pins(tmp_path: Path) -> None:
         PinnedFile(
             path="model.safetensors",
             length_bytes=found.st_size,
-            mtime_ns=found.st_mtime_ns,
+            stamp=found.st_mtime_ns,
             inode=found.st_ino,
         ),
     )

@@ -17,8 +17,8 @@ NODE = Principal(b"\x01" * 10)
 OTHER_NODE = Principal(b"\x03" * 10)
 SENDER = Principal(b"\x02" * 29)
 FILES = (
-    PinnedFile(path="config.json", length_bytes=2, mtime_ns=10**18, inode=1),
-    PinnedFile(path="model.safetensors", length_bytes=10**12, mtime_ns=10**18 + 1, inode=2),
+    PinnedFile(path="config.json", length_bytes=2, stamp=10**18, inode=1),
+    PinnedFile(path="model.safetensors", length_bytes=10**12, stamp=10**18 + 1, inode=2),
 )
 STORED = PutResult(status=PutStatus.STORED)
 ALREADY = PutResult(status=PutStatus.ALREADY_STORED)

@@ -61,7 +61,7 @@ class TestBeginning:
         ("changes", "says"),
         [
             ({"length_bytes": 3}, "config.json had 2 bytes, now 3"),
-            ({"mtime_ns": 5}, "config.json was written to"),
+            ({"stamp": 5}, "config.json was written to"),
             ({"path": "z"}, "config.json is gone"),
         ],
     )
