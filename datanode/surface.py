@@ -23,13 +23,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from datanode.agent import identity as identities
 from datanode.agent import network as networks
 from datanode.agent.client import Agent
 from datanode.auditing import AuditReport, Full, Mode, Sample, Scrub, audit_model
+from datanode.cleanup import Closing
 from datanode.errors import UsageError
 from datanode.folders import config_folder, seen_folder
 from datanode.node import registry
@@ -44,7 +43,7 @@ from datanode.reader import (
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Closing):
     """One node, reached as one identity; a context manager.
 
     Attributes:
@@ -54,17 +53,6 @@ class Connection:
 
     agent: Agent
     node: CanisterNode
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close all connections."""

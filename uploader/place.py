@@ -124,11 +124,8 @@ def open_place(
     who = _identity(settings, say, signs=signs)
     where = connect(settings.network, root_key=parse_root_key(settings.root_key), say=say)
     sleep = Patience(f"waiting for {where.url}", say)
-    agent = Agent(where, who, sleep=sleep, strict_clock=strict_clock)
-    try:
+    with Agent(where, who, sleep=sleep, strict_clock=strict_clock) as agent:
         yield Place(settings=settings, network=where, identity=who, agent=agent)
-    finally:
-        agent.close()
 
 
 class Patience:

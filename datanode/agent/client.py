@@ -19,8 +19,7 @@ import os
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from datanode.agent import envelope, outcome
 from datanode.agent.answers import parse_call_answer
@@ -33,6 +32,7 @@ from datanode.agent.queries import Queries
 from datanode.agent.reject import RejectError, error_of, is_certified
 from datanode.agent.retry import retrying
 from datanode.agent.transport import RefusedError
+from datanode.cleanup import Closing
 from datanode.errors import (
     CertificateError,
     DataNodeError,
@@ -51,7 +51,7 @@ RESEND_EVERY: Final = 4
 """A message without an outcome is posted again after so many questions about it."""
 
 
-class Agent:
+class Agent(Closing):
     """Speaks to one network as one identity; thread-safe.
 
     Args:
@@ -76,17 +76,6 @@ class Agent:
         self._sleep = sleep
         self._endpoint = Endpoint(network, identity, clock_ns=clock_ns, strict_clock=strict_clock)
         self._queries = Queries(self._endpoint)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close all connections."""

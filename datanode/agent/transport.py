@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
 
+from datanode.cleanup import Closing
 from datanode.errors import NetworkError, NodeRejectedError, UsageError
 from datanode.text import printable
 from datanode.units import MIB
@@ -78,7 +78,7 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-class Transport:
+class Transport(Closing):
     """A connection pool to one endpoint; thread-safe.
 
     Args:
@@ -120,17 +120,6 @@ class Transport:
                 hint="Check the address, and HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE "
                 "in the environment.",
             ) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close all connections."""

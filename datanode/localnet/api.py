@@ -29,7 +29,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self, cast
 
 from datanode.agent import identity as identities
@@ -37,6 +36,7 @@ from datanode.agent.client import Agent
 from datanode.agent.identity import Identity
 from datanode.agent.network import Network as Where
 from datanode.agent.reject import RejectError
+from datanode.cleanup import Closing, finishing, undoing
 from datanode.errors import LocalNetworkError
 from datanode.localnet import handle, process
 from datanode.localnet.faults import Faults
@@ -56,7 +56,7 @@ _TIMEOUT_S: Final = 60
 _POLL_S: Final = 0.005
 
 
-class LocalNetwork:
+class LocalNetwork(Closing):
     """A network in a folder; running inside a `with`, or between `start` and `stop`.
 
     Args:
@@ -97,22 +97,14 @@ class LocalNetwork:
         self._agents: dict[Principal, Agent] = {}
 
     def __enter__(self) -> Self:
-        self.start()
+        with undoing(self._remove):
+            self.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop the server; a temporary folder is removed."""
-        self.stop()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        with finishing(self._remove):
+            self.stop()
 
     def start(self) -> None:
         """Start the server and return once it answers.
@@ -272,6 +264,10 @@ class LocalNetwork:
     def flip(self, canister: Principal, offset: int, xor: int) -> None:
         """Change one byte of a canister's stable memory behind its back."""
         self.faults.flip(canister, offset, xor)
+
+    def _remove(self) -> None:
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def _disconnect(self) -> None:
         for agent in self._agents.values():

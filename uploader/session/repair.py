@@ -8,6 +8,7 @@ what differs. Only those frames travel.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from datanode.cleanup import finishing
 from datanode.digest import frame_digest
 from datanode.errors import CorruptionError, SourceChangedError
 from datanode.model import ChunkRecord
@@ -62,7 +63,7 @@ def write_anew(
     """
     lease = node.begin_upload(model, frames_count=frames_count, frame_bytes=frame_bytes)
     count = size = 0
-    try:
+    with finishing(lambda: node.end_upload(lease.id)):
         for frame in frames:
             outcome = deliver(node, node.prepare(lease.id, [frame]))
             if isinstance(outcome, Refused):
@@ -72,8 +73,6 @@ def write_anew(
                 PutStatus.ALREADY_STORED,
             }:
                 count, size = count + 1, size + len(frame)
-    finally:
-        node.end_upload(lease.id)
     return RepairSummary(repaired_count=count, frame_bytes=size)
 
 

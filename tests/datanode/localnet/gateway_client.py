@@ -1,14 +1,13 @@
 """The project's own agent with what tests want besides: canisters made and filled."""
 
 import time
-from types import TracebackType
-from typing import Self
 
 from datanode.agent import candid
 from datanode.agent.client import Agent
 from datanode.agent.identity import Identity
 from datanode.agent.network import Network
 from datanode.agent.outcome import Reply
+from datanode.cleanup import Closing
 from datanode.localnet.management import types
 from datanode.localnet.state.topology import REGISTRY
 from datanode.principal import MANAGEMENT_CANISTER, Principal
@@ -17,21 +16,13 @@ from tests.fakes.counter import counter_wasm
 from tests.fakes.gateway import EMPTY
 
 
-class Client:
+class Client(Closing):
     """One person who uses a network over HTTP."""
 
     def __init__(self, network: Network, who: Identity) -> None:
         self.agent = Agent(network, who)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self.agent.close()
 
     def signed(self, canister: Principal, method: str, arg: bytes = EMPTY) -> bytes:

@@ -37,6 +37,33 @@ def test_a_network_without_a_folder_leaves_nothing_behind() -> None:
         net.create_canister()
 
 
+def test_a_network_that_does_not_end_hides_no_error_and_leaves_no_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stubborn(_folder: Path) -> bool:
+        raise LocalNetworkError("it does not end")
+
+    net = LocalNetwork()
+
+    def test_of_somebody() -> None:
+        with net:
+            patch.setattr(process, "stop", stubborn)
+            raise ZeroDivisionError
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError) as raised:
+        test_of_somebody()
+    assert "it does not end" in raised.value.__notes__[0]
+    assert not net.directory.exists()
+    net.kill()
+
+
+def test_a_network_that_does_not_start_leaves_no_folder() -> None:
+    net = LocalNetwork(fees="barter")
+    with pytest.raises(UsageError), net:
+        pass
+    assert not net.directory.exists()
+
+
 def test_a_network_in_a_temporary_folder_ends_with_its_program() -> None:
     code = (
         "import sys, time\n"
