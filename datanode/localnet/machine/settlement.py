@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from datanode.cleanup import undoing
 from datanode.errors import LocalNetworkError
 from datanode.localnet.machine.full_disk import refuse_when_full
 from datanode.localnet.machine.head import Head, HeadFile
@@ -102,6 +103,9 @@ class Settlement:
     def _begin(self, sequence: int) -> Running:
         if self._prepared:
             raise LocalNetworkError("the last message is neither committed nor rolled back")
+        if self._current is not None and self._undo.sequence is not None:
+            # Undoing the last message failed; this log alone knows what was there before it.
+            self._undo_all()
         running = self._running
         self._undo.begin(sequence)
         running.stable.begin(self._undo)
@@ -121,7 +125,8 @@ class Settlement:
         self._prepared = True
 
     def _undo_all(self) -> None:
-        """Put files and instance back to what they were before the message."""
+        """Put files and instance back to what they were before the message; may be repeated."""
+        self._prepared = False
         self._undo.replay({Target.HEAD: self._file.descriptor})
         self._undo_written()
         head = self._file.read()
@@ -133,7 +138,6 @@ class Settlement:
         running.undo_files(self._undo)
         running.revert()
         self._undo.end()
-        self._prepared = False
         if self._code_changes:
             self._code_changes = False
             sweep(self._folder, head)
@@ -154,9 +158,5 @@ class Settlement:
 
     @contextmanager
     def _undone_on_error(self) -> Iterator[None]:
-        with refuse_when_full():
-            try:
-                yield
-            except BaseException:
-                self._undo_all()
-                raise
+        with refuse_when_full(), undoing(self._undo_all):
+            yield

@@ -504,6 +504,53 @@ def test_a_full_disk_refuses_the_update_and_keeps_answering_queries(
         assert counts(made.update("increment", b"", ENVIRONMENT, sequence=3)) == {2}
 
 
+def test_what_could_not_be_undone_is_undone_before_the_next_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_arguments: object, **_options: object) -> int:
+        raise OSError(5, "the disk fails")
+
+    def full(*_arguments: object) -> int:
+        raise OSError(28, os.strerror(28))
+
+    with machine(tmp_path, COUNTER) as made:
+        made.update("increment", b"", ENVIRONMENT, sequence=2)
+        made.commit()
+        before = state(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr("datanode.localnet.machine.heap.write_all", full)
+            patch.setattr(UndoLog, "replay", fails)
+            with pytest.raises(DiskFullError) as raised:
+                made.update("increment", b"", ENVIRONMENT, sequence=3)
+        cause = raised.value.__cause__
+        assert cause is not None
+        assert "the disk fails" in cause.__notes__[0]
+        assert state(tmp_path) != before
+        assert counts(made.query("read", b"", ENVIRONMENT)) == {1}
+        assert state(tmp_path) == before
+
+
+def test_a_message_that_could_not_be_rolled_back_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_arguments: object, **_options: object) -> int:
+        raise OSError(5, "the disk fails")
+
+    with machine(tmp_path, COUNTER) as made:
+        made.update("increment", b"", ENVIRONMENT, sequence=2)
+        made.commit()
+        made.update("increment", b"", ENVIRONMENT, sequence=3)
+        with monkeypatch.context() as patch:
+            patch.setattr(UndoLog, "replay", fails)
+            with pytest.raises(OSError, match="the disk fails"):
+                made.rollback()
+        made.commit()
+        assert counts(made.update("increment", b"", ENVIRONMENT, sequence=3)) == {2}
+        made.commit()
+    with machine(tmp_path, committed=3) as again:
+        assert counts(again.query("read", b"", ENVIRONMENT)) == {2}
+
+
 def test_machines_run_in_threads_of_their_own(tmp_path: Path) -> None:
     finished: list[set[int]] = []
 
