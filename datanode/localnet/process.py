@@ -15,9 +15,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from datanode.cleanup import finishing, undoing
 from datanode.errors import LocalNetworkError
 from datanode.localnet.state import ledger
 from datanode.localnet.state.database import Database
@@ -173,10 +175,8 @@ def _database(state_dir: Path) -> Iterator[Database]:
             hint="Start it: `datanode localnet start --detach`, or name another --state-dir.",
         )
     database = Database(path)
-    try:
+    with finishing(database.close):
         yield database
-    finally:
-        database.close()
 
 
 def _spawn(state_dir: Path, port: int, subnet: SubnetChoice, *, follow: bool) -> Running:
@@ -204,18 +204,24 @@ def _spawn(state_dir: Path, port: int, subnet: SubnetChoice, *, follow: bool) ->
         running = found if found is not None and found.pid == server.pid else None
         return running is not None or server.poll() is not None
 
-    _wait(is_settled, _START_TIMEOUT_S)
+    # Whoever interrupts the start wants no network.
+    with undoing(partial(_end, server)):
+        _wait(is_settled, _START_TIMEOUT_S)
     if running is not None:
         # It runs on after this process; nobody is there to be told how it ended.
         server.returncode = 0
         return running
-    server.kill()
-    server.wait()
+    _end(server)
     said = (state_dir / LOG).read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").strip()
     raise LocalNetworkError(
         f"the network did not start: {said.splitlines()[-1] if said else 'it said nothing'}",
         hint=f"Its log is {state_dir / LOG}.",
     )
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    server.kill()
+    server.wait()
 
 
 def _options(subnet: SubnetChoice) -> list[str]:

@@ -97,6 +97,20 @@ def test_a_network_that_is_not_running_has_no_address(tmp_path: Path) -> None:
         _ = LocalNetwork(tmp_path).url
 
 
+def test_a_start_that_is_interrupted_leaves_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process.time, "sleep", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            process.start(tmp_path, port=0, detach=True)
+    with LocalNetwork(tmp_path) as net:
+        assert net.ledger() == []
+
+
 def test_a_network_that_is_stopped_as_soon_as_it_answers_ends(tmp_path: Path) -> None:
     for _ in range(5):
         process.start(tmp_path / "net", port=0, detach=True)
