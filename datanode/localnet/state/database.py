@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from datanode.cleanup import undoing
 from datanode.errors import DataNodeError, DiskFullError, LocalNetworkError
 
 VERSION: Final = 2
@@ -128,25 +129,27 @@ class Database:
         self._path = path
         with _mapped(path):
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            try:
+            with undoing(self._connection.close):
                 for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=NORMAL"):
                     self._connection.execute(f"PRAGMA {pragma}")
                 self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
 
     def _prepare(self) -> None:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._connection.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;"
-            )
-        elif version != VERSION:
+        if self._version() == 0:
+            with self.transaction():
+                if self._version() == 0:  # and nobody else has just made the tables
+                    for statement in _SCHEMA.split(";"):
+                        self._connection.execute(statement)
+                    self._connection.execute(f"PRAGMA user_version={VERSION}")
+        if (version := self._version()) != VERSION:
             raise LocalNetworkError(
                 f"{self._path} has layout {version}, this release writes {VERSION}",
                 hint="`datanode localnet reset` starts a new, empty network.",
             )
+
+    def _version(self) -> int:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        return int(version)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -157,13 +160,13 @@ class Database:
         """
         with self._lock, _mapped(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with undoing(self._roll_back):
                 yield
                 self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:  # SQLite itself rolls back on some errors
+            self._connection.execute("ROLLBACK")
 
     def write(self, statement: str, values: Sequence[Value] = ()) -> int:
         """Run a statement; returns the number of the row that it inserted."""
