@@ -1,12 +1,14 @@
 """What a message does to the network, and how it is committed: all of it, or nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from datanode.cleanup import undoing
 from datanode.localnet.state import ledger, logs
 from datanode.localnet.state.bill import Bill
-from datanode.localnet.state.canister import Hook
+from datanode.localnet.state.canister import Canister, Hook
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.ledger import MAX_KEPT_REPLY_BYTES, Entry
 from datanode.localnet.state.message import Answer, Message
@@ -51,22 +53,17 @@ def commit(network: Network, message: Message, effect: Effect, slot: Slot | None
         DiskFullError: There is no room; the machine is rolled back and nothing has happened.
     """
     now_ns = network.clock.now_ns()
-    try:
-        with network.database.transaction():
-            if message.request_id:
-                network.requests.finish(message, effect.answer, now_ns)
-            if effect.bill is not None:
-                _log(network, effect, effect.bill, slot)
-                ledger.append(network.database, _entry(message, effect, effect.bill, now_ns))
-                if slot is not None:
-                    effect.bill.canister = effect.bill.canister.watched()
-                    network.canisters.save(effect.bill.canister)
-            for write in effect.writes:
-                write()
-    except BaseException:
-        if slot is not None:
-            slot.machine.rollback()
-        raise
+    with _transaction(network, slot):
+        if message.request_id:
+            network.requests.finish(message, effect.answer, now_ns)
+        if effect.bill is not None:
+            _log(network, effect, effect.bill, slot)
+            ledger.append(network.database, _entry(message, effect, effect.bill, now_ns))
+            if slot is not None:
+                effect.bill.canister = effect.bill.canister.watched()
+                network.canisters.save(effect.bill.canister)
+        for write in effect.writes:
+            write()
     if slot is not None and effect.bill is not None:
         timer_ns, is_ready = slot.canister.timer_ns, effect.bill.canister.low_memory_hook
         slot.canister = effect.bill.canister
@@ -75,6 +72,28 @@ def commit(network: Network, message: Message, effect: Effect, slot: Slot | None
             network.alarm.ring()
     for step in effect.done:
         step()
+
+
+def record(network: Network, slot: Slot, canister: Canister, *writes: Step) -> None:
+    """Write what the network itself did to a canister, then drop the machine's undo log.
+
+    Raises:
+        DiskFullError: There is no room; the machine is rolled back and nothing has happened.
+    """
+    with _transaction(network, slot):
+        network.canisters.save(canister)
+        for write in writes:
+            write()
+    slot.canister = canister
+    slot.machine.commit()
+
+
+@contextmanager
+def _transaction(network: Network, slot: Slot | None) -> Iterator[None]:
+    """Do all writes of the block, or none of them and nothing of what the machine prepared."""
+    undone = nullcontext() if slot is None else undoing(slot.machine.rollback)
+    with undone, network.database.transaction():
+        yield
 
 
 def _log(network: Network, effect: Effect, bill: Bill, slot: Slot | None) -> None:

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from datanode.cleanup import finishing
 from datanode.localnet.execution import admission, answers
 from datanode.localnet.machine import prices, rejects
 from datanode.localnet.machine.execution import Execution
@@ -83,13 +84,12 @@ class CallGraph:
                 execution = machine.query(method, arg, env)
                 walk.instructions += execution.instructions
                 return Answer(reply=execution.reply, reject=execution.reject)
-            try:
+            with finishing(machine.finish):
                 execution = machine.ask(method, arg, env)
                 walk.waiting.append(canister)
-                return self._finish(slot, caller, execution, walk)
-            finally:
-                walk.waiting = [each for each in walk.waiting if each != canister]
-                machine.finish()
+                answer = self._finish(slot, caller, execution, walk)
+                walk.waiting.pop()
+                return answer
 
     def _finish(self, slot: Slot, caller: Principal, execution: Execution, walk: _Walk) -> Answer:
         """Make the calls of a canister, one after another, until it has answered."""

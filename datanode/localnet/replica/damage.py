@@ -5,20 +5,22 @@ deed is logged.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
 from datanode.errors import NodeRejectedError, NotFoundError
+from datanode.localnet.execution.effect import record
 from datanode.localnet.replica import rent
 from datanode.localnet.state import ledger
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.fault import Asked, Verb
-from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.level import Level
 from datanode.localnet.state.network import Network
-from datanode.principal import MANAGEMENT_CANISTER, Principal
+from datanode.principal import Principal
 
 _log: Final = logging.getLogger("datanode.localnet")
 
@@ -31,19 +33,17 @@ class Damage:
 
     def drain(self, canister: Principal, level: Level) -> int:
         """Take a canister's cycles down to a level; returns how many it has then."""
-        network, slot = self._network, self._slot(canister, coded=False)
-        with slot.lock:
+        network = self._network
+        with self._held(canister, coded=False) as slot:
             rent.settle(network, slot)
             bill = Bill(slot.canister, network.fees)
             keep = bill.canister.frozen_below_cycles(network.fees)
             keep = keep if level is Level.THRESHOLD else 0
             bill.take("drained", max(0, bill.canister.balance_cycles - keep))
-            with network.database.transaction():
-                ledger.append(network.database, _entry(bill, network.clock.now_ns()))
-                network.canisters.save(bill.canister)
-            slot.canister = bill.canister
-        _log.warning("fault: %s is drained to %d cycles", canister, slot.canister.balance_cycles)
-        return slot.canister.balance_cycles
+            entry = ledger.unasked(bill, "drain", "fault", network.clock.now_ns())
+            record(network, slot, bill.canister, lambda: ledger.append(network.database, entry))
+        _log.warning("fault: %s is drained to %d cycles", canister, bill.canister.balance_cycles)
+        return bill.canister.balance_cycles
 
     def flip(self, canister: Principal, offset: int, xor: int) -> None:
         """Change a stored byte.
@@ -51,8 +51,7 @@ class Damage:
         Raises:
             LocalNetworkError: There is none at this offset.
         """
-        slot = self._slot(canister)
-        with slot.lock:
+        with self._held(canister) as slot:
             slot.machine.corrupt_stable(offset, xor)
         _log.warning("fault: a stored byte of %s at %d is changed", canister, offset)
 
@@ -62,15 +61,14 @@ class Damage:
         Raises:
             LocalNetworkError: There is no such range.
         """
-        slot = self._slot(canister)
-        with slot.lock:
+        with self._held(canister) as slot:
             slot.machine.erase_stable(offset, length_bytes)
         _log.warning("fault: %d bytes of %s at %d are erased", length_bytes, canister, offset)
 
     def mark(self, canister: Principal, name: str) -> None:
         """Remember a canister's state under a name."""
-        network, slot = self._network, self._slot(canister)
-        with slot.lock:
+        network = self._network
+        with self._held(canister) as slot:
             network.check_disk(slot.canister.memory_bytes)
             certificate = network.data_certificate(
                 slot.canister, Asked(Verb.QUERY, canister), RangesForm.SHARDS
@@ -80,43 +78,27 @@ class Damage:
 
     def roll_back(self, canister: Principal, name: str) -> None:
         """Put a canister back to a mark: memory, code, certified data; not cycles or settings."""
-        network, slot = self._network, self._slot(canister)
-        mark = network.marks.find(canister, name)
-        with slot.lock, mark.lock:
-            network.check_disk(mark.heap_bytes + mark.stable_bytes + mark.module_bytes)
-            sequence = slot.canister.sequence + 1
-            slot.machine.go_back(mark.folder, sequence=sequence)
-            back = replace(mark.of(slot.canister), sequence=sequence)
-            try:
-                with network.database.transaction():
-                    network.canisters.save(back)
-            except BaseException:
-                slot.machine.rollback()
-                raise
-            slot.canister = back
-            slot.machine.commit()
+        network = self._network
+        with self._held(canister) as slot:
+            # Found under the slot's lock: so nobody marks another state under the name meanwhile.
+            mark = network.marks.find(canister, name)
+            with mark.lock:
+                network.check_disk(mark.heap_bytes + mark.stable_bytes + mark.module_bytes)
+                sequence = slot.canister.sequence + 1
+                slot.machine.go_back(mark.folder, sequence=sequence)
+                record(network, slot, replace(mark.of(slot.canister), sequence=sequence))
         _log.warning("fault: %s is rolled back to %s", canister, name)
 
-    def _slot(self, canister: Principal, *, coded: bool = True) -> Slot:
+    @contextmanager
+    def _held(self, canister: Principal, *, coded: bool = True) -> Iterator[Slot]:
+        """Find a canister and hold its lock."""
         slot = self._network.canisters.find(canister)
-        if slot is None or slot.deleted:
-            raise NotFoundError(f"the embedded network has no canister {canister}")
-        if coded and slot.canister.module_hash is None:
-            raise NodeRejectedError(f"{canister} has no code that could be damaged")
-        return slot
-
-
-def _entry(bill: Bill, now_ns: int) -> Entry:
-    return Entry(
-        time_ns=now_ns,
-        canister=bill.canister.id,
-        method="drain",
-        sender=MANAGEMENT_CANISTER,
-        request_id=b"",
-        envelope_bytes=0,
-        argument_bytes=0,
-        instructions=0,
-        items=bill.items,
-        balance_cycles=bill.canister.balance_cycles,
-        status="fault",
-    )
+        absent = NotFoundError(f"the embedded network has no canister {canister}")
+        if slot is None:
+            raise absent
+        with slot.lock:
+            if slot.deleted:
+                raise absent
+            if coded and slot.canister.module_hash is None:
+                raise NodeRejectedError(f"{canister} has no code that could be damaged")
+            yield slot

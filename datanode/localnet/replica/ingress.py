@@ -8,6 +8,7 @@ import logging
 from contextlib import nullcontext
 from typing import Final
 
+from datanode.cleanup import undoing
 from datanode.errors import DataNodeError, DiskFullError
 from datanode.localnet.execution import admission, update
 from datanode.localnet.execution.effect import Effect, commit
@@ -102,17 +103,16 @@ class Ingress:
                 return
             rent.settle(network, slot)
             try:
-                if message.canister == MANAGEMENT_CANISTER:
-                    effect = management.run(network, slot, message)
-                else:
-                    effect = update.run(network, slot, message)
+                with undoing(slot.machine.rollback):
+                    if message.canister == MANAGEMENT_CANISTER:
+                        effect = management.run(network, slot, message)
+                    else:
+                        effect = update.run(network, slot, message)
             except DataNodeError:
-                slot.machine.rollback()
                 raise
             except Exception as error:  # noqa: BLE001 - see below
                 # A fault of ours: the sender is told for good, or it would ask until it expires.
                 _log.exception("%s of %s failed", printable(message.method), message.canister)
-                slot.machine.rollback()
                 effect = Effect(
                     answer=Answer(reject=admission.engine_failed(slot.canister.id, error))
                 )

@@ -8,19 +8,17 @@ snapshots, and keeps its id, its controllers and its record.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from datanode.errors import DiskFullError
 from datanode.localnet.execution import uninstalling
+from datanode.localnet.execution.effect import Step, record
 from datanode.localnet.management import chunk_store
 from datanode.localnet.state import ledger, logs
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
-from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.network import Network
-from datanode.principal import MANAGEMENT_CANISTER
 from datanode.units import SECOND_NS
 
 METHOD: Final = "rent"
@@ -56,9 +54,8 @@ def _due_s(network: Network, slot: Slot) -> int:
 
 
 def _uninstall(network: Network, slot: Slot, bill: Bill) -> None:
-    sequence = slot.canister.sequence + 1
-    slot.machine.uninstall(sequence=sequence)
     bill.burn()
+    sequence = slot.canister.sequence + 1
     settings = replace(bill.canister.settings, compute_allocation=0, memory_allocation_bytes=0)
     bill.canister = replace(bill.canister.without_code(sequence), settings=settings)
     gone = network.snapshots.of(slot.canister.id)
@@ -67,6 +64,8 @@ def _uninstall(network: Network, slot: Slot, bill: Bill) -> None:
     clearing.append(lambda: logs.clear(network.database, slot.canister.id))
     clearing += [write for each in gone for write in network.snapshots.removing(each)]
     left = uninstalling.abandon(network, slot.canister.id)
+    # Last, for what is prepared has to be settled.
+    slot.machine.uninstall(sequence=sequence)
     _commit(network, slot, bill, "uninstalled", *clearing, *left.writes)
     for step in left.done:
         step()
@@ -76,32 +75,8 @@ def _uninstall(network: Network, slot: Slot, bill: Bill) -> None:
     _log.warning("%s is uninstalled: it ran out of cycles", slot.canister.id)
 
 
-def _commit(
-    network: Network, slot: Slot, bill: Bill, status: str, *writes: Callable[[], object]
-) -> None:
-    """Write the rent, then drop the machine's undo log, as for a message."""
-    entry = Entry(
-        time_ns=network.clock.now_ns(),
-        canister=bill.canister.id,
-        method=METHOD,
-        sender=MANAGEMENT_CANISTER,
-        request_id=b"",
-        envelope_bytes=0,
-        argument_bytes=0,
-        instructions=0,
-        items=bill.items,
-        balance_cycles=bill.canister.balance_cycles,
-        status=status,
-    )
-    try:
-        with network.database.transaction():
-            if entry.items:
-                ledger.append(network.database, entry)
-            network.canisters.save(bill.canister)
-            for write in writes:
-                write()
-    except BaseException:
-        slot.machine.rollback()
-        raise
-    slot.canister = bill.canister
-    slot.machine.commit()
+def _commit(network: Network, slot: Slot, bill: Bill, status: str, *writes: Step) -> None:
+    if bill.items:
+        entry = ledger.unasked(bill, METHOD, status, network.clock.now_ns())
+        writes = (lambda: ledger.append(network.database, entry), *writes)
+    record(network, slot, bill.canister, *writes)

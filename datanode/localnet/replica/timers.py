@@ -4,6 +4,7 @@ import threading
 from functools import partial
 from typing import Final
 
+from datanode.cleanup import undoing
 from datanode.localnet.execution import answers, stopping, task
 from datanode.localnet.execution.effect import commit
 from datanode.localnet.machine.rejects import Reject, RejectCode
@@ -116,11 +117,8 @@ class Timers:
                 if export == task.TIMER:
                     self._ran_ns[slot.canister.id.raw] = network.canister_time.now_ns()
                 message = task.message(slot, export)
-                try:
+                with undoing(slot.machine.rollback):
                     effect = task.run(network, slot, export)
-                except BaseException:
-                    slot.machine.rollback()
-                    raise
                 commit(network, message, effect, slot)
         finally:
             self._running.discard(slot.canister.id.raw)

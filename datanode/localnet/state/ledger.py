@@ -26,8 +26,9 @@ import json
 from dataclasses import dataclass
 from typing import Final, cast
 
+from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.database import Database, Row
-from datanode.principal import Principal
+from datanode.principal import MANAGEMENT_CANISTER, Principal
 
 PAGE_ENTRIES: Final = 1000
 MAX_KEPT_REPLY_BYTES: Final = 2048
@@ -95,6 +96,23 @@ class Entry:
             "status": self.status,
             "reply": self.reply.hex(),
         }
+
+
+def unasked(bill: Bill, method: str, status: str, time_ns: int) -> Entry:
+    """Make the entry of what the network does to a canister without a message of anybody."""
+    return Entry(
+        time_ns=time_ns,
+        canister=bill.canister.id,
+        method=method,
+        sender=MANAGEMENT_CANISTER,
+        request_id=b"",
+        envelope_bytes=0,
+        argument_bytes=0,
+        instructions=0,
+        items=bill.items,
+        balance_cycles=bill.canister.balance_cycles,
+        status=status,
+    )
 
 
 def append(database: Database, entry: Entry) -> int:

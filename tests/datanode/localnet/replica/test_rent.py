@@ -102,6 +102,20 @@ def test_an_uninstalled_canister_lives_again_once_it_is_fed(net: Gateway, alice:
     assert number(net.call(alice, canister, "add", argument(4))) == 4
 
 
+def test_a_canister_whose_calls_cannot_be_looked_up_goes_on_and_owes_its_rent(
+    net: Gateway, alice: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canister = net.counter(alice, TC)
+    net.wall.pass_s(1_200 * DAY_S)
+    with monkeypatch.context() as patch:
+        patch.setattr(net.network.calls, "contexts", lambda _: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            rent.settle(net.network, slot_of(net, canister))
+    assert slot_of(net, canister).canister.module_hash is not None
+    rent.settle(net.network, slot_of(net, canister))
+    assert slot_of(net, canister).canister.module_hash is None
+
+
 def test_a_full_disk_leaves_the_rent_due(net: Gateway, alice: Identity) -> None:
     canister = net.counter(alice)
     net.network.database.write("PRAGMA max_page_count=1")
