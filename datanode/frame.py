@@ -5,10 +5,11 @@ Version 1, little-endian::
     offset size field
          0    4 magic b"DNCF"
          4    1 version, 1
-         5    1 codec id (datanode/codec)
-         6    1 element type (datanode.model.ElementType): how the codec read the raw bytes
+         5    1 codec id: 0 raw, 1 zstd, 2 mask split (datanode/codec)
+         6    1 element type, how the codec read the raw bytes: 0 bytes, 1 F16, 2 BF16, 3 F32,
+                4 F8_E4M3, 5 F8_E5M2
          7    1 reserved, zero
-         8    4 raw length, bytes, at most MAX_CHUNK_BYTES
+         8    4 raw length, bytes, at most MAX_CHUNK_BYTES (2,080,768)
         12    4 payload length, bytes, at most the raw length; codec 0: the raw length
         16   32 content digest: BLAKE3-256 of the raw bytes, the writer's claim until opened
         48    4 row length, elements; 0: no rows. Else the element type is not `bytes` and the

@@ -27,7 +27,8 @@ The payload, little-endian::
                  2 * p    patch symbols, u16; no bit outside the mask
         b * ceil(n/8)     raw plane, b = count of the bits outside the mask (datanode/codec/bits.py)
                      z    zstd stream (rules: datanode/codec/zstd.py) of n bytes: for each word the
-                          index of its symbol, below s; any for a patched word (written: 0)
+                          index of its symbol, below s; any below s for a patched word
+                          (written: 0)
          .    - tail, as it is; a trailing byte is an error
 
 A word is its symbol, or its patch symbol if it is patched, together with its raw part. Without a

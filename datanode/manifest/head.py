@@ -13,7 +13,8 @@ their encodings)::
     "tensor_count" count of all tensors, at most 100,000
 
 The chunks of the files follow each other and tile 0 to the chunk count; a file of n bytes has
-between ceil(n / MAX_CHUNK_BYTES) and n chunks.
+between ceil(n / MAX_CHUNK_BYTES) and n chunks. A path has 1 to 512 characters of
+`[A-Za-z0-9._/-]`, and no part of it is empty, `.` or `..`.
 """
 
 from collections.abc import Iterator, Mapping

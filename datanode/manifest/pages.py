@@ -6,16 +6,19 @@ last are full. A record, little-endian::
     offset size field
          0   32 content digest of the raw bytes
         32   32 frame digest
-        64    4 raw length, bytes, 1 to MAX_CHUNK_BYTES
+        64    4 raw length, bytes, 1 to MAX_CHUNK_BYTES (2,080,768)
         68    4 frame length, bytes, header included
-        72    1 codec id
-        73    1 element type
+        72    1 codec id, as in the frame (datanode/frame.py)
+        73    1 element type, as in the frame
         74    6 reserved, zero
 
 A tensor page is a deterministic CBOR array of 1 to 4,096 entries, at most 1 MiB::
 
     [name, dtype, [extent, ...], file index, offset in the file, first chunk, chunk count]
 
+The dtype is safetensors' word. The offset counts from the start of the file, the chunks from that
+of the manifest. They are chunks of the file, and the first starts at the offset. A tensor without
+elements has no chunks; its first one is then that which follows it, or the end of the file's.
 Entries rise by (file index, offset, name); a name stands once in a file. A page ends where the
 next entry would break a limit, so that the same tensors always give the same pages.
 """

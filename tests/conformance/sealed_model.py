@@ -11,14 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
+from datanode import manifest
 from datanode.agent.client import Agent
 from datanode.agent.network import Network
+from datanode.digest import content_digest, frame_digest
 from datanode.fees import FeeSchedule
+from datanode.frame import Frame, seal_raw
+from datanode.limits import MAX_TENSORS_A_PAGE
 from datanode.localnet.api import LocalNetwork
+from datanode.manifest import FileEntry
+from datanode.model import ChunkRecord, ElementType
 from datanode.node import deploy
 from datanode.node.canister import CanisterNode
+from datanode.placement import Placement
 from datanode.reader import Reader
 from datanode.reader.version import VerifiedVersion
+from tests.fakes.checkpoints import put
 from uploader.session.upload import Workplace, upload
 from uploader.source import open_source
 from uploader.state.database import open_database
@@ -61,6 +69,45 @@ class Maker:
                 fees=FeeSchedule.load(),
             )
             return upload(opened, model, place).version
+
+    def seal_claims(
+        self, model: str, raw: bytes, *, content: bytes | None = None, sha256: bytes | None = None
+    ) -> None:
+        """Seal a file of one chunk, claiming the digests of other bytes: the canister decodes none.
+
+        Args:
+            model: Its name.
+            raw: What is sent.
+            content: What the chunk's content digest is of; None: of `raw`.
+            sha256: What the file's SHA-256 is of; None: of `raw`.
+        """
+        claimed = content_digest(raw if content is None else content)
+        data = Frame(0, ElementType.BYTES, len(raw), claimed, 0, raw).pack()
+        record = ChunkRecord(
+            content=claimed,
+            frame=frame_digest(data),
+            raw_bytes=len(raw),
+            frame_bytes=len(data),
+            codec_id=0,
+            element=ElementType.BYTES,
+        )
+        file = FileEntry(
+            path="claims.txt",
+            length_bytes=len(raw),
+            sha256=hashlib.sha256(raw if sha256 is None else sha256).digest(),
+            first_chunk=0,
+            chunk_count=1,
+        )
+        built = manifest.build([file], [record], [], {})
+        place = Placement(
+            manifest=built.digest, nodes=(self.node.principal,), runs=((0, 1),), chunk_count=1
+        )
+        placement = seal_raw(place.pack())
+        lease = self.node.begin_upload(model, frames_count=3, frame_bytes=0)
+        put(self.node, lease.id, [data, built.head_frame, *built.chunk_page_frames, placement])
+        self.node.seal_model(
+            lease.id, model, manifest=built.digest, placement=frame_digest(placement)
+        )
 
     def version(self, model: str) -> VerifiedVersion:
         """Open the latest version as this project reads it."""
@@ -111,7 +158,7 @@ def write_everything(folder: Path) -> Path:
     (folder / "onnx").mkdir(parents=True)
     halves = {
         "f16": _tensor("F16", native[:, :999].astype(np.float16)),  # 2.6 MB: two chunks
-        "f16_of_bf16": _tensor("F16", _rounded(native[:200]).astype(np.float16)),
+        "f16_of_bf16": _tensor("F16", _rounded(native[:60]).astype(np.float16)),
         "f16_constant": _tensor("F16", np.full((64, 64), 1.5, np.float16)),
         "f16_of_any_scale": _tensor("F16", (native[:64] * 10 ** draw.uniform(-4, 5)).astype("<f2")),
         "f16_scalar": _tensor("F16", np.float16(0.25)),
@@ -119,22 +166,24 @@ def write_everything(folder: Path) -> Path:
         "empty_at_the_end": ("I64", (0,), b""),
     }
     wholes = {
-        "bf16": _tensor("BF16", (native[:300].view("<u4") >> 16).astype("<u2")),
+        "bf16": _tensor("BF16", (native[:80].view("<u4") >> 16).astype("<u2")),
         "bf16_of_any_bits": _tensor("BF16", draw.integers(0, 1 << 16, (90, 77)).astype("<u2")),
-        "f32": _tensor("F32", native[:150, :1_001]),
-        "f32_of_bf16": _tensor("F32", _rounded(native[:250])),
+        "f32": _tensor("F32", native[:50, :1_001]),
+        "f32_of_bf16": _tensor("F32", _rounded(native[:60])),
         "f8": _tensor("F8_E4M3", draw.integers(0, 40, (55, 33)).astype(np.uint8)),
         "f64": _tensor("F64", native[:9, :11].astype("<f8")),
         "i64": _tensor("I64", np.arange(777, dtype="<i8")),
         "bool": _tensor("BOOL", draw.integers(0, 2, (3, 5, 7)).astype(np.uint8)),
         "u8": _tensor("U8", draw.integers(0, 256, 12_345).astype(np.uint8)),
     }
+    # Enough for two pages of tensors.
+    wholes |= {f"none.{number}": ("U8", (0,), b"") for number in range(MAX_TENSORS_A_PAGE)}
     for name, tensors in zip(SHARDS, (halves, wholes), strict=True):
         (folder / name).write_bytes(_safetensors(tensors))
     index = {name: shard for shard, of in zip(SHARDS, (halves, wholes), strict=True) for name in of}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
     (folder / "config.json").write_text(json.dumps({"model_type": "everything", "layers": 0}))
-    words = {f"word{number}": number for number in range(20_000)}
+    words = {f"word{number}": number for number in range(5_000)}
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": words}}))
     (folder / "tokenizer.model").write_bytes(draw.bytes(4_097))
     (folder / "onnx" / "config.json").write_text("{}")

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from datanode.agent import identity as identities
+from datanode.limits import MAX_TENSORS_A_PAGE
 from datanode.localnet.api import LocalNetwork
 from datanode.model import ElementType
 from datanode.node.port import Grant, ManifestPart, Role, Visibility
@@ -131,6 +134,7 @@ def test_somebody_who_trusts_nobody_rebuilds_every_file(
     assert found.report["damaged"] == []
     assert found.report["manifest"] == version.manifest.hex()
     assert found.report["chunks"] == version.head.chunk_count
+    assert found.report["tensors"] == version.head.tensor_count > MAX_TENSORS_A_PAGE
     kinds = {(record.codec_id, record.element) for record in version.records()}
     split = {(2, ElementType.F16), (2, ElementType.BF16), (2, ElementType.F32)}
     assert kinds > {(0, ElementType.BYTES), (1, ElementType.BYTES), *split}
@@ -244,16 +248,38 @@ def test_a_state_that_was_put_back_is_refused_by_who_has_seen_more(audit: Audito
     assert found.report["refused"] == "the latest version is 1, and 2 was seen before"
 
 
-def test_a_private_model_is_there_for_its_readers_alone(audit: Auditor, tmp_path: Path) -> None:
-    made = audit.made
-    made.seal(write_small(made.folder / "private", 3), "private")
+@pytest.mark.parametrize(("lie", "code"), [("content", DAMAGED), ("sha256", REFUSED)])
+def test_what_the_maker_claims_is_not_believed_either(audit: Auditor, lie: str, code: int) -> None:
+    audit.made.seal_claims(f"claims/{lie}", b"as it is", **{lie: b"as it is said to be"})
+    audit.made.node.set_visibility(f"claims/{lie}", Visibility.PUBLIC)
+    found = audit(f"claims/{lie}")
+    assert found.code == code
+    if lie == "content":
+        (damaged,) = found.report["damaged"]
+        assert damaged["reason"] == "its raw bytes are not its content"
+    else:
+        assert found.report["refused"] == "the SHA-256 of claims.txt is not the manifest's"
+
+
+@pytest.mark.parametrize("curve", ["ed25519", "secp256k1"])
+def test_a_private_model_is_there_for_its_readers_alone(
+    audit: Auditor, tmp_path: Path, curve: str
+) -> None:
+    made, model = audit.made, f"private/{curve}"
+    source = write_small(made.folder / model, 3)
+    made.seal(source, model)
     pem = tmp_path / "reader.pem"
-    reader = identities.generate(pem)
-    hidden = audit("private").report["refused"]
-    assert hidden == audit("absent").report["refused"].replace("absent", "private")
-    assert audit("private", "--identity", pem).report["refused"] == hidden
-    made.node.grant(Grant(to=reader.principal, role=Role.READER, model="private"))
-    found = audit("private", "--identity", pem)
-    assert (found.code, found.sha256s) == (WHOLE, sha256s(made.folder / "private"))
-    made.node.revoke(reader.principal, Role.READER, "private")
-    assert audit("private", "--identity", pem).code == REFUSED
+    if curve == "ed25519":
+        identities.generate(pem)
+    else:
+        key = ec.generate_private_key(ec.SECP256K1())
+        pem.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    reader = identities.load(pem).principal
+    hidden = audit(model).report["refused"]
+    assert hidden == audit("absent").report["refused"].replace("absent", model)
+    assert audit(model, "--identity", pem).report["refused"] == hidden
+    made.node.grant(Grant(to=reader, role=Role.READER, model=model))
+    found = audit(model, "--identity", pem)
+    assert (found.code, found.sha256s) == (WHOLE, sha256s(source))
+    made.node.revoke(reader, Role.READER, model)
+    assert audit(model, "--identity", pem).report["refused"] == hidden
