@@ -14,6 +14,7 @@ import numpy as np
 from datanode import manifest
 from datanode.agent.client import Agent
 from datanode.agent.network import Network
+from datanode.codec import bits, masksplit
 from datanode.digest import content_digest, frame_digest
 from datanode.fees import FeeSchedule
 from datanode.frame import Frame, seal_raw
@@ -208,3 +209,15 @@ def _safetensors(tensors: dict[str, Tensor]) -> bytes:
         data += raw
     head = json.dumps(header).encode()
     return struct.pack("<Q", len(head)) + head + data
+
+
+def one_symbol_frame(width: int) -> bytes:
+    """Make a frame of codec 2 whose words have `width` bits outside of the mask, and one symbol."""
+    draw = np.random.default_rng(width)
+    mask = 0xFFFF & ~sum(1 << int(bit) for bit in draw.choice(16, width, replace=False))
+    words = draw.integers(0, 1 << 16, 1_003).astype("<u2")
+    words = words & np.uint16(~mask & 0xFFFF) | np.uint16(0xA5C3 & mask)
+    header = masksplit.PREFIX.pack(1, bytes(3)) + masksplit.PLANE.pack(mask, 1, 0, 0, bytes(4))
+    payload = header + struct.pack("<H", 0xA5C3 & mask) + bits.pack(words, mask) + b"\x07"
+    raw = words.tobytes() + b"\x07"  # and a tail
+    return Frame(2, ElementType.F16, len(raw), content_digest(raw), 0, payload).pack()

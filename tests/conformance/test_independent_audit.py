@@ -1,6 +1,7 @@
 """The audit in JavaScript, written from the published documents alone: believes what is proven."""
 
 import json
+import random
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from datanode.node.port import Grant, ManifestPart, Role, Visibility
 from tests.conformance.sealed_model import (
     Maker,
     maker,
+    one_symbol_frame,
     sha256s,
     write_everything,
     write_small,
@@ -32,6 +34,9 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 WHOLE, DAMAGED, REFUSED = 0, 1, 2
 WITNESS_END = -(1 + 4 + 33)
 """The last byte of the tree in a reply of `witness`; version and manifest digest follow."""
+
+LIES = 8
+"""How many lies in the answers of one method are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,9 @@ def test_somebody_who_trusts_nobody_rebuilds_every_file(
     assert kinds > {(0, ElementType.BYTES), (1, ElementType.BYTES), *split}
 
 
-def test_every_golden_frame_opens_to_its_content(program: Path) -> None:
+def test_every_golden_frame_and_every_width_of_a_raw_plane_is_decoded(
+    program: Path, tmp_path: Path
+) -> None:
     # `decoded` holds the raw bytes to the frame's content digest.
     script = """
         import { readFileSync } from "node:fs";
@@ -151,9 +158,13 @@ def test_every_golden_frame_opens_to_its_content(program: Path) -> None:
           decoded(frame(bytes, blake3(bytes)));
         }
     """
-    frames = sorted(map(str, GOLDEN.glob("frame_*.bin")))
+    frames = sorted(GOLDEN.glob("frame_*.bin"))
     assert len(frames) == 9
-    command = ["node", "--input-type=module", "--eval", script, *frames]
+    for width in range(16):  # of 16 bits is the lower half of a golden F32
+        path = tmp_path / f"plane_{width}.bin"
+        path.write_bytes(one_symbol_frame(width))
+        frames.append(path)
+    command = ["node", "--input-type=module", "--eval", script, *map(str, frames)]
     done = subprocess.run(command, cwd=program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -207,6 +218,23 @@ def test_an_answer_that_lies_is_refused(
     found = audit("small")
     assert found.code == REFUSED
     assert says in found.report["refused"]
+
+
+@pytest.mark.parametrize("method", ["witness", "get_manifest", "get_frames"])
+def test_no_lie_changes_what_is_believed(audit: Auditor, method: str) -> None:
+    net, node = audit.made.net, audit.made.node.principal
+    draw = random.Random(method)
+    truth = audit("small").report
+    for _ in range(LIES):
+        at, xor = draw.randrange(1 << 22), draw.randrange(1, 256)
+        net.faults.set("lie", canister=node, method=method, at=at, xor=xor, count=1)
+        found = audit("small")
+        assert net.faults.struck_count() == 1
+        net.faults.clear()
+        if found.code == WHOLE:
+            assert {**found.report, "certified": None} == {**truth, "certified": None}, (at, xor)
+        else:
+            assert found.code in {DAMAGED, REFUSED}
 
 
 def test_what_stands_beside_the_proof_is_not_believed(audit: Auditor) -> None:
