@@ -8,15 +8,16 @@
 | `/_/time`, `/_/subnet` | see `subnet_admin` |
 | `GET /_/faults`, `POST /_/fault/...` | see `fault_admin` |
 
-Only for programs on this machine: the Host header must name the loopback, so that no page of the
-web can reach it under a name of its own, and a POST must be JSON, which a foreign page may not send
-without asking first; it is never allowed.
+Only for programs on this machine: what a browser says of where a request comes from must name the
+network itself, the Host header must name the loopback, so that no page of the web can reach it
+under a name of its own, and a POST must be JSON, which a foreign page may not send without asking
+first; it is never allowed.
 """
 
 import json
 
 from datanode.errors import DataNodeError, FormatError
-from datanode.localnet.gateway import http
+from datanode.localnet.gateway import guard, http
 from datanode.localnet.gateway.fault_admin import FaultAdmin, Handler
 from datanode.localnet.gateway.http import Event, Response
 from datanode.localnet.gateway.subnet_admin import SubnetAdmin
@@ -40,8 +41,7 @@ class Admin:
         Raises:
             RefusedError: It comes from elsewhere, or makes no sense.
         """
-        if not http.is_loopback(scope):
-            raise RefusedError(403, "Only programs on this machine may ask this.")
+        guard.check_own_page(scope)
         routes: dict[tuple[str, str], Handler] = {
             ("GET", "/_/ledger"): self._ledger,
             ("GET", "/_/canisters"): self._canisters,

@@ -29,7 +29,7 @@ CORS: Final = (
     (b"access-control-allow-headers", b"Accept, Content-Type, User-Agent, X-Requested-With"),
     (b"access-control-max-age", b"600"),
 )
-"""So that pages of any origin may speak to the network, as on the Internet Computer."""
+"""So that pages of another server may speak to the network; `guard` says which servers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,17 @@ def text(status: int, line: str, *, cors: bool = True) -> Response:
 def is_loopback(scope: Event) -> bool:
     """Whether a request names this machine, not a name that somebody's DNS points at it."""
     return dict(headers(scope)).get("host", "").rsplit(":", 1)[0] in _LOOPBACK
+
+
+def check_cbor(scope: Event) -> None:
+    """Check that a body is sent as CBOR, which a foreign page may not do without asking first.
+
+    Raises:
+        RefusedError: It is sent as something else.
+    """
+    kinds = [value for name, value in headers(scope) if name == "content-type"]
+    if not any(kind.partition(";")[0].strip().lower() == CBOR.decode() for kind in kinds):
+        raise RefusedError(_BAD_REQUEST, "Unexpected content-type, expected application/cbor.")
 
 
 def question(scope: Event) -> dict[str, str]:

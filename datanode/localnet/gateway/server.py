@@ -13,6 +13,8 @@
 | `/_/...` | see `admin`; not part of the Internet Computer |
 | anything at `<id>.localhost`, or with `?canisterId=<id>` | what a canister serves: see `sites` |
 
+Pages that come from another machine are refused: see `guard`.
+
 Faults on cue strike on the way in, before execution and on the way out; see `delivery`.
 
 A request that is refused gets a status of 400 and more and a line of text. Work is done in two
@@ -29,7 +31,7 @@ from typing import Final, TypeVar
 
 from datanode.agent import cbor
 from datanode.errors import DataNodeError, FormatError
-from datanode.localnet.gateway import http, sites
+from datanode.localnet.gateway import guard, http, sites
 from datanode.localnet.gateway.admin import Admin
 from datanode.localnet.gateway.delivery import Delivery, asked_of
 from datanode.localnet.gateway.http import Event, Receive, Response, Send
@@ -93,7 +95,7 @@ class Application:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            response = await self._respond(scope, receive)
+            response = guard.refusal(scope) or await self._respond(scope, receive)
             if response is http.CUT:
                 await http.cut(scope)
             else:
@@ -163,6 +165,7 @@ class Application:
         version, kind, text, verb = match.groups() if match else ("", "", "", "")
         if method != "POST" or version not in _VERSIONS.get((kind, verb), ()):
             return http.text(404, f"There is nothing at {path}.")
+        http.check_cbor(scope)
         try:
             principal = Principal.parse(text)
         except FormatError as error:

@@ -45,6 +45,8 @@ def request(
 ) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", int(net.url.rsplit(":", 1)[1]), 30)
     try:
+        if headers is None and path.startswith("/api/"):
+            headers = {"Content-Type": "application/cbor"}
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         return response.status, dict(response.getheaders()), response.read()
@@ -95,8 +97,10 @@ def test_a_body_that_is_too_large_is_413_at_once(net: LocalNetwork) -> None:
     assert request(net, "POST", path, bytes(5 * 1024 * 1024))[0] == 413
 
 
-def test_pages_of_any_origin_may_speak_to_the_network(net: LocalNetwork) -> None:
-    code, headers, _ = request(net, "OPTIONS", f"/api/v4/canister/{ANYWHERE}/call")
+@pytest.mark.parametrize("origin", ["http://localhost:5173", "https://127.0.0.1:8443"])
+def test_pages_of_this_machine_may_speak_to_the_network(net: LocalNetwork, origin: str) -> None:
+    path, asked = f"/api/v4/canister/{ANYWHERE}/call", {"Origin": origin}
+    code, headers, _ = request(net, "OPTIONS", path, headers=asked)
     assert code == 204
     assert headers["access-control-allow-origin"] == "*"
     assert "Content-Type" in headers["access-control-allow-headers"]
