@@ -1,6 +1,7 @@
 """OpenStack Swift with its S3 interface: a real server, strict on signatures and preconditions."""
 
 import getpass
+import os
 import socket
 import subprocess
 import time
@@ -93,6 +94,15 @@ def _server(python: Path, folder: Path, kind: str, port: int) -> Iterator[None]:
             yield
         finally:
             process.kill()
+
+
+def keeps_attributes(folder: Path) -> bool:
+    """Whether files of a folder can have user attributes, in which Swift keeps what it knows."""
+    try:
+        os.setxattr(folder, "user.datanode", b"1")
+    except OSError:
+        return False
+    return True
 
 
 def _answers(port: int) -> bool:
