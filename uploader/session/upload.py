@@ -11,13 +11,14 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from datanode.agent.window import Window
+from datanode.cleanup import undoing
 from datanode.digest import FrameDigest
-from datanode.errors import DataNodeError, IncompleteSealError, NotFoundError, UsageError
+from datanode.errors import IncompleteSealError, NotFoundError, UsageError
 from datanode.fees import FeeSchedule
 from datanode.limits import MAX_MODEL_NAME_BYTES
 from datanode.node.port import Lease, StorageNode
@@ -198,15 +199,11 @@ def _run(
         stopping=place.stopping,
     )
     run.sender = sender
-    try:
+    with undoing(partial(sender.close, wait_s=_SETTLE_S)):
         place.progress.stage("asking the node what it holds")
         reopen_messages(run, place.outbox, task.model, place.progress.note)
         learn(run, place.me, place.progress.note)
         version, manifest = _send_and_seal(run, task, lease, place, options)
-    except BaseException:
-        with suppress(DataNodeError):  # the first error says more; what is open stays open
-            sender.close(wait_s=_SETTLE_S)
-        raise
     sender.close()
     run.source.check_unchanged()
     place.state.seal(task.id, version, manifest)
