@@ -1,28 +1,32 @@
-"""Open what the work needs: network, identity, node, database; and close it afterwards."""
+"""Open what the work needs: network, identity, node, database; and close it afterwards.
+
+What is opened brings its libraries along, and many a command needs but one of them: each is
+imported by what opens it.
+"""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from datanode.agent import identity as identities
-from datanode.agent.client import Agent
-from datanode.agent.identity import Identity
-from datanode.agent.network import Network, connect
 from datanode.errors import IdentityError, UsageError
 from datanode.files import disk_errors
 from datanode.folders import config_folder, seen_folder
 from datanode.node import registry
-from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
-from datanode.reader import Reader, SeenFolder
 from uploader import config
 from uploader.config import Settings
-from uploader.state.database import open_database
-from uploader.state.location import StateLocation, locate
-from uploader.state.store import StateStore
+
+if TYPE_CHECKING:
+    from datanode.agent.client import Agent
+    from datanode.agent.identity import Identity
+    from datanode.agent.network import Network
+    from datanode.node.canister import CanisterNode
+    from datanode.reader import Reader
+    from uploader.state.location import StateLocation
+    from uploader.state.store import StateStore
 
 IDENTITY_FILE: Final = "identity.pem"
 SILENT_S: Final = 1.0
@@ -41,9 +45,9 @@ class Place:
     """
 
     settings: Settings
-    network: Network
-    identity: Identity
-    agent: Agent
+    network: "Network"
+    identity: "Identity"
+    agent: "Agent"
 
     def node_principal(self) -> Principal:
         """Find the node that the command is about: --node, or the only one that is known.
@@ -67,23 +71,32 @@ class Place:
             ),
         )
 
-    def node(self) -> CanisterNode:
-        """Open the node that the command is about."""
-        return CanisterNode(self.agent, self.node_principal())
+    def node(self, principal: Principal | None = None) -> "CanisterNode":
+        """Open a node: by default the one that the command is about."""
+        from datanode.node.canister import CanisterNode  # noqa: PLC0415 - see above
 
-    def reader(self, node: CanisterNode) -> Reader:
+        return CanisterNode(self.agent, principal or self.node_principal())
+
+    def reader(self, node: "CanisterNode") -> "Reader":
         """Read a node, believing only what is proven."""
+        from datanode.reader import Reader, SeenFolder  # noqa: PLC0415 - see above
+
         seen = SeenFolder(seen_folder())
         return Reader(node, root_key=self.network.root_key, seen=seen)
 
     @property
-    def state_location(self) -> StateLocation:
+    def state_location(self) -> "StateLocation":
         """Where the database, the outbox and the locks lie."""
+        from uploader.state.location import locate  # noqa: PLC0415 - see above
+
         return locate(self.settings.state, root_key=self.network.root_key)
 
     @contextmanager
-    def state(self) -> Iterator[StateStore]:
+    def state(self) -> "Iterator[StateStore]":
         """Open the database."""
+        from uploader.state.database import open_database  # noqa: PLC0415 - see above
+        from uploader.state.store import StateStore  # noqa: PLC0415 - see above
+
         with open_database(self.state_location.url) as database:
             yield StateStore(database)
 
@@ -112,6 +125,9 @@ def open_place(
         signs: The command needs an identity of its own: one is made when there is none.
         strict_clock: The command wants proof: certificates are held to this machine's clock too.
     """
+    from datanode.agent.client import Agent  # noqa: PLC0415 - see above
+    from datanode.agent.network import connect  # noqa: PLC0415 - see above
+
     settings = config.load(
         {
             "network": network,
@@ -157,7 +173,9 @@ class Patience:
         self._sleep(seconds)
 
 
-def _identity(settings: Settings, say: Callable[[str], None], *, signs: bool) -> Identity:
+def _identity(settings: Settings, say: Callable[[str], None], *, signs: bool) -> "Identity":
+    from datanode.agent import identity as identities  # noqa: PLC0415 - see above
+
     if settings.identity == "anonymous":
         return identities.anonymous()
     if settings.identity is not None:
@@ -172,7 +190,9 @@ def _identity(settings: Settings, say: Callable[[str], None], *, signs: bool) ->
     return made
 
 
-def _made(path: Path) -> Identity:
+def _made(path: Path) -> "Identity":
+    from datanode.agent import identity as identities  # noqa: PLC0415 - see above
+
     try:
         return identities.generate(path)
     except IdentityError as error:

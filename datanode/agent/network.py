@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from datanode.agent.bls import DER_PREFIX, PUBLIC_KEY_BYTES
 from datanode.agent.cbor import decode
 from datanode.agent.fields import Fields
+from datanode.agent.names import LOCAL, MAINNET
 from datanode.agent.retry import retrying
 from datanode.agent.transport import RefusedError, Transport, is_loopback
 from datanode.errors import FormatError, NetworkError, UsageError
@@ -27,9 +28,7 @@ MAINNET_ROOT_KEY: Final = bytes.fromhex(
 )
 """The Internet Computer's root key in DER; source: interface specification, and every agent."""
 
-MAINNET: Final = "ic"
 MAINNET_URL: Final = "https://icp-api.io"
-LOCAL: Final = "local"
 LOCAL_URL: Final = "http://127.0.0.1:4943"
 LOCAL_STATE: Final = Path(".datanode/localnet/network.json")
 """Where the embedded network says where it listens: an object with `url` and `root_key` (hex)."""

@@ -20,13 +20,10 @@ It needs nothing of this project but `datanode.localnet` and the IC's formats in
 
 import contextlib
 import hashlib
-import json
 import os
 import signal
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self, cast
@@ -39,6 +36,7 @@ from datanode.agent.reject import RejectError
 from datanode.cleanup import Closing, finishing, undoing
 from datanode.errors import LocalNetworkError
 from datanode.localnet import handle, process
+from datanode.localnet.asking import ask
 from datanode.localnet.faults import Faults
 from datanode.localnet.handle import Argument, CanisterHandle, CanisterStatus
 from datanode.localnet.management import types
@@ -52,7 +50,6 @@ from datanode.principal import Principal
 
 __all__ = ["CanisterHandle", "CanisterStatus", "LocalNetwork", "RejectError", "ask"]
 
-_TIMEOUT_S: Final = 60
 _POLL_S: Final = 0.005
 
 
@@ -282,33 +279,3 @@ class LocalNetwork(Closing):
 
     def _ask(self, path: str, body: Mapping[str, object] | None = None) -> object:
         return ask(self.url, path, body)
-
-
-def ask(url: str, path: str, body: Mapping[str, object] | None = None) -> object:
-    """Ask a running network what is beside the Internet Computer's interface; see `admin`.
-
-    Args:
-        url: The network's address.
-        path: E.g. `/_/canisters`.
-        body: Sent as JSON; None makes a GET.
-
-    Raises:
-        LocalNetworkError: It does not answer, or refuses.
-    """
-    request = urllib.request.Request(  # noqa: S310 - the address of a network of ours
-        url + path,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"content-type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
-            return json.loads(response.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            said = error.read().decode("utf-8", "replace").strip()
-        raise LocalNetworkError(
-            f"the embedded network refused: {said}",
-            hint="`--help` says what the command takes, the network's page what there is.",
-        ) from error
-    except OSError as error:
-        raise LocalNetworkError(f"the embedded network does not answer: {error}") from error

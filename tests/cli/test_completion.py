@@ -42,6 +42,14 @@ def test_tab_completes_options_and_the_names_of_known_nodes(user: User) -> None:
     assert completed("datanode models --node x") == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["plan x --node", "node status", "node top-up", "node remove", "localnet fault drain"],
+)
+def test_tab_completes_a_node_wherever_one_is_named(user: User, command: str) -> None:
+    assert completed(f"datanode {command} ma") == ["main"]
+
+
 def test_tab_is_silent_where_the_names_cannot_be_read(user: User) -> None:
     (user.config / "nodes.json").write_text("damaged")
     assert completed("datanode models --node ma") == []

@@ -15,7 +15,7 @@ from datanode.localnet.api import LocalNetwork
 from datanode.principal import Principal
 from tests.cli.stage import User, checkpoint
 from tests.fakes.ledger_judge import paid
-from uploader.cli import audit
+from uploader.cli import auditing
 
 if TYPE_CHECKING:
     import subprocess
@@ -161,16 +161,16 @@ def test_an_audit_that_loses_its_network_is_incomplete(
 ) -> None:
     source = checkpoint(mortal.home / "m.safetensors", 506, tensors=8, size=1_500_000)
     mortal.ok("upload", source, "--as", "m")
-    count = audit._Counter.__call__
+    count = auditing._Counter.__call__
     killed = threading.Event()
 
-    def counting(self: audit._Counter, outcome: object, total: int) -> None:
+    def counting(self: auditing._Counter, outcome: object, total: int) -> None:
         if not killed.is_set():
             mortal.net.kill()
             killed.set()
         count(self, outcome, total)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(audit._Counter, "__call__", counting)
+    monkeypatch.setattr(auditing._Counter, "__call__", counting)
     done = mortal.run("audit", "m", "--jobs", "1", "--report", "r.json", "--json")
     assert done.code == 41, done.err
     assert done.error["hint"] == "Run the audit again."

@@ -1,6 +1,6 @@
 """Amounts and names as people type them."""
 
-from datanode.agent.network import LOCAL
+from datanode.agent.names import LOCAL
 from datanode.errors import FormatError, UsageError
 from datanode.folders import config_folder
 from datanode.node import registry

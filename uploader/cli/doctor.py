@@ -3,18 +3,20 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from datanode.errors import DataNodeError
 from datanode.folders import config_folder
 from datanode.node import registry
-from datanode.node.canister import CanisterNode
 from datanode.units import SECOND_NS, format_cycles
 from uploader.cli import options
 from uploader.cli.output import Output
 from uploader.place import Place, open_place
+
+if TYPE_CHECKING:
+    from datanode.node.canister import CanisterNode
 
 _SKEW_WARNING_S: Final = 30.0
 
@@ -64,7 +66,7 @@ def _checks(place: Place) -> Iterator[Check]:
     yield _try("state", lambda: _state(place))
     known = registry.nodes(config_folder(), network=place.network.name)
     for name, principal in sorted(known.items()):
-        node = CanisterNode(place.agent, principal)
+        node = place.node(principal)
         yield _try(f"node {name}", lambda node=node: _node(node))  # type: ignore[misc]
 
 
@@ -93,7 +95,7 @@ def _state(place: Place) -> str:
     return f"{place.settings.state or place.state_location.folder}: {count} uploads"
 
 
-def _node(node: CanisterNode) -> str:
+def _node(node: "CanisterNode") -> str:
     status = node.status()
     if status.details is None:
         return f"{node.principal}: interface {status.interface_version}"

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from datanode.reader import fetch_model, fetch_tensor
 from datanode.units import format_bytes
 from uploader.cli import options
 from uploader.cli.output import Output
@@ -31,6 +30,8 @@ def fetch_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Fetch MODEL into DEST; every byte is checked."""
+    from datanode.reader import fetch_model, fetch_tensor  # noqa: PLC0415 - see `upload`
+
     output = Output(as_json=as_json)
     with (
         open_place(

@@ -13,7 +13,7 @@ import typer
 
 from datanode.errors import LocalNetworkError
 from datanode.localnet import process
-from datanode.localnet.api import ask
+from datanode.localnet.asking import ask
 from datanode.localnet.faults import Fault, Faults, Level, Verb, kind_of
 from datanode.localnet.state import fault as vocabulary
 from datanode.units import format_cycles
@@ -27,7 +27,12 @@ StateDir = Annotated[
     Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
 ]
 CanisterId = Annotated[
-    str, typer.Argument(metavar="CANISTER", help="A canister id, or a node's name.")
+    str,
+    typer.Argument(
+        metavar="CANISTER",
+        help="A canister id, or a node's name.",
+        autocompletion=options.known_nodes,
+    ),
 ]
 Offset = Annotated[int, typer.Option(min=0, help="Where in stable memory.")]
 

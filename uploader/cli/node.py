@@ -1,37 +1,33 @@
 """`datanode node`: make a storage canister, name one, look after one."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from datanode.errors import NotStorageNodeError, UsageError
-from datanode.folders import config_folder, state_folder
-from datanode.node import cycles_ledger, deploy, orders, paying, registry
-from datanode.node.canister import CanisterNode
-from datanode.principal import Principal
+from datanode.folders import config_folder
+from datanode.node import registry
 from datanode.units import TC, format_bytes, format_cycles
 from uploader import config
 from uploader.cli import options
 from uploader.cli.amounts import parse_cycles, parse_principal
 from uploader.cli.output import Output
-from uploader.place import Place, open_place
+from uploader.place import open_place
 
 app = typer.Typer(no_args_is_help=True, help="Storage canisters.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What to call the node here.")]
 NodeArgument = Annotated[
-    str | None, typer.Argument(metavar="NODE", help="A name or a canister id; the only one known.")
+    str | None,
+    typer.Argument(
+        metavar="NODE",
+        help="A name or a canister id; the only one known.",
+        autocompletion=options.known_nodes,
+    ),
 ]
 Cycles = Annotated[
     str | None,
     typer.Option(metavar="CYCLES", help="E.g. 20TC; to be named on the Internet Computer."),
 ]
-CREATE_CYCLES: Final = "100TC"
-TOP_UP_CYCLES: Final = "10TC"
-"""What local networks give when nobody says how much."""
-OUT_OF_NOTHING: Final = "this network has no cycles ledger: the cycles are made out of nothing"
 
 
 @app.command("create")
@@ -53,6 +49,8 @@ def create_command(
     It is paid for out of your account on the cycles ledger. After a lost answer or a crash the same
     command goes on with the same canister; nothing is paid twice.
     """
+    from uploader.cli import node_work  # noqa: PLC0415 - see `upload`
+
     output = Output(as_json=as_json)
     registry.check_name(name)
     given = None if cycles is None else parse_cycles(cycles)
@@ -60,11 +58,7 @@ def create_command(
     with open_place(
         output.say, network=network, identity=identity, root_key=root_key, signs=True
     ) as place:
-        _check_free(place, name)
-        amount = _amount(place, given, CREATE_CYCLES)
-        with _created(place, output, name, amount, where) as principal:
-            _check(place, principal)
-            registry.add(config_folder(), name, principal, network=place.network.name)
+        principal, amount = node_work.create(place, output.say, name, cycles=given, subnet=where)
     output.summary(
         f"{name} is {principal} on {place.network.name}",
         name=name,
@@ -88,16 +82,14 @@ def add_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Remember a storage canister; --install makes one first."""
+    from uploader.cli import node_work  # noqa: PLC0415 - see `upload`
+
     output = Output(as_json=as_json)
     principal = parse_principal(canister)
     with open_place(
         output.say, network=network, identity=identity, root_key=root_key, signs=install
     ) as place:
-        _check_free(place, name)
-        if install:
-            deploy.install_node(place.agent, principal)
-        _check(place, principal)
-        registry.add(config_folder(), name, principal, network=place.network.name)
+        node_work.add(place, name, principal, install=install)
     output.summary(f"{name} is {principal}", name=name, canister=principal.text)
 
 
@@ -117,7 +109,14 @@ def list_command(*, as_json: options.AsJson = False) -> None:
 
 @app.command("remove")
 def remove_command(
-    name: Name,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="What the node is called here.",
+            autocompletion=options.known_nodes,
+        ),
+    ],
     *,
     network: options.Network = None,
     as_json: options.AsJson = False,
@@ -139,13 +138,14 @@ def status_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Show a node's canister: cycles, memory, module."""
+    from uploader.cli import node_work  # noqa: PLC0415 - see `upload`
+
     output = Output(as_json=as_json)
     with open_place(
         output.say, network=network, identity=identity, node=node, root_key=root_key
     ) as place:
         principal = place.node_principal()
-        status = deploy.canister_status(place.agent, principal)
-        versions = CanisterNode(place.agent, principal).status()
+        status, versions = node_work.look(place, principal)
     module = status.module_hash.hex() if status.module_hash else None
     output.table(
         ["canister", principal.text],
@@ -185,14 +185,13 @@ def upgrade_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Install this release's storage module; everything stored stays."""
+    from uploader.cli import node_work  # noqa: PLC0415 - see `upload`
+
     output = Output(as_json=as_json)
     with open_place(
         output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
     ) as place:
-        principal = place.node_principal()
-        _check(place, principal)
-        deploy.upgrade_node(place.agent, principal)
-        _check(place, principal)
+        principal = node_work.upgrade(place)
     output.summary(f"{principal} runs this release's module", canister=principal.text)
 
 
@@ -210,66 +209,12 @@ def top_up_command(
 
     After a lost answer the same command finds out what became of the first, and pays once.
     """
+    from uploader.cli import node_work  # noqa: PLC0415 - see `upload`
+
     output = Output(as_json=as_json)
     given = None if cycles is None else parse_cycles(cycles)
     with open_place(
         output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
     ) as place:
-        principal = place.node_principal()
-        amount = _amount(place, given, TOP_UP_CYCLES)
-        if cycles_ledger.is_there(place.agent):
-            paying.top_up(place.agent, state_folder(), principal, amount)
-        else:
-            output.say(OUT_OF_NOTHING)
-            deploy.top_up(place.agent, principal, amount)
+        principal, amount = node_work.top_up(place, output.say, cycles=given)
     output.summary(f"{principal} got {amount / TC:g} TC", canister=principal.text, cycles=amount)
-
-
-@contextmanager
-def _created(
-    place: Place, output: Output, name: str, cycles: int, subnet: Principal | None
-) -> Iterator[Principal]:
-    """Create a node; what the block does with it is done again if it fails."""
-    if cycles_ledger.is_there(place.agent):
-        with paying.created_node(
-            place.agent, state_folder(), name, cycles=cycles, subnet=subnet
-        ) as principal:
-            yield principal
-        return
-    if subnet is not None:
-        raise UsageError("--subnet is for networks with a cycles ledger; this one has none")
-    output.say(OUT_OF_NOTHING)
-    yield deploy.create_node(place.agent, cycles=cycles)
-
-
-def _amount(place: Place, given: int | None, otherwise: str) -> int:
-    if given is not None:
-        return given
-    if place.network.is_mainnet:
-        raise UsageError(
-            "cycles cost money on the Internet Computer: say how many",
-            hint=f"Name them with --cycles, e.g. --cycles {otherwise}.",
-        )
-    return parse_cycles(otherwise)
-
-
-def _check_free(place: Place, name: str) -> None:
-    if name in registry.nodes(config_folder(), network=place.network.name):
-        # Should the order of that node still be open, it has served its purpose.
-        orders.forget(state_folder(), paying.creation(place.agent, name))
-        raise UsageError(
-            f"a node is called {name} already",
-            safe="Nothing was created.",
-            hint=f"Choose another name, or forget it with `datanode node remove {name}`.",
-        )
-
-
-def _check(place: Place, principal: Principal) -> None:
-    """Make sure that a storage canister answers.
-
-    Raises:
-        NotStorageNodeError: Something else lives there.
-    """
-    status = CanisterNode(place.agent, principal).status()
-    if status.interface_version < 1:
-        raise NotStorageNodeError(f"{principal} says it has interface {status.interface_version}")

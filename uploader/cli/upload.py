@@ -1,7 +1,10 @@
-"""`datanode upload` and `datanode plan`: the way in, and its price."""
+"""`datanode upload` and `datanode plan`: the way in, and its price.
+
+A command's work is imported when it is done: its help and the shell need only its words.
+"""
 
 from contextlib import closing
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,11 +16,11 @@ from uploader.cli.amounts import parse_cycles
 from uploader.cli.output import Output
 from uploader.cli.stopping import graceful
 from uploader.place import Place, open_place
-from uploader.session.plan import Quote, plan
-from uploader.session.resume import readable_contents
-from uploader.session.upload import UploadOptions, UploadSummary, Workplace, upload
 from uploader.source import open_source
-from uploader.state.outbox import Outbox
+
+if TYPE_CHECKING:
+    from uploader.session.plan import Quote
+    from uploader.session.upload import UploadSummary
 
 _SOURCE_HELP: Final = (
     "A .safetensors file, an index of shards, or a folder from a hub; or s3://BUCKET/KEY."
@@ -38,7 +41,11 @@ def plan_command(
     exact: Annotated[bool, typer.Option(help="Encode every chunk, not a sample.")] = False,
     node: Annotated[
         str | None,
-        typer.Option("--node", help="Ask this node what it holds already; implies --exact."),
+        typer.Option(
+            "--node",
+            help="Ask this node what it holds already; implies --exact.",
+            autocompletion=options.known_nodes,
+        ),
     ] = None,
     network: options.Network = None,
     identity: options.Identity = None,
@@ -49,6 +56,8 @@ def plan_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Say what uploading SOURCE would cost; nothing is sent."""
+    from uploader.session.plan import plan  # noqa: PLC0415 - see above
+
     output = Output(as_json=as_json)
     exact = exact or node is not None
     held: set[ContentDigest] = set()
@@ -72,6 +81,8 @@ def plan_command(
 
 
 def _held(place: Place, output: Output) -> set[ContentDigest]:
+    from uploader.session.resume import readable_contents  # noqa: PLC0415 - see above
+
     target = place.node()
     return readable_contents(target, place.reader(target), output.say)
 
@@ -99,6 +110,9 @@ def upload_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Bring SOURCE into a node and seal it; run it again to resume."""
+    from uploader.session.upload import UploadOptions, Workplace, upload  # noqa: PLC0415
+    from uploader.state.outbox import Outbox  # noqa: PLC0415 - see above
+
     output = Output(as_json=as_json)
     wishes = UploadOptions(
         takeover=takeover,
@@ -139,7 +153,7 @@ def upload_command(
     _report(output, summary)
 
 
-def _report(output: Output, summary: UploadSummary) -> None:
+def _report(output: Output, summary: "UploadSummary") -> None:
     if summary.unchanged:
         text = f"{summary.model} is sealed as version {summary.version} already; nothing was sent"
     else:
@@ -164,7 +178,7 @@ def _report(output: Output, summary: UploadSummary) -> None:
     )
 
 
-def _show(output: Output, quote: Quote) -> None:
+def _show(output: Output, quote: "Quote") -> None:
     output.table(
         ["what", "> figure"],
         [

@@ -1,0 +1,6 @@
+"""What the networks are called that need no URL."""
+
+from typing import Final
+
+MAINNET: Final = "ic"
+LOCAL: Final = "local"
