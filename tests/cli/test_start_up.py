@@ -20,7 +20,7 @@ from uploader.cli.commands import app
 
 HEAVY: Final = {
     *("alembic", "asyncio", "cbor2", "cryptography", "httptools", "httpx", "ic", "jinja2", "numpy"),
-    *("pyblst", "sqlalchemy", "tenacity", "uvicorn", "wasmtime", "zstandard"),
+    *("boto3", "botocore", "pyblst", "sqlalchemy", "tenacity", "uvicorn", "wasmtime", "zstandard"),
 }
 """What no command needs to be described."""
 RUNNING: Final = """
