@@ -181,7 +181,6 @@ class FeeSchedule:
         seconds: int,
         *,
         compute_percent: int = 0,
-        has_history: bool = False,
     ) -> Rent:
         """Price a time of a canister: its share of what a day costs.
 
@@ -189,9 +188,8 @@ class FeeSchedule:
             held_bytes: The memory that is paid for.
             seconds: The time.
             compute_percent: The compute allocation.
-            has_history: Whether its history takes memory too, however little.
         """
-        base_a_day = self.base_cycles(DAY_S) if held_bytes or has_history else 0
+        base_a_day = self.base_cycles(DAY_S) if held_bytes else 0
         memory = (self.storage_cycles(held_bytes, DAY_S) + base_a_day) * seconds // DAY_S
         base = base_a_day * seconds // DAY_S
         return Rent(

@@ -55,7 +55,7 @@ def test_rent_is_a_share_of_the_price_of_a_day() -> None:
     assert rent.base_cycles == base_a_day * 17 // DAY_S
     assert rent.compute_cycles == (30_000_000 * DAY_S * 34 // 13) * 17 // DAY_S
     assert fees.rent(0, 17).cycles == 0
-    assert fees.rent(0, 17, has_history=True).cycles == base_a_day * 17 // DAY_S
+    assert fees.rent(1, 17).base_cycles == base_a_day * 17 // DAY_S
 
 
 def test_what_an_execution_does_not_use_comes_back() -> None:

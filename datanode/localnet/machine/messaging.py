@@ -29,7 +29,7 @@ MAX_VARIABLE_NAME_BYTES: Final = 128
 MAX_TIMEOUT_S: Final = 300
 """Longest time that a caller can wait for a best-effort response. Source: replica, 2026."""
 
-_MINTER: Final = Principal.parse("rkp4c-7iaaa-aaaaa-aaaca-cai")
+MINTER: Final = Principal.parse("rkp4c-7iaaa-aaaaa-aaaca-cai")
 """Cycles minting canister: it alone may mint, and here it is built in and no Wasm."""
 
 _ECDSA_CURVES: Final = range(1)
@@ -227,7 +227,7 @@ class MessagingCalls(SystemCalls):
         who = Principal(self.message.environment.canister)
         raise Failure.contract(
             "ic0.mint_cycles128 cannot be executed on non Cycles Minting Canister: "
-            f"{who} != {_MINTER}"
+            f"{who} != {MINTER}"
         )
 
     def cost_call(self, name_bytes: int, payload_bytes: int, to: int) -> None:

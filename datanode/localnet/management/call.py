@@ -8,6 +8,7 @@ from datanode.localnet.machine.rejects import Reject, RejectCode
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.history import Cause
 from datanode.localnet.state.message import Answer, Message, RejectedError
 from datanode.localnet.state.network import Network
 
@@ -30,6 +31,11 @@ class Call:
     slot: Slot
     bill: Bill
 
+    @property
+    def cause(self) -> Cause:
+        """Who makes the call, for the history of the canister."""
+        return cause(self.network, self.message, self.args)
+
     def done(self, reply: bytes = EMPTY_REPLY, *, changed: bool = False) -> Effect:
         """Return the effect of a call that went well.
 
@@ -41,6 +47,15 @@ class Call:
             canister = self.bill.canister
             self.bill.canister = replace(canister, version=canister.version + 1)
         return Effect(answer=Answer(reply=reply), bill=self.bill)
+
+
+def cause(network: Network, message: Message, args: Arguments) -> Cause:
+    """Say who makes a call: a user, or a canister with the version that it says it has."""
+    now_ns = network.canister_time.now_ns()
+    if message.callback is None:
+        return Cause.user(message.sender, now_ns)
+    version = args.optional_number("sender_canister_version")
+    return Cause.canister(message.sender, version, now_ns)
 
 
 def reject(error_code: str, text: str) -> RejectedError:

@@ -19,6 +19,7 @@ from datanode.agent import candid
 from datanode.agent.candid import Nat, Nat8, Text, Value, Variant
 from datanode.errors import FormatError
 from datanode.localnet.execution.effect import Effect
+from datanode.localnet.machine.messaging import MINTER
 from datanode.localnet.machine.rejects import Failure
 from datanode.localnet.management import lifecycle, settings
 from datanode.localnet.management.account_book import (
@@ -42,6 +43,7 @@ from datanode.localnet.management.cycles_ledger_types import (
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canister import Settings
 from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.history import Cause
 from datanode.localnet.state.message import Answer, Message, RejectedError
 from datanode.localnet.state.network import Network
 from datanode.principal import Principal
@@ -147,6 +149,7 @@ class CyclesLedger:
             self._network,
             chosen,
             order.cycles,
+            Cause.canister(MINTER, None, self._now_ns()),
             creation_fee_cycles=self._network.fees.creation_cycles,
         )
         block: Value = {"block_id": number, "canister_id": canister}

@@ -19,7 +19,7 @@ from datanode.localnet.execution import admission
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.management import lifecycle, methods, provisional, settings
 from datanode.localnet.management.arguments import Arguments
-from datanode.localnet.management.call import reject
+from datanode.localnet.management.call import cause, reject
 from datanode.localnet.management.types import CANISTER, SETTINGS
 from datanode.localnet.state.canister import Settings
 from datanode.localnet.state.canisters import Slot
@@ -77,7 +77,12 @@ def _create(network: Network, message: Message) -> Effect:
     if given is not None:
         chosen = settings.changed(chosen, given)
     canister, made = lifecycle.created(
-        network, chosen, cycles, creation_fee_cycles=fee, item="accepted"
+        network,
+        chosen,
+        cycles,
+        cause(network, message, args),
+        creation_fee_cycles=fee,
+        item="accepted",
     )
     reply = candid.encode((CANISTER,), ({"canister_id": canister},))
     return replace(made, answer=Answer(reply=reply), kept_cycles=cycles)

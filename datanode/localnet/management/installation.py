@@ -46,7 +46,8 @@ def uninstall(call: Call) -> Effect:
     """Handle `uninstall_code`: code, heap, stable memory and chunks go."""
     sequence = call.slot.canister.sequence + 1
     call.slot.machine.uninstall(sequence=sequence)
-    call.bill.canister = replace(call.bill.canister.without_code(sequence), has_history=True)
+    emptied = call.bill.canister.without_code(sequence)
+    call.bill.canister = emptied.changed(call.cause, "code_uninstall", None)
     clearing = chunk_store.clearing(call.network, call.slot.canister.id)
     left = uninstalling.abandon(call.network, call.slot.canister.id)
     return left.joined(replace(call.done(), writes=(clearing,)))
@@ -96,7 +97,6 @@ def _keep(call: Call, execution: Execution, wasm: bytes, left_cycles: int) -> No
     installed = replace(
         before,
         version=before.version + 1,
-        has_history=True,
         module_hash=machine.module_hash,
         module_bytes=len(wasm),
         heap_bytes=machine.heap_bytes,
@@ -107,6 +107,8 @@ def _keep(call: Call, execution: Execution, wasm: bytes, left_cycles: int) -> No
     )
     if mode != "upgrade" and execution.certified_data is None:
         installed = replace(installed, certified_data=b"")
+    details: dict[str, Value] = {"mode": (mode, None), "module_hash": installed.module_hash}
+    installed = installed.changed(call.cause, "code_deployment", details)
     more_bytes = installed.memory_bytes - before.memory_bytes
     reserved_cycles = growth.reserved(call, more_bytes, left_cycles, is_checked=True)
     call.bill.canister = installed

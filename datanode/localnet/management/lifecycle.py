@@ -1,23 +1,28 @@
 """Creates, starts, stops, feeds and deletes canisters, and changes their settings."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from datanode.agent import candid
 from datanode.localnet.execution import stopping
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.management import allocation, settings, status
 from datanode.localnet.management.arguments import Arguments
-from datanode.localnet.management.call import Call, reject
+from datanode.localnet.management.call import Call, cause, reject
 from datanode.localnet.management.provisional import DEFAULT_CYCLES
 from datanode.localnet.management.types import CANISTER
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canister import Canister, Settings, Status
+from datanode.localnet.state.history import Cause
 from datanode.localnet.state.message import Answer, Message
 from datanode.localnet.state.network import Network
 from datanode.localnet.state.open_calls import Origin
 from datanode.localnet.state.stops import Stop
 from datanode.localnet.state.topology import is_free
 from datanode.principal import Principal
+
+if TYPE_CHECKING:
+    from datanode.agent.candid import Value
 
 
 def provisional_create(network: Network, message: Message, args: Arguments) -> Effect:
@@ -34,6 +39,7 @@ def provisional_create(network: Network, message: Message, args: Arguments) -> E
         network,
         chosen,
         DEFAULT_CYCLES if cycles is None else cycles,
+        cause(network, message, args),
         canister=wanted,
     )
     reply = candid.encode((CANISTER,), ({"canister_id": canister},))
@@ -44,6 +50,7 @@ def created(
     network: Network,
     chosen: Settings,
     cycles: int,
+    by: Cause,
     *,
     canister: Principal | None = None,
     creation_fee_cycles: int = 0,
@@ -58,6 +65,11 @@ def created(
     bill.receive(item, cycles)
     bill.take("creation", creation_fee_cycles)
     allocation.allocate(network, bill, chosen)
+    details: dict[str, Value] = {
+        "controllers": list(chosen.controllers),
+        "environment_variables_hash": settings.environment_hash(chosen),
+    }
+    bill.canister = bill.canister.changed(by, "creation", details)
     slots = []
 
     def write() -> None:
@@ -134,9 +146,11 @@ def update_settings(call: Call) -> Effect:
     given = call.args.record("settings")
     chosen = settings.changed(call.bill.canister.settings, given)
     allocation.allocate(call.network, call.bill, chosen)
+    done = call.done(changed=True)
     if given.has("controllers"):
-        call.bill.canister = replace(call.bill.canister, has_history=True)
-    return call.done(changed=True)
+        details: dict[str, Value] = {"controllers": list(chosen.controllers)}
+        call.bill.canister = call.bill.canister.changed(call.cause, "controllers_change", details)
+    return done
 
 
 def show_status(call: Call) -> Effect:

@@ -5,7 +5,7 @@ cycles out of nothing, are free and open to all, and exist on local networks onl
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from datanode.agent.candid import Record
@@ -21,12 +21,12 @@ from datanode.localnet.management import (
     snapshot_transfer,
     snapshot_types,
     snapshots,
-    status,
     types,
 )
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.call import Call
 from datanode.localnet.management.provisional import CREATE, TOP_UP
+from datanode.localnet.management.views import INFO, LOGS, STATUS
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import Answer, Message, RefusedError, RejectedError
@@ -35,11 +35,8 @@ from datanode.localnet.state.topology import is_hosted
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 
 DEPOSIT: Final = "deposit_cycles"
-_INFO: Final = "canister_info"
-_OPEN_TO_ALL: Final = (TOP_UP, DEPOSIT, _INFO)
-_STATUS: Final = "canister_status"
+_OPEN_TO_ALL: Final = (TOP_UP, DEPOSIT, INFO)
 _UPDATE_SETTINGS: Final = "update_settings"
-_LOGS: Final = "fetch_canister_logs"
 _BAD_REQUEST: Final = 400
 
 MAX_PAID_LATER_BYTES: Final = 366
@@ -61,19 +58,19 @@ _METHODS: Final[dict[str, Method]] = {
     "install_chunked_code": Method(
         types.INSTALL_CHUNKED, installation.install_chunked, "target_canister"
     ),
-    "uninstall_code": Method(types.CANISTER, installation.uninstall),
+    "uninstall_code": Method(types.UNINSTALL, installation.uninstall),
     "upload_chunk": Method(types.UPLOAD_CHUNK, chunk_store.upload),
     "stored_chunks": Method(types.CANISTER, chunk_store.stored),
     "clear_chunk_store": Method(types.CANISTER, chunk_store.clear),
     _UPDATE_SETTINGS: Method(types.UPDATE_SETTINGS, lifecycle.update_settings),
     "start_canister": Method(types.CANISTER, lifecycle.start),
     DEPOSIT: Method(types.CANISTER, lifecycle.deposit),
-    _INFO: Method(info.REQUEST, info.show),
+    INFO: Method(info.REQUEST, info.show),
     "stop_canister": Method(types.CANISTER, lifecycle.stop),
     "delete_canister": Method(types.CANISTER, lifecycle.delete),
-    _STATUS: Method(types.CANISTER, lifecycle.show_status),
+    STATUS: Method(types.CANISTER, lifecycle.show_status),
     "take_canister_snapshot": Method(snapshot_types.TAKE, snapshots.take),
-    "load_canister_snapshot": Method(snapshot_types.ONE, snapshots.load),
+    "load_canister_snapshot": Method(snapshot_types.LOAD, snapshots.load),
     "list_canister_snapshots": Method(types.CANISTER, snapshots.show),
     "delete_canister_snapshot": Method(snapshot_types.ONE, snapshots.delete),
     "read_canister_snapshot_metadata": Method(snapshot_types.ONE, snapshot_transfer.read_metadata),
@@ -116,7 +113,7 @@ def effective_canister(method: str, arg: bytes, url: Principal) -> Principal:
         if url != MANAGEMENT_CANISTER and not is_hosted(url):
             raise RefusedError(_BAD_REQUEST, f"The canister {url} is not on this subnet")
         return url
-    if method in _CANISTERS_ONLY or (method not in _METHODS and method != _LOGS):
+    if method not in (*_METHODS, LOGS) or method == DEPOSIT:
         return url
     try:
         named = target(method, arg)
@@ -222,28 +219,6 @@ def run_for_canister(network: Network, slot: Slot | None, message: Message) -> E
         return Effect(answer=Answer(reject=rejected.reject), bill=bill)
 
 
-def query(network: Network, method: str, canister: Principal, caller: Principal) -> Answer:
-    """Answer a query of the management canister."""
-    slot = network.canisters.find(canister)
-    if slot is None:
-        return Answer(reject=admission.not_found(canister))
-    settings = slot.canister.settings
-    if method == _STATUS:
-        if not settings.lets_see(settings.status_viewers, caller):
-            return Answer(reject=admission.not_controller(canister, method))
-        return Answer(reply=status.canister_status(network, slot.canister))
-    if method == _LOGS:
-        if not settings.lets_see(settings.log_viewers, caller):
-            return Answer(
-                reject=replace(
-                    admission.only_canisters(method),
-                    message=f"Caller {caller} is not allowed to access canister logs",
-                )
-            )
-        return Answer(reply=status.canister_logs(network, slot.canister))
-    return Answer(reject=admission.no_management_method(method))
-
-
 def _is_free(message: Message) -> bool:
     return message.method == TOP_UP
 
@@ -266,7 +241,7 @@ def _inadmissible(
 ) -> Reject | None:
     if method in _CANISTERS_ONLY and not from_canister:
         return admission.only_canisters(method)
-    if method == _LOGS:
+    if method == LOGS:
         return admission.only_queries(method)
     if method not in _METHODS:
         return admission.no_management_method(method)
@@ -274,7 +249,7 @@ def _inadmissible(
         return admission.not_found(canister)
     settings = slot.canister.settings
     viewers = "controllers"
-    if method == _STATUS:
+    if method == STATUS:
         viewers = settings.status_viewers
     elif method in _SNAPSHOT_VIEWS:
         viewers = settings.snapshot_viewers

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from datanode.agent.candid import Value
+from datanode.agent.request_id import request_id
 from datanode.localnet.machine.log_room import MAX_LOG_BYTES
 from datanode.localnet.management.arguments import Arguments, principals
 from datanode.localnet.management.call import reject
@@ -59,6 +60,13 @@ def changed(settings: Settings, args: Arguments) -> Settings:
     if args.has("environment_variables"):
         changes["environment"] = _environment(args)
     return replace(settings, **changes)
+
+
+def environment_hash(settings: Settings) -> bytes | None:
+    """Return the hash of the environment variables, as of a map; None without any."""
+    if not settings.environment:
+        return None
+    return request_id(dict(settings.environment))
 
 
 def _environment(args: Arguments) -> tuple[tuple[str, str], ...]:

@@ -35,6 +35,9 @@ TAKE: Final = Record(
 SNAPSHOT: Final = Record({"id": Blob, "taken_at_timestamp": Nat64, "total_size": Nat64})
 SNAPSHOTS: Final = Vec(SNAPSHOT)
 ONE: Final = Record({"canister_id": Principal, "snapshot_id": Blob})
+LOAD: Final = Record(
+    {"canister_id": Principal, "snapshot_id": Blob, "sender_canister_version": Opt(Nat64)}
+)
 
 _GLOBAL: Final = Variant({"i32": Int32, "i64": Int64, "f32": Float32, "f64": Float64, "v128": Nat})
 _TIMER: Final = Opt(Variant({"inactive": Null, "active": Nat64}))

@@ -24,6 +24,7 @@ from datanode.localnet.state.canister import Canister, Hook
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import RejectedError
 from datanode.localnet.state.snapshots import Snapshot
+from datanode.principal import Principal
 
 MAX_SNAPSHOTS: Final = 10
 BASELINE_INSTRUCTIONS: Final = 2_000_000_000
@@ -45,6 +46,8 @@ def take(call: Call) -> Effect:
         if uninstalls:
             grown = grown.without_code(slot.canister.sequence + 1)
         growth.pay(call, grown, BASELINE_INSTRUCTIONS + size_bytes)
+        if uninstalls:
+            call.bill.canister = call.bill.canister.changed(call.cause, "code_uninstall", None)
         network.check_disk(slot.machine.disk_bytes())
         snapshot = Snapshot(
             canister=before.id,
@@ -105,6 +108,9 @@ def load(call: Call) -> Effect:
     except RejectedError:
         slot.machine.rollback()
         raise
+    call.bill.canister = call.bill.canister.changed(
+        call.cause, "load_snapshot", _source(snapshot, before.id)
+    )
     database = network.database
     effect = call.done()
     return replace(
@@ -229,6 +235,17 @@ def _loadable(call: Call) -> tuple[Snapshot, Slot]:
     return snapshot, owner
 
 
+def _source(snapshot: Snapshot, loaded_on: Principal) -> Value:
+    """Describe a snapshot for the history of the canister that loads it."""
+    return {
+        "canister_version": snapshot.version,
+        "snapshot_id": snapshot.id,
+        "taken_at_timestamp": snapshot.taken_ns,
+        "source": ("metadata_upload" if snapshot.uploaded else "taken_from_canister", None),
+        "from_canister_id": None if snapshot.canister == loaded_on else snapshot.canister,
+    }
+
+
 def _loaded(call: Call, snapshot: Snapshot, sequence: int) -> Canister:
     canister, contents = call.bill.canister, snapshot.contents
     timer_ns = snapshot.timer_ns if snapshot.uploaded else None
@@ -236,7 +253,6 @@ def _loaded(call: Call, snapshot: Snapshot, sequence: int) -> Canister:
         canister,
         sequence=sequence,
         version=canister.version + 1,
-        has_history=True,
         certified_data=snapshot.certified_data,
         heap_bytes=contents.size_bytes(Part.HEAP),
         stable_bytes=contents.size_bytes(Part.STABLE),

@@ -24,7 +24,7 @@ def canister_status(network: Network, canister: Canister) -> bytes:
             "global_memory_size": canister.global_bytes,
             "wasm_binary_size": canister.module_bytes,
             "custom_sections_size": canister.section_bytes,
-            "canister_history_size": 0,
+            "canister_history_size": canister.history.size_bytes,
             "wasm_chunk_store_size": canister.chunk_bytes,
             "snapshots_size": canister.snapshot_bytes,
             "log_memory_store_size": canister.log_bytes,

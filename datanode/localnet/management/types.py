@@ -71,7 +71,15 @@ PROVISIONAL_CREATE: Final = Record(
 
 TOP_UP: Final = Record({"canister_id": Principal, "amount": Nat})
 
-UPDATE_SETTINGS: Final = Record({"canister_id": Principal, "settings": SETTINGS})
+UPDATE_SETTINGS: Final = Record(
+    {
+        "canister_id": Principal,
+        "settings": SETTINGS,
+        "sender_canister_version": Opt(Nat64),
+    }
+)
+
+UNINSTALL: Final = Record({"canister_id": Principal, "sender_canister_version": Opt(Nat64)})
 
 _UPGRADE: Final = Opt(
     Record(
@@ -83,7 +91,15 @@ _UPGRADE: Final = Opt(
 )
 MODE: Final = Variant({"install": Null, "reinstall": Null, "upgrade": _UPGRADE})
 
-INSTALL: Final = Record({"mode": MODE, "canister_id": Principal, "wasm_module": Blob, "arg": Blob})
+INSTALL: Final = Record(
+    {
+        "mode": MODE,
+        "canister_id": Principal,
+        "wasm_module": Blob,
+        "arg": Blob,
+        "sender_canister_version": Opt(Nat64),
+    }
+)
 
 CHUNK_HASH: Final = Record({"hash": Blob})
 
@@ -95,6 +111,7 @@ INSTALL_CHUNKED: Final = Record(
         "chunk_hashes_list": Vec(CHUNK_HASH),
         "wasm_module_hash": Blob,
         "arg": Blob,
+        "sender_canister_version": Opt(Nat64),
     }
 )
 

@@ -2,7 +2,7 @@
 
 from datanode.agent.cbor import Encodable
 from datanode.localnet.execution import admission
-from datanode.localnet.management import methods as management
+from datanode.localnet.management import views
 from datanode.localnet.management.built_in import BuiltIns
 from datanode.localnet.replica import call_graph, lies, rent
 from datanode.localnet.replica.call_graph import CallGraph
@@ -38,7 +38,7 @@ class Queries:
         if concerned is not None:
             rent.settle(self._network, concerned)
         if canister == MANAGEMENT_CANISTER:
-            answer = management.query(self._network, method, effective, caller)
+            answer = views.query(self._network, method, effective, caller, arg)
         elif canister in self._built_ins:
             answer = self._built_ins.query(canister, method, arg, caller)
         else:

@@ -3,8 +3,8 @@
 Rent is due every ten seconds of canister time, and a ledger entry of its own (`rent`) says what it
 came to. It is charged when the canister is next used, and by the housekeeper at the latest, for the
 memory that it holds then. It is taken down to the last cycle, whatever the freezing threshold says;
-a canister that cannot pay all of it loses what is left, its code, its memories, its chunks and its
-snapshots, and keeps its id, its controllers and its record.
+a canister that cannot pay all of it loses what is left, its code, its memories, its chunks, its
+snapshots and its history, and keeps its id, its controllers and its record.
 """
 
 import logging
@@ -59,7 +59,9 @@ def _uninstall(network: Network, slot: Slot, bill: Bill) -> None:
     settings = replace(bill.canister.settings, compute_allocation=0, memory_allocation_bytes=0)
     bill.canister = replace(bill.canister.without_code(sequence), settings=settings)
     gone = network.snapshots.of(slot.canister.id)
-    bill.canister = replace(bill.canister, snapshot_bytes=0, has_history=False)
+    bill.canister = replace(
+        bill.canister, snapshot_bytes=0, history=slot.canister.history.forgotten()
+    )
     clearing = [chunk_store.clearing(network, slot.canister.id)]
     clearing.append(lambda: logs.clear(network.database, slot.canister.id))
     clearing += [write for each in gone for write in network.snapshots.removing(each)]

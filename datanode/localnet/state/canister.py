@@ -5,11 +5,13 @@ So whatever fails half way leaves the old one standing.
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Self
 
+from datanode.agent.candid import Value
 from datanode.fees import FeeSchedule, Rent
+from datanode.localnet.state.history import Cause, History
 from datanode.principal import Principal
 from datanode.units import DAY_S, GIB, TC
 
@@ -117,7 +119,7 @@ class Canister:
         log_count: How many lines it ever logged.
         snapshot_bytes: Size of its snapshots.
         snapshot_count: How many snapshots it ever had.
-        has_history: Whether changes of it are remembered, which alone costs the base fee.
+        history: What was done to its code and its controllers.
         timer_ns: When its global timer is due, in canister time; 0 when it is not set.
         low_memory_hook: Whether the hook for low memory has to run.
     """
@@ -144,7 +146,7 @@ class Canister:
     log_count: int = 0
     snapshot_bytes: int = 0
     snapshot_count: int = 0
-    has_history: bool = True
+    history: History = field(default_factory=History)
 
     def is_controlled_by(self, who: Principal) -> bool:
         """Whether a principal is one of its controllers."""
@@ -168,6 +170,11 @@ class Canister:
             log_bytes=0,
         )
 
+    def changed(self, cause: Cause, case: str, details: Value) -> Self:
+        """Return the canister with a change in its history, made by what became its version."""
+        history = self.history.with_change(cause, self.version, (case, details))
+        return replace(self, history=history)
+
     def watched(self) -> Self:
         """Return the canister with its hook made ready if its heap has come near its limit."""
         left_bytes = (self.settings.wasm_memory_limit_bytes or MAX_HEAP_BYTES) - self.heap_bytes
@@ -180,7 +187,8 @@ class Canister:
     @property
     def memory_bytes(self) -> int:
         """What it holds in all."""
-        return self.execution_bytes + self.chunk_bytes + self.log_bytes + self.snapshot_bytes
+        stores = self.chunk_bytes + self.log_bytes + self.snapshot_bytes
+        return self.execution_bytes + self.history.size_bytes + stores
 
     @property
     def execution_bytes(self) -> int:
@@ -198,7 +206,6 @@ class Canister:
             self.charged_bytes(),
             seconds,
             compute_percent=self.settings.compute_allocation,
-            has_history=self.has_history,
         )
 
     def idle_cycles_per_day(self, fees: FeeSchedule) -> int:

@@ -17,6 +17,7 @@ from datanode.localnet.machine.machine import Machine
 from datanode.localnet.state import logs
 from datanode.localnet.state.canister import Canister, Hook, Settings, Status
 from datanode.localnet.state.database import Database, Row
+from datanode.localnet.state.history import History
 from datanode.localnet.state.snapshots import Snapshots
 from datanode.localnet.state.topology import FIRST_CANISTER, LAST_CANISTER, canister_id
 from datanode.principal import Principal
@@ -26,7 +27,7 @@ _COLUMNS: Final = (
     " version, sequence,"
     " heap_bytes, stable_bytes, module_bytes, chunk_bytes, charged_ns, timer_ns,"
     " global_bytes, section_bytes, log_bytes, log_count, snapshot_bytes, snapshot_count,"
-    " has_history"
+    " history, history_bytes, history_count"
 )
 
 
@@ -176,7 +177,9 @@ class Canisters:
                 canister.log_count,
                 canister.snapshot_bytes,
                 canister.snapshot_count,
-                int(canister.has_history),
+                canister.history.encoded,
+                canister.history.size_bytes,
+                canister.history.total_count,
             ),
         )
 
@@ -236,7 +239,7 @@ def _canister(row: Row) -> Canister:
         cast("int", number) for number in numbers
     )
     global_bytes, section_bytes, log_bytes, log_count, *more = more
-    snapshot_bytes, snapshot_count, has_history = more
+    snapshot_bytes, snapshot_count, history, history_bytes, history_count = more
     return Canister(
         id=Principal(cast("bytes", raw)),
         settings=Settings.from_json(str(settings)),
@@ -260,5 +263,9 @@ def _canister(row: Row) -> Canister:
         log_count=log_count,
         snapshot_bytes=snapshot_bytes,
         snapshot_count=snapshot_count,
-        has_history=bool(has_history),
+        history=History(
+            encoded=cast("bytes", history),
+            size_bytes=history_bytes,
+            total_count=history_count,
+        ),
     )

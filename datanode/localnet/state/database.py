@@ -30,7 +30,7 @@ from typing import Final, TypeAlias
 from datanode.cleanup import undoing
 from datanode.errors import DataNodeError, DiskFullError, LocalNetworkError
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Kept in `user_version`; another one is refused."""
 
 _SCHEMA: Final = """
@@ -44,7 +44,7 @@ CREATE TABLE canisters (
     global_bytes INTEGER NOT NULL, section_bytes INTEGER NOT NULL,
     log_bytes INTEGER NOT NULL, log_count INTEGER NOT NULL,
     snapshot_bytes INTEGER NOT NULL, snapshot_count INTEGER NOT NULL,
-    has_history INTEGER NOT NULL
+    history BLOB NOT NULL, history_bytes INTEGER NOT NULL, history_count INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE requests (
     id BLOB PRIMARY KEY, sender BLOB NOT NULL, canister BLOB NOT NULL, reply BLOB,

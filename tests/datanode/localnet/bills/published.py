@@ -68,6 +68,10 @@ class Published:
             "compute": compute * seconds // DAY_S,
         }
 
+    def history(self, changes: int, controllers: int) -> int:
+        """The bytes of so many changes, which name so many controllers between them."""
+        return 192 * changes + 30 * controllers
+
     def freezing(self, held_bytes: int, threshold_s: int, reserved: int = 0) -> int:
         day = sum(self.rent(held_bytes, DAY_S).values())
         return max(0, day * threshold_s // DAY_S - reserved)

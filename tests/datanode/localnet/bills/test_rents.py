@@ -6,6 +6,7 @@ from datanode.localnet.management import types
 from datanode.localnet.replica import rent
 from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.subnet import SubnetChoice
+from datanode.localnet.state.topology import canister_id
 from datanode.units import DAY_S, GIB, MIB, TC
 from tests.datanode.localnet.bills.world import World, check
 from tests.fakes.gateway import RejectedError
@@ -39,8 +40,27 @@ def test_rent_is_a_share_of_the_price_of_a_day(
 
 def test_an_empty_canister_pays_for_its_existence(world: World) -> None:
     world.manage("uninstall_code", types.CANISTER)
-    assert world.held.memory_bytes == 0
-    check(pass_s(world, 3_600), {"base": world.published.scaled(10_000 * DAY_S) * 3_600 // DAY_S})
+    history = world.published.history(3, 1)
+    assert world.held.memory_bytes == history
+    check(pass_s(world, 3_600), world.published.rent(history, 3_600))
+
+
+def test_a_history_pays_for_each_change_and_each_controller_that_it_names(world: World) -> None:
+    before, who = world.held.memory_bytes, world.who.principal
+    others = [who, *(canister_id(number) for number in range(9))]
+    for changes in range(1, 25):
+        world.settings(controllers=[*others] if changes == 1 else [who])
+        # Creation and installation give way to the nineteenth change and the twentieth.
+        gone = world.published.history(max(0, min(changes - 18, 2)), int(changes > 18))
+        if changes > 20:
+            gone = before_first = world.published.history(2, 1)
+            kept = world.published.history(20, 20)
+            assert world.held.history.size_bytes == kept
+            assert world.held.memory_bytes == before - before_first + kept
+        else:
+            more = world.published.history(changes, changes + 9)
+            assert world.held.memory_bytes == before + more - gone
+    check(pass_s(world, DAY_S), world.published.rent(world.held.memory_bytes, DAY_S))
 
 
 def test_what_is_set_aside_pays_first(world: World) -> None:

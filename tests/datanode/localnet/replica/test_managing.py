@@ -1,6 +1,7 @@
 """Canisters that call the management canister."""
 
 import hashlib
+from typing import cast
 
 import pytest
 
@@ -171,6 +172,23 @@ def test_a_canister_may_stop_and_be_told_by_its_caller(net: Gateway, alice: Iden
         net.until(lambda: bool(net.network.stops.all()))
     assert net.post_call(work, worker) == b"done"
     assert puppet.number(net.post_call(stop, manager)) == TC
+
+
+def test_a_canister_that_changes_another_is_named_with_the_version_that_it_tells(
+    net: Gateway, alice: Identity
+) -> None:
+    manager = net.puppet(alice, 100 * TC)
+    arg = argument(CREATE, sender_canister_version=77)
+    child = made(manage(net, alice, manager, "create_canister", arg, sent=5 * TC))
+    manage(net, alice, manager, "uninstall_code", argument(types.UNINSTALL, canister_id=child))
+    asked = argument(REQUEST, canister_id=child, num_requested_changes=2)
+    (fields,) = candid.decode((INFO,), manage(net, alice, manager, "canister_info", asked))
+    assert isinstance(fields, dict)
+    origins = [each["origin"] for each in cast("list[dict[str, Value]]", fields["recent_changes"])]
+    assert origins == [
+        ("from_canister", {"canister_id": manager, "canister_version": 77}),
+        ("from_canister", {"canister_id": manager, "canister_version": None}),
+    ]
 
 
 def test_any_canister_may_learn_module_and_controllers_of_another(
