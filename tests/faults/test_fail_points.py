@@ -93,6 +93,13 @@ class Stage:
             assert version.manifest == reader.open_version(f"{model}-undisturbed").manifest
             assert b"".join(version.chunks(range(entry.chunk_count))) == source.read_bytes()
 
+    def forget(self, source: Path, model: str) -> None:
+        """Delete what is proven: every upload with a new state reads all models that are there."""
+        source.unlink()
+        with closing(self.agent()) as agent:
+            for name in (model, f"{model}-undisturbed"):
+                CanisterNode(agent, self.canister).delete_model(name)
+
 
 def _child(work: Callable[[], None], points: FailPoints, report: Path) -> int:
     """Run work in a forked process with fail points; returns how it ended."""
@@ -154,7 +161,7 @@ def test_a_fault_at_any_named_point_loses_nothing_and_pays_nothing_twice(
         ends[f"{strike.action} {ended}"] = ends.get(f"{strike.action} {ended}", 0) + 1
         stage.upload(source, model, "state")
         stage.assert_whole(source, model)
-        source.unlink()
+        stage.forget(source, model)
     verdict = paid(stage.net.ledger())
     print(f"{len(met)} points, {ends}, {verdict}")
     assert verdict.twice_count == 0

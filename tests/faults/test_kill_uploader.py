@@ -31,7 +31,7 @@ from uploader.state.outbox import Outbox
 from uploader.state.store import StateStore
 
 KILLS = int(os.environ.get("DATANODE_KILLS", "100"))
-LONGEST_S = 0.9
+LONGEST_S = 0.5
 
 
 def _weights(folder: Path, number: int) -> Path:

@@ -32,16 +32,18 @@ fn inspect_message() {
 #[cfg(test)]
 mod tests {
     use super::need;
-    use candid_parser::utils::CandidSource;
 
     #[test]
     fn updates_and_missing_frames_are_let_in_and_nothing_else() {
-        let (types, actor) = CandidSource::Text(include_str!("../storage.did")).load().unwrap();
-        let methods = types.as_service(&actor.unwrap()).unwrap().to_vec();
+        let exported = crate::__export_service();
+        let (_, service) = exported.split_once("service : ").unwrap();
+        let methods: Vec<_> =
+            service.lines().filter_map(|line| line.trim().split_once(" : (")).collect();
         assert_eq!(methods.len(), 23);
-        for (name, ty) in methods {
-            let query = types.as_func(&ty).unwrap().is_query();
-            assert_eq!(need(&name).is_some(), !query || name == "missing_frames", "{name}");
+        for (name, signature) in methods {
+            assert!(signature.ends_with(';'), "{name} is more than a line");
+            let query = signature.ends_with(" query;");
+            assert_eq!(need(name).is_some(), !query || name == "missing_frames", "{name}");
         }
         assert_eq!(need("http_request"), None);
     }

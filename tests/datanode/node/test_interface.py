@@ -43,6 +43,14 @@ ERRORS: dict[str, tuple[Value, type[Exception]]] = {
     "bad_request": ("cursor", NodeRejectedError),
 }
 
+EXPORTED = Did(Path("canisters/storage/golden/exported.did").read_text(encoding="utf-8"))
+"""What the canister's code exports; `cargo test` holds that."""
+
+
+def test_the_canister_exports_what_the_interface_says() -> None:
+    assert len(DID.methods) == 23
+    assert (EXPORTED.methods, EXPORTED.init) == (DID.methods, DID.init)
+
 
 def test_the_methods_are_those_of_the_interface() -> None:
     assert set(METHODS) == set(DID.methods)

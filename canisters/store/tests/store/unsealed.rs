@@ -1,12 +1,10 @@
 //! What is not sealed yet, or no longer, is held for nobody but its lease.
 
-mod support;
-
+use crate::support::User::*;
+use crate::support::manifest::*;
+use crate::support::*;
 use datanode_store::Digest;
 use datanode_store::api::*;
-use support::User::*;
-use support::manifest::*;
-use support::*;
 
 /// A checkpoint whose seal, and whose deletion, take several steps.
 fn large(first: u64) -> Checkpoint {

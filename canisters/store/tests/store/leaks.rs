@@ -3,14 +3,12 @@
 //! Two nodes are alike but for one private model. Whoever may not read it asks both the same
 //! questions, knowing its name, every digest, the lease id and all bytes, and gets the same answers.
 
-mod support;
-
 use std::fmt::Debug;
 
+use crate::support::User::*;
+use crate::support::manifest::*;
+use crate::support::*;
 use datanode_store::api::*;
-use support::User::*;
-use support::manifest::*;
-use support::*;
 
 const SECRET: &str = "secret/model";
 

@@ -6,7 +6,7 @@ use datanode_store::api::*;
 use datanode_store::limits::{GRACE_NS, LEASE_NS};
 use datanode_store::{Digest, Error};
 
-use crate::model::{FRAMES, LeaseModel, Model, ModelModel, NAMES};
+use super::model::{FRAMES, LeaseModel, Model, ModelModel, NAMES};
 use crate::support::User::{self, *};
 use crate::support::manifest::*;
 use crate::support::*;

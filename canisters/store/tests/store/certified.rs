@@ -1,13 +1,11 @@
 //! The hash tree: witnesses prove what they should, and survive upgrades and deletions.
 
-mod support;
-
+use crate::support::User::*;
+use crate::support::manifest::*;
+use crate::support::*;
 use ciborium::Value;
 use datanode_store::api::*;
 use ic_certification::{HashTree, LookupResult, empty, fork, labeled, leaf as leaf_of, pruned};
-use support::User::*;
-use support::manifest::*;
-use support::*;
 
 fn checkpoint(seed: u64) -> Checkpoint {
     Checkpoint::new(&[raw_frame(&some_bytes(seed, 100))])

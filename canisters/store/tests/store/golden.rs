@@ -4,15 +4,13 @@
 //! image of its own and a reader for the old one. The image lists the 64-byte lines that are not
 //! zero, each with its offset before it (u64, little-endian).
 
-mod support;
-
 use std::path::Path;
 
+use crate::support::User::*;
+use crate::support::manifest::*;
+use crate::support::memory::TestMemory;
+use crate::support::*;
 use datanode_store::api::*;
-use support::User::*;
-use support::manifest::*;
-use support::memory::TestMemory;
-use support::*;
 
 use datanode_store::Store;
 use ic_stable_structures::Memory;

@@ -1,13 +1,11 @@
 //! Leases, puts, pins and quotas.
 
-mod support;
-
+use crate::support::User::*;
+use crate::support::manifest::*;
+use crate::support::*;
 use datanode_store::Error;
 use datanode_store::api::*;
 use datanode_store::limits::*;
-use support::User::*;
-use support::manifest::*;
-use support::*;
 
 fn frames(count: u64, length: usize) -> Vec<Vec<u8>> {
     (0..count).map(|seed| raw_frame(&some_bytes(seed, length))).collect()

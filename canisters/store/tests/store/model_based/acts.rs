@@ -6,7 +6,7 @@ use datanode_store::api::Role;
 use datanode_store::limits::{GRACE_NS, LEASE_NS};
 use proptest::prelude::*;
 
-use crate::model::{FRAMES, NAMES};
+use super::model::{FRAMES, NAMES};
 use crate::support::User::{self, *};
 
 #[derive(Clone, Debug)]

@@ -1,12 +1,10 @@
 //! Who may do what with a model.
 
-mod support;
-
+use crate::support::User::*;
+use crate::support::manifest::*;
+use crate::support::*;
 use datanode_store::api::*;
 use datanode_store::{Error, Need};
-use support::User::*;
-use support::manifest::*;
-use support::*;
 
 fn one_model() -> (World, Checkpoint) {
     let mut world = World::new();

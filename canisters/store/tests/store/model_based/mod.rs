@@ -1,8 +1,5 @@
 //! Whatever callers do, in any order, the store answers as a model of sets and maps does.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod acts;
 mod model;
 mod pair;
@@ -12,11 +9,11 @@ use datanode_store::api::*;
 use datanode_store::limits::LEASE_NS;
 use proptest::prelude::*;
 
+use crate::support::User::{self, *};
+use crate::support::*;
 use acts::{Act, acts};
 use model::NAMES;
 use pair::Pair;
-use support::User::{self, *};
-use support::*;
 
 impl Pair {
     fn act(&mut self, act: Act) {

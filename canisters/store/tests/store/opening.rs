@@ -1,15 +1,13 @@
 //! Opening strictly, and running out of memory and cycles without losing anything.
 
-mod support;
-
+use crate::support::User::*;
+use crate::support::manifest::*;
+use crate::support::memory::TestMemory;
+use crate::support::*;
 use datanode_store::api::*;
 use datanode_store::{Error, OpenError, Store};
 use ic_stable_structures::Memory;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
-use support::User::*;
-use support::manifest::*;
-use support::memory::TestMemory;
-use support::*;
 
 fn untouched(memory: &TestMemory) -> Option<OpenError> {
     let before = memory.writes();

@@ -1,14 +1,12 @@
 //! Sealing: what it takes, what it refuses, and that it may be interrupted anywhere.
 
-mod support;
-
+use crate::support::User::*;
+use crate::support::manifest::*;
+use crate::support::*;
 use datanode_store::api::*;
 use datanode_store::limits::LEASE_NS;
 use datanode_store::{Error, Store};
 use serde_bytes::ByteBuf;
-use support::User::*;
-use support::manifest::*;
-use support::*;
 
 fn small(seed: u64) -> Checkpoint {
     let chunks: Vec<_> = (0..3).map(|i| raw_frame(&some_bytes(seed * 10 + i, 900))).collect();

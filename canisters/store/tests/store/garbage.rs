@@ -1,13 +1,11 @@
 //! Deleting and collecting: nothing that is held is ever freed, and everything else is.
 
-mod support;
-
+use crate::support::User::*;
+use crate::support::manifest::*;
+use crate::support::*;
 use datanode_store::Error;
 use datanode_store::api::*;
 use datanode_store::limits::*;
-use support::User::*;
-use support::manifest::*;
-use support::*;
 
 fn checkpoint(seeds: std::ops::Range<u64>) -> Checkpoint {
     let chunks: Vec<_> = seeds.map(|seed| raw_frame(&some_bytes(seed, 500))).collect();
