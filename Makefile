@@ -10,8 +10,8 @@ DEBIAN_CARGO := RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc /usr/bin/cargo
 CARGO := $(shell cargo --version >/dev/null 2>&1 && echo cargo || \
   { /usr/bin/cargo --version >/dev/null 2>&1 && echo "$(DEBIAN_CARGO)"; })
 
-.PHONY: help setup demo test check fix lock wasm wasm-check conformance postgres bench rehearsal \
-  nightly
+.PHONY: help setup demo test test-python test-canisters check fix lock wasm wasm-check conformance \
+  postgres bench rehearsal nightly
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,8 +40,13 @@ check: setup  ## formatting, lint, types, import rules
 	  $(CARGO) clippy --quiet --locked --workspace --all-targets --all-features $(MANIFEST) -- -D warnings; \
 	else echo "cargo clippy is not installed: canisters/ was not linted"; fi
 
-test: check  ## everything that must hold
-	$(BIN)/pytest -n 2 -q -m "not conformance and not nightly"
+test:  ## everything that must hold
+	@$(MAKE) --no-print-directory -j2 -k check test-python test-canisters
+
+test-python: setup
+	$(BIN)/pytest -n 2 --dist worksteal -q -m "not conformance and not nightly"
+
+test-canisters:
 	@if [ -n "$(CARGO)" ]; then \
 	  $(CARGO) test --quiet --locked --workspace --all-features $(MANIFEST); \
 	else echo "cargo is not installed: the native tests of canisters/ did not run"; fi
@@ -64,7 +69,7 @@ conformance: setup  ## clients that nobody here wrote, against the embedded netw
 	CARGO="$(CARGO)" $(BIN)/pytest -q -m conformance tests/conformance
 
 postgres: setup  ## the state's tests against a PostgreSQL server of their own
-	tests/with_postgres.sh $(BIN)/pytest -q tests/uploader/state tests/migrations
+	tests/with_postgres.sh $(BIN)/pytest -q -k postgresql tests/uploader/state tests/migrations
 
 bench: setup  ## measure; writes JSON to build/bench.json
 	$(BIN)/python -m tests.bench
@@ -75,5 +80,5 @@ rehearsal: setup  ## 16 GB of frames through two canisters of one network
 nightly: setup  ## the long forms: more kills, more mutations, the rehearsal
 	HYPOTHESIS_PROFILE=nightly DATANODE_MUTATIONS=60000 DATANODE_KILLS=2000 DATANODE_SIGNALS=500 \
 	  DATANODE_SERVER_KILLS=200 \
-	  $(BIN)/pytest -n 2 -q -m "not conformance"
+	  $(BIN)/pytest -n 2 --dist worksteal -q -m "not conformance"
 	$(BIN)/python -m tests.bench.rehearsal

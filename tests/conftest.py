@@ -23,3 +23,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
     """Run one embedded network for all tests that do not stop it."""
     with LocalNetwork(tmp_path_factory.mktemp("network")) as running:
         yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest tests first, so that no worker is left with one when the others are done."""
+    items.sort(key=lambda item: "faults" not in item.path.parts)
