@@ -132,15 +132,15 @@ def ordered(
     """Run `work` on threads, a bounded number of batches ahead, and yield results in order."""
     waiting: deque[Future[list[_T]]] = deque()
     source = iter(batches)
-    with ThreadPoolExecutor(jobs, thread_name_prefix="read") as pool:
-        try:
-            for batch in islice(source, jobs):
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="read")
+    try:
+        for batch in islice(source, jobs):
+            waiting.append(pool.submit(work, batch))
+        while waiting:
+            results = waiting.popleft().result()
+            for batch in islice(source, 1):
                 waiting.append(pool.submit(work, batch))
-            while waiting:
-                results = waiting.popleft().result()
-                for batch in islice(source, 1):
-                    waiting.append(pool.submit(work, batch))
-                yield from results
-        finally:
-            for future in waiting:
-                future.cancel()
+            yield from results
+    finally:
+        # Whoever ends early does not wait for answers that a silent network may never give.
+        pool.shutdown(wait=False, cancel_futures=True)

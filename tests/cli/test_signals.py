@@ -98,6 +98,24 @@ def test_other_commands_stop_too(user: User, number: int, code: int) -> None:
     assert back.read_bytes() == source.read_bytes()
 
 
+def test_a_fetch_from_a_network_that_fell_silent_stops_too(user: User) -> None:
+    source = checkpoint(user.home / "m.safetensors", 604, tensors=40, size=1_500_000)
+    user.ok("upload", source, "--as", "silent")
+    process = user.start("fetch", "silent", "into")
+    aside = user.home / "into" / f"{source.name}~datanode"
+    while not aside.exists() or not aside.stat().st_size:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+    os.kill(user.net.pid, signal.SIGSTOP)
+    try:
+        time.sleep(0.3)
+        _, _, took_s = _ends(process, signal.SIGINT)
+    finally:
+        os.kill(user.net.pid, signal.SIGCONT)
+    assert process.returncode == 130
+    assert took_s < SAFE_S
+
+
 def _answers(url: str) -> bool:
     try:
         return isinstance(ask(url, "/_/canisters"), list)

@@ -1,16 +1,17 @@
 """What an upload starts from: the messages of an earlier run, and what the node holds already.
 
-The node is the truth. With a full database this costs two queries; with an empty one (another
-machine, a lost disk) it restores from the node everything that keeps frames from being sent again.
+The node is the truth. With a full database this costs a few queries, one of them for each model;
+with an empty one (another machine, a lost disk) it restores from the node everything that keeps
+frames from being sent again.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from datanode.digest import ContentDigest, FrameDigest
-from datanode.errors import DataNodeError
+from datanode.errors import DataNodeError, NotFoundError
 from datanode.model import ChunkRecord
-from datanode.node.port import ModelInfo, SignedMessage, StorageNode
+from datanode.node.port import SignedMessage, StorageNode, VersionInfo
 from datanode.principal import Principal
 from datanode.reader import Reader
 from uploader.chunker import Layout
@@ -62,19 +63,19 @@ def learn(run: ChunkRun, me: Principal, note: Callable[[str], None]) -> None:
     node, state, known = run.node, run.state, run.known
     learn_lease(node, state, known, lease_id=run.lease_id)
     done = state.learned_manifests(node.principal)
-    for model in node.models():
-        for version in node.model(model.name).versions:
-            if version.manifest in done:
-                continue
-            try:
-                records = _records(run.reader, model, version.version)
-                if version.sealed_by == me:
-                    _learn_all(state, node.principal, records)
-                    state.mark_learned(node.principal, version.manifest)
-                else:
-                    _claim_all(known, model.name, version.manifest, records)
-            except DataNodeError as error:
-                note(f"version {version.version} of {model.name} is of no help: {error.what}")
+    for model, version in _versions(node, note):
+        if version.manifest in done:
+            continue
+        told: list[str] = []
+        records = _records(run.reader, model, version.version, told.append)
+        if version.sealed_by != me:
+            _claim_all(known, model, version.manifest, records)
+        else:
+            _learn_all(state, node.principal, records)
+            if not told:
+                state.mark_learned(node.principal, version.manifest)
+        for words in told:
+            note(words)
 
 
 def readable_contents(
@@ -82,15 +83,22 @@ def readable_contents(
 ) -> set[ContentDigest]:
     """List the content of every chunk that this identity may read on a node; nothing is paid."""
     contents: set[ContentDigest] = set()
-    for model in node.models():
-        for version in node.model(model.name).versions:
-            try:
-                contents.update(
-                    record.content for record in _records(reader, model, version.version)
-                )
-            except DataNodeError as error:
-                note(f"version {version.version} of {model.name} is of no help: {error.what}")
+    for model, version in _versions(node, note):
+        records = _records(reader, model, version.version, note)
+        contents.update(record.content for record in records)
     return contents
+
+
+def _versions(node: StorageNode, note: Callable[[str], None]) -> Iterator[tuple[str, VersionInfo]]:
+    """List what this identity may read; a model that is deleted meanwhile is left out."""
+    for listed in node.models():
+        try:
+            found = node.model(listed.name)
+        except NotFoundError as error:
+            note(f"{listed.name} is of no help: {error.what}")
+            continue
+        for version in found.versions:
+            yield listed.name, version
 
 
 def learn_lease(node: StorageNode, state: StateStore, known: Known, *, lease_id: int) -> None:
@@ -109,8 +117,17 @@ def _keep(state: StateStore, node: Principal, known: Known, records: list[ChunkR
     state.learn(node, records)
 
 
-def _records(reader: Reader, model: ModelInfo, version: int) -> Iterator[ChunkRecord]:
-    return reader.open_version(model.name, version).records()
+def _records(
+    reader: Reader, model: str, version: int, note: Callable[[str], None]
+) -> Iterator[ChunkRecord]:
+    """Read the records of a version until the node fails, which is noted.
+
+    Only what reading raises ends here: a database that fails while they are kept is another matter.
+    """
+    try:
+        yield from reader.open_version(model, version).records()
+    except DataNodeError as error:
+        note(f"version {version} of {model} is of no help: {error.what}")
 
 
 def _learn_all(state: StateStore, node: Principal, records: Iterator[ChunkRecord]) -> None:

@@ -1,6 +1,7 @@
 """Batches fill a reply, stay in order, and ask for each frame once."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
 
 import pytest
 from hypothesis import given
@@ -109,3 +110,22 @@ def test_an_error_of_the_check_ends_the_reading() -> None:
     frames = read_frames(Source(), "llama", MANIFEST, wanted, check, jobs=2)
     with pytest.raises(ValueError, match="stop"):
         list(frames)
+
+
+def test_whoever_stops_reading_does_not_wait_for_answers_that_do_not_come() -> None:
+    is_over = threading.Event()
+
+    class Silent:
+        def get_frames(
+            self, model: str, manifest: FrameDigest, chunks: Sequence[int]
+        ) -> list[bytes | FrameAbsence]:
+            if chunks[0]:
+                is_over.wait()
+            return [FrameAbsence.MISSING for _ in chunks]
+
+    wanted = [(index, record(MAX_CHUNK_BYTES, MAX_FRAME_BYTES)) for index in range(10)]
+    results = read_frames(Silent(), "m", MANIFEST, wanted, lambda answer: answer.index, jobs=2)
+    assert next(results) == 0
+    assert isinstance(results, Generator)
+    results.close()
+    is_over.set()
