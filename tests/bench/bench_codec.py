@@ -24,12 +24,14 @@ import numpy as np
 import zstandard
 from safetensors.numpy import load_file, save_file
 
-from datanode import codec, frame, manifest
+from datanode import codec, frame
 from datanode.digest import content_digest, frame_digest
-from datanode.model import ChunkRecord, ChunkSpec, ElementType
+from datanode.model import ChunkSpec, ElementType
 from uploader.chunker import Layout
+from uploader.session.describing import describe
+from uploader.session.reading import record_of
 from uploader.source.base import Source
-from uploader.source.hub import open_source
+from uploader.source import open_source
 
 MASK_SPLIT = 2
 MB = 1_000_000
@@ -117,7 +119,7 @@ def _bits(
         for spec, data in zip(specs, sealed, strict=True)
         if spec.element is not ElementType.BYTES
     )
-    manifest_bytes = sum(map(len, manifest_frames(layout, specs, sealed)))
+    manifest_bytes = sum(map(len, manifest_frames(layout, sealed)))
     weight_count = sum(value.size for value in tensors.values())
     return (frame_bytes + manifest_bytes) * 8 / weight_count
 
@@ -150,7 +152,7 @@ def measure(tensors: dict[str, np.ndarray], rounds: int) -> dict[str, object]:
 
         return {
             "bits_a_weight": round(_bits(tensors, layout, specs, sealed), 4),
-            "manifest_bytes": sum(map(len, manifest_frames(layout, specs, sealed))),
+            "manifest_bytes": sum(map(len, manifest_frames(layout, sealed))),
             "chunks": len(weights),
             "encode": rate(encode, raw_bytes, rounds),
             "decode": rate(decode, raw_bytes, rounds),
@@ -168,47 +170,10 @@ def seal(source: Source, spec: ChunkSpec) -> bytes:
     return data
 
 
-def manifest_frames(
-    layout: Layout, specs: Iterable[ChunkSpec], sealed: Iterable[bytes]
-) -> list[bytes]:
+def manifest_frames(layout: Layout, sealed: Iterable[bytes]) -> list[bytes]:
     """Build the manifest of what was sealed."""
-    builder = manifest.ManifestBuilder()
-    for spec, data in zip(specs, sealed, strict=True):
-        parsed = frame.parse(data)
-        builder.add_chunk(
-            ChunkRecord(
-                content=parsed.content,
-                frame=frame_digest(data),
-                raw_bytes=spec.length_bytes,
-                frame_bytes=len(data),
-                codec_id=parsed.codec_id,
-                element=parsed.element,
-            )
-        )
-    for tensor, first, count in layout.tensor_chunks():
-        builder.add_tensor(
-            manifest.TensorEntry(
-                name=tensor.name,
-                dtype=tensor.dtype,
-                shape=tensor.shape,
-                file_index=tensor.file_index,
-                offset_bytes=tensor.offset_bytes,
-                first_chunk=first,
-                chunk_count=count,
-            )
-        )
-    for index, file in enumerate(layout.files):
-        first, count = layout.file_chunks(index)
-        builder.add_file(
-            manifest.FileEntry(
-                path=file.path,
-                length_bytes=file.length_bytes,
-                sha256=bytes(32),
-                first_chunk=first,
-                chunk_count=count,
-            )
-        )
-    built = builder.build()
+    digests = dict.fromkeys(range(len(layout.files)), bytes(32))
+    built = describe(layout, map(record_of, sealed), digests, {})
     return [built.head_frame, *built.chunk_page_frames, *built.tensor_page_frames]
 
 

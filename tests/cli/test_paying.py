@@ -2,32 +2,12 @@
 
 import pytest
 
-from datanode.agent.client import Agent
-from datanode.errors import UnknownOutcomeError
 from datanode.localnet.state.ledger import Entry
 from datanode.node import cycles_ledger
 from datanode.principal import Principal
 from datanode.units import TC
 from tests.cli.stage import User
-
-
-def _lose(patch: pytest.MonkeyPatch, method: str) -> None:
-    call = Agent.call
-
-    def lost(
-        self: Agent,
-        canister: Principal,
-        name: str,
-        arg: bytes,
-        *,
-        effective: Principal | None = None,
-    ) -> bytes:
-        reply = call(self, canister, name, arg, effective=effective)
-        if name == method:
-            raise UnknownOutcomeError("the network was lost")
-        return reply
-
-    patch.setattr(Agent, "call", lost)
+from tests.fakes.lost_answers import lose_answers
 
 
 def _creations(user: User) -> list[Entry]:
@@ -50,7 +30,7 @@ def test_the_same_command_after_a_lost_answer_finds_the_node_that_was_paid(
 ) -> None:
     before = len(_creations(user))
     with monkeypatch.context() as patch:
-        _lose(patch, "create_canister")
+        lose_answers(patch, "create_canister")
         done = user.fails(37, "node", "create", "lost", "--cycles", "8TC")
         assert done.says("lost", "same command"), done.err
     changed = user.fails(2, "node", "create", "lost", "--cycles", "9TC")

@@ -10,8 +10,8 @@ from functools import cache
 
 import wasmtime
 
-from datanode.localnet.machine.ic0 import CALLS
 from datanode.principal import Principal
+from tests.fakes.system_calls import imports
 
 
 class See(IntEnum):
@@ -135,7 +135,6 @@ _IMPORTS = (
     *("msg_deadline", "time", "global_timer_set", "canister_status", "performance_counter"),
     *("msg_reject_code", "stable64_grow", "stable64_read", "stable64_write", "stable64_size"),
 )
-_TYPES = {"I": "i32", "i": "i32", "l": "i64"}
 
 _WAT = """
 (memory 64)
@@ -282,10 +281,4 @@ _WAT = """
 @cache
 def puppet_wasm() -> bytes:
     """Assemble the module."""
-    imports = []
-    for name in _IMPORTS:
-        params, results = CALLS[name][:2]
-        types = "".join(f" (param {_TYPES[each]})" for each in params)
-        types += "".join(f" (result {_TYPES[each]})" for each in results)
-        imports.append(f'(import "ic0" "{name}" (func ${name}{types}))')
-    return bytes(wasmtime.wat2wasm(f"(module {' '.join(imports)} {_WAT})"))
+    return bytes(wasmtime.wat2wasm(f"(module {imports(*_IMPORTS)} {_WAT})"))

@@ -6,8 +6,8 @@ import pytest
 
 from datanode.auditing import AuditReport, Outcome, Scrub, audit_model, verify_report
 from datanode.digest import FrameDigest
-from datanode.errors import UnauthorizedError
-from datanode.node.port import FrameAbsence, Grant, Role
+from datanode.errors import FormatError, UnauthorizedError
+from datanode.node.port import FrameAbsence, Grant, Role, ScrubStep
 from datanode.principal import Principal
 from datanode.reader import Reader
 from tests.fakes.checkpoints import Checkpoint, sealed
@@ -54,6 +54,16 @@ def test_a_scrub_judges_no_chunk_whose_page_is_bad(node: MemoryNode, model: Chec
     report = scrub(node)
     assert report.counts[Outcome.UNKNOWN] == 11
     assert verify_report(report.to_json(), root_key=node.root_key).error() is not None
+
+
+def test_a_scrub_without_end_is_refused(
+    node: MemoryNode, model: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datanode.auditing.walk.MAX_SCRUBBED", 5)
+    step = ScrubStep(next_cursor=b"more", checked_count=0, corrupt=())
+    monkeypatch.setattr(MemoryNode, "scrub", lambda *_: step)
+    with pytest.raises(FormatError, match="does not end"):
+        scrub(node)
 
 
 def test_a_scrub_needs_a_controller(node: MemoryNode, model: Checkpoint) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import wasmtime
 
-from datanode.localnet.machine.ic0 import CALLS
 from datanode.localnet.machine.machine import Environment, Execution, Machine
+from tests.fakes.system_calls import imports
 
 CANISTER = b"\0\0\0\0\0\0\0\1\1\1"
 CALLER = b"\4"
@@ -19,18 +19,6 @@ ENVIRONMENT = Environment(
     controllers=frozenset({b"boss"}),
     canister_version=3,
 )
-_TYPES = {"I": "i32", "i": "i32", "l": "i64"}
-
-
-def imports(*names: str) -> str:
-    """Declare system calls, each as a function of its own name."""
-    lines = []
-    for name in names:
-        params, results = CALLS[name][:2]
-        types = "".join(f" (param {_TYPES[each]})" for each in params)
-        types += "".join(f" (result {_TYPES[each]})" for each in results)
-        lines.append(f'(import "ic0" "{name}" (func ${name}{types}))')
-    return "\n".join(lines)
 
 
 def build(text: str, *calls: str) -> bytes:
@@ -94,6 +82,16 @@ COUNTER = build(
     *("stable64_grow", "stable64_write", "stable64_read", "stable64_size"),
 )
 """Counts in a global, in two heap pages and in two stable pages; `read` replies with all five."""
+
+
+SPREAD = build(
+    """(memory 1) (func (export "canister_update m")
+      (drop (call $stable64_grow (i64.const 1638400)))
+      (call $stable64_write (i64.const 99000000000) (i64.const 0) (i64.const 1))
+      (call $msg_reply))""",
+    *("stable64_grow", "stable64_write", "msg_reply"),
+)
+"""`m` grows the stable memory to 100 GiB and writes a byte far inside."""
 
 
 def counts(execution: Execution) -> set[int]:

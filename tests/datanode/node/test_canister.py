@@ -1,7 +1,8 @@
 """What the agent brings from the canister becomes what the port promises."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Final, cast
 
 import pytest
 
@@ -124,20 +125,38 @@ def test_many_digests_travel_in_several_calls(agent: ScriptedAgent, node: Canist
     assert agent.asked == ["status", "pin_frames", "pin_frames"]
 
 
+HELD: Final[Mapping[str, Value]] = {
+    "content": bytes(32),
+    "frame": bytes(32),
+    "bytes": 70,
+    "raw_bytes": 6,
+    "codec": 0,
+    "element": 0,
+}
+
+
 def test_pages_are_read_to_the_end(agent: ScriptedAgent, node: CanisterNode) -> None:
-    held: Value = {
-        "content": bytes(32),
-        "frame": bytes(32),
-        "bytes": 70,
-        "raw_bytes": 6,
-        "codec": 0,
-        "element": 0,
-    }
-    agent.answers["lease_frames"] = {"frames": [held], "next": b"more"}
+    agent.answers["lease_frames"] = {"frames": [HELD], "next": b"more"}
     frames = node.lease_frames(1)
     assert next(frames).frame_bytes == 70
-    agent.answers["lease_frames"] = {"frames": [held], "next": None}
+    agent.answers["lease_frames"] = {"frames": [HELD], "next": None}
     assert len(list(frames)) == 1
+
+
+@pytest.mark.parametrize(("frames", "listed"), [([], 0), ([HELD, HELD], 6)])
+def test_a_lease_whose_frames_do_not_end_is_refused(
+    agent: ScriptedAgent,
+    node: CanisterNode,
+    monkeypatch: pytest.MonkeyPatch,
+    frames: list[Value],
+    listed: int,
+) -> None:
+    monkeypatch.setattr("datanode.node.canister.MAX_LEASE_FRAMES", 7)
+    agent.answers["lease_frames"] = {"frames": frames, "next": b"more"}
+    records = node.lease_frames(1)
+    assert len(list(islice(records, listed))) == listed
+    with pytest.raises(FormatError, match="does not end"):
+        next(records)
 
 
 @pytest.mark.parametrize(
@@ -147,15 +166,7 @@ def test_pages_are_read_to_the_end(agent: ScriptedAgent, node: CanisterNode) -> 
 def test_a_frame_that_cannot_be_is_refused(
     agent: ScriptedAgent, node: CanisterNode, field: str, value: int, error: type[Exception]
 ) -> None:
-    held: dict[str, Value] = {
-        "content": bytes(32),
-        "frame": bytes(32),
-        "bytes": 70,
-        "raw_bytes": 6,
-        "codec": 0,
-        "element": 0,
-    }
-    agent.answers["lease_frames"] = {"frames": [held | {field: value}], "next": None}
+    agent.answers["lease_frames"] = {"frames": [{**HELD, field: value}], "next": None}
     with pytest.raises(error):
         list(node.lease_frames(1))
 

@@ -1,7 +1,7 @@
 """A node is paid for once, whatever is lost on the way; the ledger is the embedded network's."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from datanode.node.cycles_ledger import FEE_CYCLES, LEDGER
 from datanode.principal import Principal
 from datanode.units import DAY_S, SECOND_NS, TC
 from tests.fakes.canister_world import network_of
+from tests.fakes.lost_answers import lose_answers
 
 
 @pytest.fixture
@@ -44,27 +45,6 @@ def created(network: LocalNetwork, agent: Agent) -> list[Entry]:
     me = agent.identity.principal
     found = [e for e in network.ledger() if (e.method, e.sender) == ("create_canister", me)]
     return [entry for entry in found if entry.status == "replied"]
-
-
-def lose_answer(patch: pytest.MonkeyPatch, method: str) -> Callable[[], None]:
-    """Lose the answers of a method, which is executed; returns how to end that."""
-    call = Agent.call
-
-    def lost(
-        self: Agent,
-        canister: Principal,
-        name: str,
-        arg: bytes,
-        *,
-        effective: Principal | None = None,
-    ) -> bytes:
-        reply = call(self, canister, name, arg, effective=effective)
-        if name == method:
-            raise UnknownOutcomeError("the network was lost")
-        return reply
-
-    patch.setattr(Agent, "call", lost)
-    return lambda: patch.setattr(Agent, "call", call)
 
 
 def orders_in(folder: Path) -> list[Path]:
@@ -90,7 +70,7 @@ def test_a_node_is_created_and_fed_from_the_account(
 def test_a_lost_answer_and_the_same_again_create_one_canister_and_pay_once(
     network: LocalNetwork, agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = lose_answer(monkeypatch, "create_canister")
+    found = lose_answers(monkeypatch, "create_canister")
     for _ in range(3):
         with pytest.raises(UnknownOutcomeError):
             create(agent, tmp_path)
@@ -107,7 +87,7 @@ def test_a_lost_top_up_and_the_same_again_pay_once(
 ) -> None:
     canister = create(agent, tmp_path)
     left = cycles_ledger.balance(agent)
-    found = lose_answer(monkeypatch, "withdraw")
+    found = lose_answers(monkeypatch, "withdraw")
     with pytest.raises(UnknownOutcomeError):
         paying.top_up(agent, tmp_path, canister, 5 * TC)
     found()
@@ -154,7 +134,7 @@ def test_a_short_account_is_told_before_anything_is_sent(
 def test_an_account_that_the_lost_order_emptied_is_not_taken_for_a_refusal(
     network: LocalNetwork, agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = lose_answer(monkeypatch, "create_canister")
+    found = lose_answers(monkeypatch, "create_canister")
     with pytest.raises(UnknownOutcomeError):
         create(agent, tmp_path, 60_000 * TC)
     found()
@@ -209,7 +189,7 @@ def test_what_is_left_once_the_canister_is_created_may_not_be_enough(
 def test_an_order_that_the_ledger_has_forgotten_is_left_to_the_user(
     agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lose_answer(monkeypatch, "create_canister")
+    lose_answers(monkeypatch, "create_canister")
     with pytest.raises(UnknownOutcomeError):
         create(agent, tmp_path)
     (path,) = orders_in(tmp_path)

@@ -9,7 +9,7 @@ from datanode.model import ChunkRecord, ElementType
 from datanode.node.port import PutResult, PutStatus, SignedMessage
 from datanode.principal import Principal
 from uploader.source.base import PinnedFile
-from uploader.state.store import OutgoingFrame
+from uploader.state.store import OutgoingFrame, StateStore
 
 POSTGRES = os.environ.get("DATANODE_TEST_POSTGRES", "")
 """URL of a PostgreSQL database whose `public` schema the tests may drop; empty: none."""
@@ -56,3 +56,13 @@ def outgoing(indices: Sequence[int | None]) -> list[OutgoingFrame]:
         OutgoingFrame(index, record(("part", position) if index is None else index))
         for position, index in enumerate(indices)
     ]
+
+
+def begin(store: StateStore) -> int:
+    return store.begin_upload(NODE, "m", FILES).id
+
+
+def send(store: StateStore, upload: int, number: object, indices: list[int | None]) -> bytes:
+    out = message(number)
+    store.record_intent(upload, out, 2**64 - 1, outgoing(indices), 10**15)
+    return out.request_id

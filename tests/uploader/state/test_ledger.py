@@ -1,18 +1,8 @@
 """uploader.state.store: what messages have cost, and how far uploads have come."""
 
-from tests.uploader.state.facts import FILES, NODE, OTHER_NODE, STORED, message, outgoing, record
+from tests.uploader.state.facts import FILES, NODE, OTHER_NODE, STORED, begin, message, record, send
 from uploader.state.status import ChunkStatus
 from uploader.state.store import StateStore
-
-
-def begin(store: StateStore) -> int:
-    return store.begin_upload(NODE, "m", FILES).id
-
-
-def send(store: StateStore, upload: int, number: object, indices: list[int | None]) -> bytes:
-    out = message(number)
-    store.record_intent(upload, out, 2**64 - 1, outgoing(indices), 10**15)
-    return out.request_id
 
 
 def test_messages_that_ran_or_may_have_run_cost_cycles(store: StateStore) -> None:

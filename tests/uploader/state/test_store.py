@@ -16,25 +16,17 @@ from tests.uploader.state.facts import (
     OTHER_NODE,
     SENDER,
     STORED,
+    begin,
     digest,
     message,
     outgoing,
     record,
+    send,
 )
 from uploader.state.status import ChunkStatus, UploadStatus
 from uploader.state.store import OutgoingFrame, StateStore
 
 MANIFEST = FrameDigest(digest("manifest"))
-
-
-def begin(store: StateStore) -> int:
-    return store.begin_upload(NODE, "m", FILES).id
-
-
-def send(store: StateStore, upload: int, number: object, indices: list[int | None]) -> bytes:
-    out = message(number)
-    store.record_intent(upload, out, 2**64 - 1, outgoing(indices), 10**15)
-    return out.request_id
 
 
 def held_indices(store: StateStore, upload: int) -> list[int]:

@@ -191,15 +191,7 @@ def test_a_module_that_is_none_is_rejected_and_the_old_one_stays(
     canister = net.counter(alice)
     net.call(alice, canister, "add", argument(4))
     with pytest.raises(RejectedError, match="not valid") as rejected:
-        net.manage(
-            alice,
-            "install_code",
-            types.INSTALL,
-            mode=("upgrade", None),
-            canister_id=canister,
-            wasm_module=b"\0asm nothing",
-            arg=b"",
-        )
+        net.install(alice, canister, "upgrade", b"\0asm nothing")
     assert (rejected.value.error_code, rejected.value.certified) == ("IC0505", True)
     assert number(net.query(alice, canister, "get")) == 4
 

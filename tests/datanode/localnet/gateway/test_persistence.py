@@ -7,8 +7,8 @@ from datanode.agent.candid import Value
 from datanode.agent.identity import Identity
 from datanode.localnet.management import types
 from datanode.principal import Principal
-from tests.datanode.localnet.wasm_canisters import imports
 from tests.fakes.gateway import Gateway, RejectedError
+from tests.fakes.system_calls import imports
 
 KEEP, REPLACE = ("keep", None), ("replace", None)
 

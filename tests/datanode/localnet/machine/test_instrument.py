@@ -110,8 +110,13 @@ def metered(body: str, extra: str = "") -> Instrumented:
 
 
 def count(body: str, extra: str = "") -> int:
+    return spent(metered(body, extra))
+
+
+def spent(instrumented: Instrumented) -> int:
+    """Run the function `run` and return what it was charged."""
     store = wasmtime.Store(engine.engine())
-    module = wasmtime.Module(engine.engine(), metered(body, extra).module)
+    module = wasmtime.Module(engine.engine(), instrumented.module)
     exports = wasmtime.Instance(store, module, []).exports(store)
     counter, run = exports[COUNTER], exports["run"]
     assert isinstance(counter, wasmtime.Global)
@@ -216,17 +221,8 @@ def test_loads_and_stores_of_a_64_bit_memory_cost_two() -> None:
       (i32.store (i64.const 0) (i32.load (i64.const 8)))
       (v128.store (i64.const 0) (v128.load (i64.const 16)))
       (memory.fill (i64.const 0) (i32.const 1) (i64.const 1000))))"""
-    store = wasmtime.Store(engine.engine())
-    module = wasmtime.Module(
-        engine.engine(), instrument.instrument(bytes(wasmtime.wat2wasm(text))).module
-    )
-    exports = wasmtime.Instance(store, module, []).exports(store)
-    counter, run = exports[COUNTER], exports["run"]
-    assert isinstance(counter, wasmtime.Global)
-    assert isinstance(run, wasmtime.Func)
-    counter.set_value(store, wasmtime.Val.i64(BUDGET))
-    run(store)
-    assert counter.value(store) == BUDGET - (1 + (2 + 2 + 2) + (2 + 2 + 2) + 3 + 100 + 1000)
+    instrumented = instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+    assert spent(instrumented) == 1 + (2 + 2 + 2) + (2 + 2 + 2) + 3 + 100 + 1000
 
 
 def test_a_function_stops_when_the_counter_falls_below_zero() -> None:

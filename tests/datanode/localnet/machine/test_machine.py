@@ -10,7 +10,14 @@ from datanode.errors import DiskFullError, LocalNetworkError
 from datanode.localnet.machine import stable
 from datanode.localnet.machine.machine import Machine
 from datanode.localnet.machine.undo import UndoLog
-from tests.datanode.localnet.wasm_canisters import COUNTER, ENVIRONMENT, build, counts, machine
+from tests.datanode.localnet.wasm_canisters import (
+    COUNTER,
+    ENVIRONMENT,
+    SPREAD,
+    build,
+    counts,
+    machine,
+)
 
 UPDATE_LIMIT = 40_000_000_000
 
@@ -576,14 +583,7 @@ def test_machines_run_in_threads_of_their_own(tmp_path: Path) -> None:
 
 
 def test_a_stable_memory_of_many_gigabytes_takes_no_room(tmp_path: Path) -> None:
-    wasm = build(
-        """(memory 1) (func (export "canister_update m")
-          (drop (call $stable64_grow (i64.const 1638400)))
-          (call $stable64_write (i64.const 99000000000) (i64.const 0) (i64.const 1))
-          (call $msg_reply))""",
-        *("stable64_grow", "stable64_write", "msg_reply"),
-    )
-    with machine(tmp_path, wasm) as made:
+    with machine(tmp_path, SPREAD) as made:
         assert made.update("m", b"", ENVIRONMENT, sequence=2).reject is None
         made.commit()
         assert made.stable_bytes == 1638400 * stable.WASM_PAGE_BYTES

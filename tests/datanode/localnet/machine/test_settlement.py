@@ -1,6 +1,5 @@
 """What `kill -9` leaves behind: real processes, really killed."""
 
-import multiprocessing
 import os
 import random
 import shutil
@@ -19,13 +18,6 @@ from tests.datanode.localnet.wasm_canisters import ENVIRONMENT, counts
 KILLS = int(os.environ.get("DATANODE_KILLS", "60"))
 MOST_OPERATIONS = 60
 STATE_FILES = 4
-
-
-@pytest.fixture(scope="module")
-def context() -> ForkServerContext:
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["tests.datanode.localnet.hammer"])
-    return made
 
 
 def start(

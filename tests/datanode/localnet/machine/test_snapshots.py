@@ -1,6 +1,5 @@
 """Snapshots in files: whole or not there after any death, as sparse as what they copy."""
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -17,16 +16,16 @@ from datanode.localnet.machine.wasm_module import WasmError
 from tests.datanode.localnet import hammer
 from tests.datanode.localnet.hammer import TAKEN
 from tests.datanode.localnet.machine.test_machine import UPGRADED
-from tests.datanode.localnet.wasm_canisters import COUNTER, ENVIRONMENT, build, counts, machine
+from tests.datanode.localnet.wasm_canisters import (
+    COUNTER,
+    ENVIRONMENT,
+    SPREAD,
+    build,
+    counts,
+    machine,
+)
 
 MOST_OPERATIONS = 60
-
-
-@pytest.fixture(scope="module")
-def context() -> ForkServerContext:
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["tests.datanode.localnet.hammer"])
-    return made
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -214,14 +213,7 @@ def test_a_snapshot_can_be_filled_and_then_loaded(tmp_path: Path) -> None:
 
 
 def test_many_gigabytes_of_stable_memory_are_copied_as_holes(tmp_path: Path) -> None:
-    wasm = build(
-        """(memory 1) (func (export "canister_update m")
-          (drop (call $stable64_grow (i64.const 1638400)))
-          (call $stable64_write (i64.const 99000000000) (i64.const 0) (i64.const 1))
-          (call $msg_reply))""",
-        *("stable64_grow", "stable64_write", "msg_reply"),
-    )
-    with machine(tmp_path, wasm) as made:
+    with machine(tmp_path, SPREAD) as made:
         assert made.update("m", b"", ENVIRONMENT, sequence=2).reject is None
         made.commit()
         taken = made.take_snapshot(0)

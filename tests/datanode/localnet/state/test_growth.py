@@ -2,6 +2,7 @@
 
 import pytest
 
+from datanode.agent.candid import Value
 from datanode.agent.identity import Identity
 from datanode.localnet.management import types
 from datanode.localnet.state import ledger
@@ -18,31 +19,12 @@ PAGE = 65_536
 PREPAID = 40_000_000_000 + 5_000_000
 
 
-def install(net: Gateway, who: Identity, cycles: int, **settings: object) -> Principal:
+def install(net: Gateway, who: Identity, cycles: int, **settings: Value) -> Principal:
     canister = net.create(who, cycles)
-    net.manage(
-        who,
-        "install_code",
-        types.INSTALL,
-        mode=("install", None),
-        canister_id=canister,
-        wasm_module=grower_wasm(),
-        arg=b"",
-    )
+    net.install(who, canister, wasm=grower_wasm())
     if settings:
-        change(net, who, canister, **settings)
+        net.set(who, canister, **settings)
     return canister
-
-
-def change(net: Gateway, who: Identity, canister: Principal, **settings: object) -> None:
-    given = {name: None for _, name, _ in types.SETTINGS.fields}
-    net.manage(
-        who,
-        "update_settings",
-        types.UPDATE_SETTINGS,
-        canister_id=canister,
-        settings={**given, **settings},
-    )
 
 
 def held(net: Gateway, canister: Principal) -> Canister:
@@ -152,18 +134,18 @@ def test_what_is_set_aside_has_a_limit(net: Gateway, alice: Identity) -> None:
         net.call(alice, canister, "stable", pages(20_000))
     assert refused.value.error_code == "IC0534"
     assert "The current limit (5_000_000_000_000) would be exceeded by" in str(refused.value)
-    change(net, alice, canister, reserved_cycles_limit=50 * TC)
+    net.set(alice, canister, reserved_cycles_limit=50 * TC)
     net.call(alice, canister, "stable", pages(20_000))
     assert held(net, canister).reserved_cycles > 5 * TC
     with pytest.raises(RejectedError, match="Cannot set the reserved cycles limit") as refused:
-        change(net, alice, canister, reserved_cycles_limit=TC)
+        net.set(alice, canister, reserved_cycles_limit=TC)
     assert refused.value.error_code == "IC0540"
 
 
 def test_memory_that_is_allocated_is_paid_and_reserved_once(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice, 100 * TC)
     net.network.choose(SubnetChoice(used_gib=1_000))
-    change(net, alice, canister, memory_allocation=64 * MIB)
+    net.set(alice, canister, memory_allocation=64 * MIB)
     reserved = held(net, canister).reserved_cycles
     assert reserved > 0
     net.call(alice, canister, "stable", pages(100))
@@ -174,18 +156,17 @@ def test_memory_that_is_allocated_is_paid_and_reserved_once(net: Gateway, alice:
 def test_allocations_need_the_cycles_for_them(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice, TC)
     with pytest.raises(RejectedError, match="Cannot increase compute allocation to 50") as refused:
-        change(net, alice, canister, compute_allocation=50)
+        net.set(alice, canister, compute_allocation=50)
     assert refused.value.error_code == "IC0530"
     with pytest.raises(RejectedError, match="Cannot increase memory allocation") as refused:
-        change(net, alice, canister, memory_allocation=500 * GIB)
+        net.set(alice, canister, memory_allocation=500 * GIB)
     assert refused.value.error_code == "IC0531"
     net.network.choose(SubnetChoice(used_gib=2_000))
     with pytest.raises(RejectedError, match="due to its reserved cycles limit") as refused:
-        change(net, alice, canister, memory_allocation=GIB, freezing_threshold=0)
+        net.set(alice, canister, memory_allocation=GIB, freezing_threshold=0)
     assert refused.value.error_code == "IC0533"
     with pytest.raises(RejectedError, match="Cannot increase memory allocation") as refused:
-        change(
-            net,
+        net.set(
             alice,
             canister,
             memory_allocation=GIB,
@@ -211,30 +192,14 @@ def test_an_installation_that_would_freeze_is_undone_and_paid(
 ) -> None:
     canister = net.create(alice, 2 * TC)
     spare = 300_000_000_000 + 300_000_000  # the instructions in advance, and some ingress
-    change(net, alice, canister, freezing_threshold=(2 * TC - spare) // 10_000)
+    net.set(alice, canister, freezing_threshold=(2 * TC - spare) // 10_000)
     with pytest.raises(RejectedError, match="cannot grow memory by") as refused:
-        net.manage(
-            alice,
-            "install_code",
-            types.INSTALL,
-            mode=("install", None),
-            canister_id=canister,
-            wasm_module=grower_wasm(),
-            arg=b"",
-        )
+        net.install(alice, canister, wasm=grower_wasm())
     assert refused.value.error_code == "IC0532"
     assert held(net, canister).module_hash is None
     assert dict(last(net, canister).items).keys() == {"ingress", "execution", "instructions"}
-    change(net, alice, canister, freezing_threshold=DAY_S)
-    net.manage(
-        alice,
-        "install_code",
-        types.INSTALL,
-        mode=("install", None),
-        canister_id=canister,
-        wasm_module=grower_wasm(),
-        arg=b"",
-    )
+    net.set(alice, canister, freezing_threshold=DAY_S)
+    net.install(alice, canister, wasm=grower_wasm())
     assert held(net, canister).heap_bytes == PAGE
 
 
@@ -242,7 +207,7 @@ def test_a_small_change_of_settings_thaws_a_canister(net: Gateway, alice: Identi
     canister = install(net, alice, TC, freezing_threshold=10_000_000 * DAY_S)
     with pytest.raises(RejectedError, match="is out of cycles"):
         net.call(alice, canister, "silent")
-    change(net, alice, canister, freezing_threshold=DAY_S)
+    net.set(alice, canister, freezing_threshold=DAY_S)
     paid = dict(last(net, canister).items)
     assert paid["ingress"] == 1_200_000 + 2_000 * (
         last(net, canister).argument_bytes + len("update_settings")
