@@ -26,8 +26,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
+from datanode.agent.envelope import Signer
 from datanode.auditing.outcomes import BROKEN, Finding, Outcome, Part, Run, verdict
 from datanode.errors import DataNodeError
 from datanode.principal import Principal
@@ -37,24 +38,6 @@ KIND: Final = "datanode-audit"
 SIGNATURE_DOMAIN: Final = b"\x0edatanode-audit"
 
 Json: TypeAlias = "str | int | Sequence[Json] | Mapping[str, Json] | None"
-
-
-class Signer(Protocol):
-    """Who vouches for a report; an agent's identity is one."""
-
-    @property
-    def principal(self) -> Principal:
-        """Whose word it is."""
-        ...
-
-    @property
-    def public_key_der(self) -> bytes | None:
-        """The key; None for the anonymous identity, which cannot vouch for anything."""
-        ...
-
-    def sign(self, message: bytes) -> bytes:
-        """Sign."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ from datanode.units import MIB
 GIVE_UP: Final = 3
 SCRUB_STEP_BYTES: Final = 512 * MIB
 """Bytes that the node re-hashes in one message: 7e9 instructions at 14 a byte."""
+MAX_SCRUBBED: Final = 1 << 22
+"""Most steps of a scrub, or damaged frames that it names: a node could go on for ever. Ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,8 +204,12 @@ def _unreadable(page: Check, indices: Iterable[int]) -> Iterator[Check]:
 
 def _scrub(node: StorageNode) -> Iterator[FrameDigest]:
     cursor: bytes | None = b""
+    count = 0
     while cursor is not None:
         step = node.scrub(cursor, SCRUB_STEP_BYTES)
+        count += max(1, len(step.corrupt))
+        if count > MAX_SCRUBBED:
+            raise FormatError("the node's scrub does not end")
         yield from step.corrupt
         cursor = step.next_cursor
 

@@ -40,6 +40,9 @@ from datanode.principal import Principal
 MAX_MODELS = 100_000
 """Most models that are listed: a node could go on for ever, and fill the memory. Ours."""
 
+MAX_LEASE_FRAMES = 1 << 22
+"""Most frames, or pages of them, that are listed of a lease: for the same reason. Ours."""
+
 _UNSETTLED = {
     Pending.UNKNOWN: Unsettled.UNKNOWN,
     Pending.EXPIRED: Unsettled.EXPIRED,
@@ -141,9 +144,14 @@ class CanisterNode:
     def lease_frames(self, lease_id: int) -> Iterator[ChunkRecord]:
         """See `StorageNode`."""
         cursor: bytes | None = b""
+        count = 0
         while cursor is not None:
             page = Row.of(self._query("lease_frames", lease_id, cursor))
-            yield from map(answers.held, page.rows("frames"))
+            frames = page.rows("frames")
+            count += max(1, len(frames))
+            if count > MAX_LEASE_FRAMES:
+                raise FormatError("the node's list of a lease's frames does not end")
+            yield from map(answers.held, frames)
             cursor = page.optional("next", bytes)
 
     def missing_frames(

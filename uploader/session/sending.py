@@ -127,11 +127,6 @@ class Sender:
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(self.window.max_messages, thread_name_prefix="send")
 
-    @property
-    def in_flight_count(self) -> int:
-        """Messages without a settled outcome, the open batch not included."""
-        return self._in_flight
-
     def add(self, parcel: Parcel) -> None:
         """Queue a frame; sends a message whenever one is full."""
         size = parcel.record.frame_bytes

@@ -26,10 +26,10 @@ def run(network: Network, slot: Slot, response: Queued) -> Effect:
     """Execute a response; the slot's lock is held."""
     bill = Bill(slot.canister, network.fees)
     bill.receive("refunded", response.cycles)
-    callback = network.calls.callback(response.callback)
-    context = None if callback is None else network.calls.context(callback.context)
-    if callback is None or context is None:
+    awaited = _awaited(network, response)
+    if awaited is None:
         return Effect(answer=None, bill=bill, status="late")
+    callback, context = awaited
     bill.receive("call_reserve", callback.transmission_cycles)
     size = len(response.payload) + (_REJECT_CODE_BYTES if response.reject_code else 0)
     cost = network.fees.call_byte_cycles(size)
@@ -47,10 +47,10 @@ def failed(network: Network, slot: Slot, response: Queued, reject: Reject) -> Ef
     """
     bill = Bill(slot.canister, network.fees)
     bill.receive("refunded", response.cycles)
-    callback = network.calls.callback(response.callback)
-    context = None if callback is None else network.calls.context(callback.context)
-    if callback is None or context is None:
+    awaited = _awaited(network, response)
+    if awaited is None:
         return Effect(answer=None, bill=bill, status="late")
+    callback, context = awaited
     bill.receive("call_reserve", callback.transmission_cycles + callback.execution_cycles)
     execution = Execution(
         reply=None,
@@ -63,6 +63,13 @@ def failed(network: Network, slot: Slot, response: Queued, reject: Reject) -> Ef
     )
     waiting = network.calls.callbacks_of(context.id) - 1
     return turn.conclude(network, bill, execution, context, waiting=waiting)
+
+
+def _awaited(network: Network, response: Queued) -> tuple[Callback, Context] | None:
+    """Find who waits for a response; None when it comes too late."""
+    callback = network.calls.callback(response.callback)
+    context = None if callback is None else network.calls.context(callback.context)
+    return None if callback is None or context is None else (callback, context)
 
 
 def _executed(  # noqa: PLR0917 - all of one response

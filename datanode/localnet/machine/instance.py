@@ -33,7 +33,6 @@ _NO_FINALIZER: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 _WORDS_A_VALUE: Final = 2
 _MASK32: Final = (1 << 32) - 1
 _MASK64: Final = (1 << 64) - 1
-_MAX_MEMORY_PAGES: Final = 65_536
 _WORDS: Final = {
     wasmtime.TrapCode.STACK_OVERFLOW: "stack overflow",
     wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS: "heap out of bounds",

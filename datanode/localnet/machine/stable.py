@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from datanode.localnet.machine.undo import Target, UndoLog, write_all
-from datanode.units import GIB, MIB
+from datanode.units import GIB
 
 WASM_PAGE_BYTES: Final = 65_536
 OS_PAGE_BYTES: Final = 4_096
@@ -23,7 +23,6 @@ MAX_STABLE_BYTES: Final = 500 * GIB
 """Largest stable memory. Source: IC resource limits, 2026-05."""
 
 MAX_STABLE_PAGES_32BIT: Final = 65_536
-_SEARCH_BYTES: Final = 64 * MIB
 
 
 class StableMemory:
@@ -48,11 +47,6 @@ class StableMemory:
         self._dirty.clear()
         self._touched.clear()
         self._saved_end = self.pages * WASM_PAGE_BYTES
-
-    @property
-    def is_touched(self) -> bool:
-        """Whether the message wrote to the memory or grew it."""
-        return bool(self._dirty) or self.pages * WASM_PAGE_BYTES != self._saved_end
 
     def grow(self, pages: int) -> int:
         """Add pages; return the former size, or -1 when it would be too large."""

@@ -20,7 +20,6 @@ MAX_MODULE_BYTES: Final = 100 * MIB
 
 CUSTOM, TYPE, IMPORT, FUNCTION, MEMORY, GLOBAL, EXPORT, START, CODE = 0, 1, 2, 3, 5, 6, 7, 8, 10
 TABLE: Final = 4
-DATA_COUNT: Final = 12
 ORDER: Final = (1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11)
 """Order in which sections stand in a module, by id."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Self, cast
 
 from datanode.localnet.machine.outgoing import Closure
-from datanode.localnet.state.database import Database, Row
+from datanode.localnet.state.database import Database, Row, Value
 from datanode.localnet.state.message import Message
 from datanode.principal import Principal
 
@@ -50,6 +50,19 @@ class Origin:
             method=message.method,
             request_id=message.request_id or None,
             callback=message.callback,
+        )
+
+    @classmethod
+    def stored(
+        cls, caller: Value, method: Value, request_id: Value, callback: Value, deadline: Value = 0
+    ) -> Self:
+        """Read who made a call from its columns."""
+        return cls(
+            caller=Principal(cast("bytes", caller)),
+            method=str(method),
+            request_id=cast("bytes | None", request_id),
+            callback=cast("int | None", callback),
+            deadline_ns=cast("int", deadline),
         )
 
 
@@ -235,13 +248,7 @@ def _context(row: Row) -> Context:
     return Context(
         id=cast("int", number),
         canister=Principal(cast("bytes", canister)),
-        origin=Origin(
-            caller=Principal(cast("bytes", caller)),
-            method=str(method),
-            request_id=cast("bytes | None", request_id),
-            callback=cast("int | None", callback),
-            deadline_ns=cast("int", deadline),
-        ),
+        origin=Origin.stored(caller, method, request_id, callback, deadline),
         responded=bool(responded),
         deleted=bool(deleted),
         available_cycles=int(str(available)),

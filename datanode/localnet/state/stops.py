@@ -75,12 +75,7 @@ def _stop(row: Row) -> Stop:
     return Stop(
         id=cast("int", number),
         canister=Principal(cast("bytes", canister)),
-        origin=Origin(
-            caller=Principal(cast("bytes", caller)),
-            method=str(method),
-            request_id=cast("bytes | None", request_id),
-            callback=cast("int | None", callback),
-        ),
+        origin=Origin.stored(caller, method, request_id, callback),
         cycles=int(str(cycles)),
         time_ns=cast("int", time_ns),
     )

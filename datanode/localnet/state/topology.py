@@ -32,7 +32,6 @@ from datanode.principal import Principal
 SEED_BYTES: Final = 32
 _CANISTER_SUFFIX: Final = b"\x01\x01"
 _INDEX_BYTES: Final = 8
-CANISTER_ID_BYTES: Final = _INDEX_BYTES + len(_CANISTER_SUFFIX)
 
 
 def canister_id(index: int) -> Principal:
