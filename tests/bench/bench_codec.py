@@ -30,8 +30,8 @@ from datanode.model import ChunkSpec, ElementType
 from uploader.chunker import Layout
 from uploader.session.describing import describe
 from uploader.session.reading import record_of
-from uploader.source.base import Source
 from uploader.source import open_source
+from uploader.source.base import Source
 
 MASK_SPLIT = 2
 MB = 1_000_000
