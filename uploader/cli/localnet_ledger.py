@@ -9,7 +9,7 @@ import typer
 
 from datanode.localnet import process
 from datanode.localnet.state.ledger import Entry
-from datanode.units import format_bytes, format_cycles
+from datanode.units import format_cycles
 from uploader.cli import options
 from uploader.cli.amounts import parse_canister
 from uploader.cli.output import Json, Output
@@ -50,7 +50,7 @@ def ledger_command(
         output.item(**cast("dict[str, Json]", entry.to_json()))
     if shown:
         output.table(
-            ["> no.", "canister", "method", "> envelope", "> instructions", "> cycles", "status"],
+            ["> no.", "canister", "method", "> instructions", "> cycles", "status"],
             [_row(entry) for entry in shown],
         )
     if len(shown) < len(entries):
@@ -67,7 +67,6 @@ def _row(entry: Entry) -> list[str]:
         str(entry.sequence),
         entry.canister.text,
         entry.method,
-        format_bytes(entry.envelope_bytes),
         f"{entry.instructions:,}",
         f"{entry.total_cycles:,}",
         entry.status,

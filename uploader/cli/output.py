@@ -5,6 +5,7 @@ Results go to stdout, the rest to stderr. With `--json` every line is an object 
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +14,14 @@ from dataclasses import asdict
 from typing import Final, TextIO, TypeAlias
 
 import typer
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 
 from datanode.errors import DataNodeError, UsageError
 from datanode.text import printable
 from datanode.units import format_bytes, format_cycles, format_duration
+from uploader.cli.tables import fitted
 from uploader.progress import Progress, Silent, Tally
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
@@ -42,7 +43,7 @@ class Output:
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
         self._out = Console(highlight=False, soft_wrap=True)
-        if not self._out.is_terminal:
+        if not self._out.is_terminal and "COLUMNS" not in os.environ:
             self._out.width = _PIPE_COLUMNS
         self._err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -69,13 +70,8 @@ class Output:
         """Show rows to a person; with --json the items have said it already."""
         if self.as_json:
             return
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in columns:
-            side: JustifyMethod = "right" if column[0] == ">" else "left"
-            table.add_column(column.strip("> "), justify=side, overflow="fold")
-        for row in rows:
-            table.add_row(*(printable(cell, _TEXT_LIMIT) for cell in row))
-        self._out.print(table)
+        cells = [[printable(cell, _TEXT_LIMIT) for cell in row] for row in rows]
+        self._out.print(fitted(columns, cells, self._out.width))
 
     def error(self, error: DataNodeError, *, code: int | None = None) -> None:
         """Say what happened, what is safe and what to do next; `code` if it is not its own."""
