@@ -1,6 +1,8 @@
 """One network and one node for all tests of the command line that do not break them."""
 
 import itertools
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from datanode.agent.client import Agent
 from datanode.agent.network import Network
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy
+from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
 from tests.cli.stage import MakeUser, User
 
@@ -23,12 +26,13 @@ def owner_pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def canister(network: LocalNetwork, owner_pem: Path) -> Principal:
-    where = Network(url=network.url, root_key=network.root_key, name="local")
-    agent = Agent(where, identities.load(owner_pem))
-    try:
+    with closing(_owner(network, owner_pem)) as agent:
         return deploy.create_node(agent)
-    finally:
-        agent.close()
+
+
+def _owner(network: LocalNetwork, pem: Path) -> Agent:
+    where = Network(url=network.url, root_key=network.root_key, name="local")
+    return Agent(where, identities.load(pem))
 
 
 @pytest.fixture
@@ -39,12 +43,19 @@ def user(  # noqa: PLR0917 - pytest's way of asking
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> User:
-    """The controller of the shared node, in a fresh home."""
+) -> Iterator[User]:
+    """The controller of the shared node, in a fresh home.
+
+    The models of a test go with it: an upload with a new state reads all that are there.
+    """
     made = User(tmp_path / "home", network, canister, capsys, monkeypatch)
     made.pem.write_bytes(owner_pem.read_bytes())
     made.pem.chmod(0o600)
-    return made
+    yield made
+    with closing(_owner(network, owner_pem)) as agent:
+        node = CanisterNode(agent, canister)
+        for model in node.models():
+            node.delete_model(model.name)
 
 
 @pytest.fixture
