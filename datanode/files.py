@@ -4,8 +4,10 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+from datanode.cleanup import undoing
 from datanode.errors import NO_SPACE, DiskFullError, UsageError
 
 
@@ -66,15 +68,11 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """
     aside = path.with_name(f"{path.name}.{os.getpid()}.new")
     with disk_errors(path):
-        try:
+        with undoing(partial(aside.unlink, missing_ok=True)):
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                aside.unlink()
-            raise
         sync_folder(path.parent)

@@ -6,7 +6,6 @@ result must be the manifest that the certificate names, byte for byte, or nothin
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 from datanode.digest import frame_digest
 from datanode.errors import CorruptionError, DataNodeError
@@ -16,7 +15,7 @@ from datanode.reader import Reader, VerifiedVersion
 from datanode.reader.proof import TrustedVersion
 from uploader.chunker import Layout
 from uploader.session.describing import describe, parts_of
-from uploader.session.reading import ReadChunk, encoded
+from uploader.session.reading import ReadChunk, encoded, workers
 from uploader.session.repair import RepairSummary, write_anew
 from uploader.source.base import Source
 
@@ -74,7 +73,7 @@ def _made_again(source: Source, layout: Layout) -> tuple[list[ChunkRecord], dict
 
     jobs = os.cpu_count() or 1
     specs = (spec for index in range(len(layout.files)) for spec in layout.chunks(index))
-    with ThreadPoolExecutor(jobs, thread_name_prefix="encode") as pool:
+    with workers(jobs) as pool:
         chunks = encoded(specs, source, pool=pool, ahead=2 * jobs, wanted=wanted)
         records = [chunk.record for chunk in chunks if chunk.record is not None]
     return records, {index: sha256.digest() for index, sha256 in enumerate(digests)}

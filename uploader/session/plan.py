@@ -17,7 +17,7 @@ from datanode.fees import FeeSchedule
 from datanode.limits import FRAME_HEADER_BYTES, MAX_MESSAGE_FRAMES, MAX_MESSAGE_FRAMES_BYTES
 from datanode.model import ChunkSpec, ElementType
 from uploader.chunker import Layout
-from uploader.session.reading import encode, read
+from uploader.session.reading import encode, read, workers
 from uploader.session.sending import message_cycles
 from uploader.source.base import Source
 
@@ -95,7 +95,7 @@ def plan(
     """
     tensors = source.tensors()
     layout = Layout(source.files(), tensors)
-    with ThreadPoolExecutor(jobs, thread_name_prefix="plan") as pool:
+    with workers(jobs) as pool:
         if exact:
             sizes, held_bytes = _measure_all(source, layout, held, pool)
         else:

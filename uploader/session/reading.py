@@ -9,6 +9,7 @@ the number of cores.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -108,6 +109,16 @@ class _Stage(Generic[_Item]):
         for item, _ in self.items:
             if isinstance(item, Future):
                 item.cancel()
+
+
+@contextmanager
+def workers(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Make threads that read and encode; who ends early does not wait for a source that stalls."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix="encode")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def encoded(

@@ -10,7 +10,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -29,6 +28,7 @@ from uploader.chunker import Layout
 from uploader.dedup import Known
 from uploader.progress import Progress, Silent
 from uploader.session.chunks import ChunkRun
+from uploader.session.reading import workers
 from uploader.session.resume import learn, reopen_messages
 from uploader.session.seal import all_missing, seal
 from uploader.session.sending import Sender, Spending
@@ -151,7 +151,7 @@ def upload(
         takeover=options.takeover,
     )
     jobs = options.jobs or os.cpu_count() or 1
-    with ThreadPoolExecutor(jobs, thread_name_prefix="encode") as pool:
+    with workers(jobs) as pool:
         run = ChunkRun(
             source=source,
             layout=layout,

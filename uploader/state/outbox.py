@@ -5,11 +5,12 @@ torn, which `load` notices by the digest that the database has. Such a message i
 is asked about once it has expired. Files that no open message names are swept away.
 """
 
-import contextlib
 from collections.abc import Set as AbstractSet
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from datanode.cleanup import undoing
 from datanode.digest import frame_digest
 from datanode.node.port import SignedMessage
 from uploader.state.location import mapped_os_errors
@@ -33,13 +34,9 @@ class Outbox:
         unfinished = target.with_suffix(_UNFINISHED)
         with mapped_os_errors(self._folder):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
+            with undoing(partial(unfinished.unlink, missing_ok=True)):
                 unfinished.write_bytes(message.body)
                 unfinished.replace(target)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    unfinished.unlink(missing_ok=True)
-                raise
 
     def load(self, request_id: bytes, body_digest: bytes) -> bytes | None:
         """Return the signed bytes of a message, or None if they are lost or torn."""
