@@ -10,6 +10,7 @@ from typing import Final
 
 from ic.identity import Identity as IcIdentity
 
+from datanode.cleanup import undoing
 from datanode.errors import IdentityError
 from datanode.files import sync_folder
 from datanode.principal import Principal
@@ -120,13 +121,13 @@ def generate(path: Path) -> Identity:
     except OSError as error:
         raise IdentityError(f"cannot write the identity {path}: {error.strerror}") from error
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(key.to_pem())
-            file.flush()
-            os.fsync(file.fileno())
-        # Canisters may be controlled by nobody else: the name must survive a power cut too.
-        sync_folder(path.parent)
+        with undoing(path.unlink):
+            with os.fdopen(handle, "wb") as file:
+                file.write(key.to_pem())
+                file.flush()
+                os.fsync(file.fileno())
+            # Canisters may be controlled by nobody else: the name must survive a power cut too.
+            sync_folder(path.parent)
     except OSError as error:
-        path.unlink()
         raise IdentityError(f"cannot write the identity {path}: {error.strerror}") from error
     return Identity(key)

@@ -157,3 +157,30 @@ def test_a_disk_that_fills_up_leaves_no_half_a_key(
     with pytest.raises(IdentityError, match="No space"):
         identity.generate(tmp_path / "identity.pem")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_leaves_no_half_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_handle: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        identity.generate(tmp_path / "identity.pem")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_key_that_cannot_be_removed_hides_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    def refuse(_path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(IdentityError, match="No space"):
+        identity.generate(tmp_path / "identity.pem")

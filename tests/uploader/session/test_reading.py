@@ -1,11 +1,14 @@
 """uploader.session.reading: threads that read and encode."""
 
 import threading
-from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 import pytest
 
 from uploader.session.reading import workers
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 def test_who_ends_early_does_not_wait_for_a_source_that_stalls() -> None:
