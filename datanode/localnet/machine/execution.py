@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from datanode.localnet.machine import outgoing, prices, rejects
 from datanode.localnet.machine.log_room import LINE_BYTES, MAX_LOG_BYTES, LogRoom
 from datanode.localnet.machine.outgoing import Incoming, OutgoingCall, Outstanding, Terms
 from datanode.localnet.machine.rejects import Failure, Reject
+from datanode.localnet.machine.stable import WASM_PAGE_BYTES
 
 
 class Growth(Protocol):
@@ -50,6 +51,7 @@ class Environment:
         timer_ns: When the global timer is due; 0 when it is not set.
         variables: Names and values of the environment variables.
         growth: What growing memory costs; None where it is not asked.
+        heap_limit_bytes: Largest heap; 0 is no limit.
         may_grow: Asked at each growth of stable memory, if a fault on cue may forbid it.
     """
 
@@ -70,6 +72,7 @@ class Environment:
     timer_ns: int = 0
     variables: tuple[tuple[str, str], ...] = ()
     growth: Growth | None = None
+    heap_limit_bytes: int = 0
     may_grow: Callable[[], bool] | None = None
 
 
@@ -145,6 +148,10 @@ class Kind(Enum):
         return prices.STABLE_BYTES_MESSAGE
 
 
+_LIMITED: Final = (Kind.START, Kind.INIT, Kind.UPDATE)
+"""Messages in which the heap has a limit: `effective_wasm_memory_limit` of the replica, 2026."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Message:
     """A message under way.
@@ -203,6 +210,26 @@ class Message:
         """What it has set aside for the memory that it grew by."""
         growth = self.environment.growth
         return 0 if growth is None else growth.reserved_cycles
+
+    def check_heap(self, size_bytes: int) -> None:
+        """Check the size of the heap.
+
+        Raises:
+            Failure: The canister's settings do not allow it; callbacks and tasks may have it, so
+                that what a canister began it can end.
+        """
+        limit = self.environment.heap_limit_bytes
+        if limit and size_bytes > limit and self.kind in _LIMITED:
+            raise Failure.heap_limit(size_bytes, limit)
+
+    def grow_heap(self, before_pages: int, more_pages: int) -> None:
+        """Let the heap grow.
+
+        Raises:
+            Failure: The canister's settings or its cycles do not allow it.
+        """
+        self.check_heap((before_pages + more_pages) * WASM_PAGE_BYTES)
+        self.grow(more_pages * WASM_PAGE_BYTES)
 
     def grow(self, more_bytes: int) -> None:
         """Let memory grow.

@@ -31,6 +31,7 @@ _Callback = ctypes.CFUNCTYPE(
 )
 _NO_FINALIZER: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 _WORDS_A_VALUE: Final = 2
+_ASKING: Final = wasmtime.FuncType([wasmtime.ValType.i64()] * 2, [wasmtime.ValType.i32()])
 _MASK32: Final = (1 << 32) - 1
 _MASK64: Final = (1 << 64) - 1
 _WORDS: Final = {
@@ -56,14 +57,42 @@ class Linked:
         self.calls = StableCalls()
         self.error: BaseException | None = None
         self._linker = wasmtime.Linker(engine())
+        self._asked = _Callback(self._grown)
         self._kept: list[object] = []
         for each in compiled.module.imports:
             if each.name is not None and isinstance(each.type, wasmtime.FuncType):
                 self._bind(each.name, each.type)
 
     def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
-        """Make an instance."""
-        return self._linker.instantiate(store, self.compiled.module)
+        """Make an instance, whose memory asks before it grows."""
+        instance = self._linker.instantiate(store, self.compiled.module)
+        ask = ffi.wasmtime_func_t()
+        ffi.wasmtime_func_new_unchecked(
+            store._context(),  # noqa: SLF001 - for the unchecked interface
+            _ASKING.ptr(),
+            ctypes.cast(self._asked, ffi.wasmtime_func_unchecked_callback_t),
+            None,
+            _NO_FINALIZER,
+            ctypes.byref(ask),
+        )
+        table = instance.exports(store)[instrument.GROWTH]
+        if not isinstance(table, wasmtime.Table):
+            raise TypeError(f"{instrument.GROWTH} is not a table")
+        table.set(store, 0, wasmtime.Func._from_raw(ask))  # noqa: SLF001 - it has no other way
+        return instance
+
+    def _grown(
+        self, _data: int, _caller: int, raw: "ctypes.Array[ctypes.c_uint64]", _n: int
+    ) -> int:
+        """Say whether a linear memory that has grown may stay so: 0 is yes."""
+        try:
+            self.calls.message.grow_heap(raw[0], raw[_WORDS_A_VALUE])
+        except BaseException as error:  # noqa: BLE001 - it cannot cross the engine
+            self.error = error
+            raw[0] = 1
+        else:
+            raw[0] = 0
+        return 0
 
     def release(self) -> None:
         """Let go of the instance, whose memory is then given back."""

@@ -8,6 +8,8 @@ The result differs from the module in this, and behaves like it otherwise:
   operator.
 * before a bulk operation a helper takes its size operand from the counter.
 * in front of each imported system call stands a function that takes the call's price.
+* `memory.grow` is a call of a function that grows the memory and asks the host, by a function in a
+  table of its own, whether the canister may hold it; if not it stops with `unreachable`.
 * every mutable global is exported, so that it can be saved and restored, and so are the memory and
   the table that callbacks are in.
 * the start section becomes an export: it runs once, at installation, and is paid for.
@@ -24,15 +26,16 @@ from datanode.localnet.machine import ic0, prices, wasm_module
 from datanode.localnet.machine.redirect import redirect
 from datanode.localnet.machine.wasm_module import WasmError, name, read_unsigned, signed, unsigned
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Part of the cache key: raise it when the output changes."""
 
 COUNTER: Final = "canister counter_instructions"
 MEMORY: Final = "datanode memory"
 TABLE: Final = "datanode table"
+GROWTH: Final = "datanode growth"
 START: Final = "canister_start"
 GLOBAL_PREFIX: Final = "datanode global "
-RESERVED: Final = (COUNTER, MEMORY, TABLE, START)
+RESERVED: Final = (COUNTER, MEMORY, TABLE, GROWTH, START)
 
 _I64: Final = 0x7E
 _MUTABLE: Final = 1
@@ -55,9 +58,17 @@ _TWO_LEB_BULK: Final = frozenset((8, 10, 12, 14))
 _LAST_TRUNC: Final = 7
 _PER_INSTANCE: Final = frozenset((8, 9, 12, 13, 14, 15, 17))  # they change tables or segments
 _TABLE_SET: Final = 0x26
-_NAME_A_FUNCTION: Final = frozenset((0x10, 0x12, 0xD2))  # call return_call ref.func
+_MEMORY_GROW: Final = 0x40
+_TYPES: Final = (
+    b"\x60\x01\x7e\x01\x7e",  # i64 -> i64: takes a price, or grows a 64-bit memory
+    b"\x60\x01\x7f\x01\x7f",  # i32 -> i32: grows a 32-bit memory
+    b"\x60\x02\x7e\x7e\x01\x7f",  # i64 i64 -> i32: asks whether it may
+)
+_ONE_FUNCTION: Final = b"\x70\x01\x01\x01"
+_REPLACED: Final = frozenset((0x10, 0x12, 0xD2, 0x40))  # call return_call ref.func memory.grow
 _OPERATORS_A_POINT: Final = 4
 _OPERATORS_A_CHECK: Final = 6
+_OPERATORS_TO_GROW: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,26 +99,34 @@ def instrument(module: bytes) -> Instrumented:
         if reserved in RESERVED or reserved.startswith(GLOBAL_PREFIX):
             raise WasmError(f"the module exports the reserved symbol '{reserved}'")
     wide = wasm_module.is_memory64(parts.get(wasm_module.MEMORY))
+    has_memory = parts.get(wasm_module.MEMORY, b"\0")[0] > 0
     additions = []
 
     mutable, counter = _add_counter(parts)
     types, at = read_unsigned(parts.get(wasm_module.TYPE, b"\0"), 0)
-    parts[wasm_module.TYPE] = (
-        unsigned(types + 1) + parts.get(wasm_module.TYPE, b"\0")[at:] + b"\x60\x01\x7e\x01\x7e"
+    parts[wasm_module.TYPE] = b"".join(
+        [unsigned(types + len(_TYPES)), parts.get(wasm_module.TYPE, b"\0")[at:], *_TYPES]
     )
     defined, at = read_unsigned(parts.get(wasm_module.FUNCTION, b"\0"), 0)
     charge = len(imported) + defined
     stand_ins = {index: charge + 1 + index for index in range(len(imported))}
+    grow = charge + 1 + len(imported)
     parts[wasm_module.FUNCTION] = b"".join(
         [
-            unsigned(defined + 1 + len(imported)),
+            unsigned(defined + 2 + len(imported)),
             parts.get(wasm_module.FUNCTION, b"\0")[at:],
             unsigned(types),
             *(unsigned(each.type_index) for each in imported),
+            unsigned(types if wide or not has_memory else types + 1),
         ]
     )
     redirect(parts, stand_ins)
-    meter = _Meter(counter, charge, stand_ins, wide=wide)
+    tables, at = read_unsigned(parts.get(wasm_module.TABLE, b"\0"), 0)
+    parts[wasm_module.TABLE] = b"".join(
+        [unsigned(tables + 1), parts.get(wasm_module.TABLE, b"\0")[at:], _ONE_FUNCTION]
+    )
+    asking = b"\x41\0\x11" + unsigned(types + 2) + unsigned(tables)  # i32.const call_indirect
+    meter = _Meter(counter, charge, stand_ins, grow, asking, wide=wide, has_memory=has_memory)
     parts[wasm_module.CODE] = meter.code(
         parts.get(wasm_module.CODE, b"\0"), [each.name for each in imported]
     )
@@ -117,9 +136,10 @@ def instrument(module: bytes) -> Instrumented:
         name(f"{GLOBAL_PREFIX}{index}") + bytes([wasm_module.KIND_GLOBAL]) + unsigned(index)
         for index in mutable
     ]
-    if parts.get(wasm_module.MEMORY, b"\0")[0]:
+    if has_memory:
         additions.append(name(MEMORY) + bytes([wasm_module.KIND_MEMORY]) + b"\0")
-    if parts.get(wasm_module.TABLE, b"\0")[0]:
+    additions.append(name(GROWTH) + bytes([wasm_module.KIND_TABLE]) + unsigned(tables))
+    if tables:
         additions.append(name(TABLE) + bytes([wasm_module.KIND_TABLE]) + b"\0")
     start = parts.pop(wasm_module.START, None)
     if start is not None:
@@ -219,13 +239,24 @@ class _Meter:
     """Rewrites function bodies."""
 
     def __init__(
-        self, counter: int, charge: int, stand_ins: Mapping[int, int], *, wide: bool
+        self,
+        counter: int,
+        charge: int,
+        stand_ins: Mapping[int, int],
+        grow: int,
+        asking: bytes,
+        *,
+        wide: bool,
+        has_memory: bool,
     ) -> None:
         index = unsigned(counter)
         self._stand_ins = stand_ins
         self.operators = 0
         self.per_instance = False
         self._wide = wide
+        self._grow = b"\x10" + unsigned(grow)
+        self._asking = asking
+        self._has_memory = has_memory
         self._load = b"\x23" + index
         self._take = b"\x7d\x24" + index  # i64.sub global.set
         self._check = self._load + b"\x42\x00\x53\x04\x40\x00\x0b"
@@ -234,9 +265,9 @@ class _Meter:
         self._charge64 = call
 
     def code(self, body: bytes, imported: Sequence[str]) -> bytes:
-        """Rewrite a code section; append the helper that charges, and the stand-ins."""
+        """Rewrite a code section; append what charges, the stand-ins, and what grows."""
         count, at = read_unsigned(body, 0)
-        out = [unsigned(count + 1 + len(imported))]
+        out = [unsigned(count + 2 + len(imported))]
         for _ in range(count):
             length, start = read_unsigned(body, at)
             at = start + length
@@ -248,7 +279,20 @@ class _Meter:
         for index, call in enumerate(imported):
             function = self._stand_in(index, call)
             out += [unsigned(len(function)), function]
-        return b"".join(out)
+        growing = self._growing()
+        return b"".join([*out, unsigned(len(growing)), growing])
+
+    def _growing(self) -> bytes:
+        """Grow the memory; where that went well and the canister may not hold it, stop."""
+        if not self._has_memory:
+            return b"\0\0\x0b"  # unreachable, and nothing calls it
+        self.operators += _OPERATORS_TO_GROW
+        before, more = b"\x20\x01", b"\x20\0"
+        kind, failed = (b"\x7e", b"\x42\x7f\x52") if self._wide else (b"\x7f", b"\x41\x7f\x47")
+        widen = b"" if self._wide else b"\xad"  # i64.extend_i32_u
+        code = b"\x01\x01" + kind + more + b"\x40\0\x22\x01" + failed  # grow, tee, != -1
+        ask = before + widen + more + widen + self._asking + b"\x04\x40\0\x0b"
+        return code + b"\x04\x40" + ask + b"\x0b" + before + b"\x0b"
 
     def _helper(self) -> bytes:
         """Take an amount from the counter, which stops at its least value; return the amount."""
@@ -293,7 +337,7 @@ class _Meter:
         price = prices.INSTRUCTIONS_A_FUNCTION_ENTRY
         reentrant = True
         end = len(body)
-        edges, wide, after, stand_ins = _BLOCK_EDGES, self._wide, _after, self._stand_ins
+        edges, wide, after = _BLOCK_EDGES, self._wide, _after
         operators = 0
         while at < end:
             opcode = body[at]
@@ -309,10 +353,10 @@ class _Meter:
                     segment = at
             elif opcode == _TABLE_SET:
                 self.per_instance = True
-            elif opcode in _NAME_A_FUNCTION:
-                target = stand_ins.get(read_unsigned(body, at + 1)[0])
-                if target is not None:
-                    pending += [body[segment:at], bytes([opcode]), unsigned(target)]
+            elif opcode in _REPLACED:
+                instead = self._instead(opcode, body, at)
+                if instead:
+                    pending += [body[segment:at], instead]
                     segment = following
             at = following
             if opcode in edges:
@@ -322,6 +366,13 @@ class _Meter:
                 pending, segment, price, reentrant = [], at, 0, opcode == _LOOP
         self.operators += operators
         return b"".join(out)
+
+    def _instead(self, opcode: int, body: bytes, at: int) -> bytes:
+        """Return what takes an operator's place; nothing where it stays."""
+        if opcode == _MEMORY_GROW:
+            return self._grow
+        target = self._stand_ins.get(read_unsigned(body, at + 1)[0])
+        return b"" if target is None else bytes([opcode]) + unsigned(target)
 
     def _size_charge(self, sub: int) -> bytes:
         if sub in _PER_INSTANCE:

@@ -108,6 +108,23 @@ class Failure(Exception):  # noqa: N818 - the message fails, not this program
         )
 
     @classmethod
+    def heap_limit(cls, size_bytes: int, limit_bytes: int) -> Self:
+        """Word a heap that is larger than the settings allow."""
+        return cls(
+            "IC0539",
+            f"Canister exceeded its current Wasm memory limit of {limit_bytes} bytes. The peak "
+            f"Wasm memory usage was {size_bytes} bytes. If the canister reaches 4GiB, then it may "
+            "stop functioning and may become unrecoverable. Please reach out to the canister owner "
+            "to investigate the reason for the increased memory usage. It might be necessary to "
+            "move data from the Wasm memory to the stable memory. If such high Wasm memory usage "
+            "is expected and safe, then the developer can increase the Wasm memory limit in the "
+            "canister settings.",
+            "Try checking the canister for a possible memory leak or modifying it to use more "
+            "stable memory instead of Wasm memory.",
+            "wasm-memory-limit-exceeded",
+        )
+
+    @classmethod
     def out_of_cycles(cls, canister: bytes) -> Self:
         """Word a call that is given more cycles than are above the freezing threshold."""
         return cls("IC0504", f"Canister {Principal(canister).text} is out of cycles")

@@ -139,11 +139,9 @@ class Running:
         """
         instance = self._new or self.instance()
         self.linked.calls.serve(instance, message, self.stable)
-        held_pages = instance.pages
         try:
+            message.check_heap(instance.pages * WASM_PAGE_BYTES)
             instance.run(entry, message.kind.limit, used)
-            instance.refresh()
-            message.grow((instance.pages - held_pages) * WASM_PAGE_BYTES)
         finally:
             self._changes = self.heap.changes(instance.memory)
             used = instance.used()

@@ -11,6 +11,7 @@ from datanode.localnet.execution.effect import Effect
 from datanode.localnet.execution.stopping import EMPTY_REPLY
 from datanode.localnet.machine import prices, wasm_module
 from datanode.localnet.machine.execution import Execution
+from datanode.localnet.machine.rejects import Failure
 from datanode.localnet.management import chunk_store, growth
 from datanode.localnet.management.call import Call, reject
 from datanode.localnet.state.message import Answer, RejectedError
@@ -91,8 +92,12 @@ def _install(call: Call, wasm: bytes) -> Effect:
 
 
 def _keep(call: Call, execution: Execution, wasm: bytes, left_cycles: int) -> None:
-    """Put what was installed into the bill, if the canister can pay for holding it."""
+    """Put what was installed into the bill, if the canister may hold it and can pay for it."""
     machine, before = call.slot.machine, call.bill.canister
+    limit_bytes = before.settings.wasm_memory_limit_bytes
+    if limit_bytes and machine.heap_bytes > limit_bytes:
+        too_large = Failure.heap_limit(machine.heap_bytes, limit_bytes)
+        raise RejectedError(too_large.reject(before.id.raw))
     mode, _ = call.args.variant("mode")
     installed = replace(
         before,

@@ -189,6 +189,7 @@ class Network:
             outstanding=lambda callee: self.calls.outstanding(canister.id, Principal(callee)),
             timer_ns=canister.timer_ns,
             variables=canister.settings.environment,
+            heap_limit_bytes=canister.settings.wasm_memory_limit_bytes,
             growth=Growth(canister, self.fees, self.used_bytes, caller) if growing else None,
             may_grow=self._may_grow(canister.id) if self.faults.active else None,
         )

@@ -6,7 +6,7 @@ import pytest
 import wasmtime
 
 from datanode.localnet.machine import engine, instrument
-from datanode.localnet.machine.instrument import COUNTER, Instrumented
+from datanode.localnet.machine.instrument import COUNTER, GROWTH, Instrumented
 from datanode.localnet.machine.wasm_module import WasmError
 
 BUDGET = 1_000_000
@@ -121,6 +121,10 @@ def spent(instrumented: Instrumented) -> int:
     counter, run = exports[COUNTER], exports["run"]
     assert isinstance(counter, wasmtime.Global)
     assert isinstance(run, wasmtime.Func)
+    growth, i64 = exports[GROWTH], wasmtime.ValType.i64()
+    assert isinstance(growth, wasmtime.Table)
+    asked = wasmtime.FuncType([i64, i64], [wasmtime.ValType.i32()])
+    growth.set(store, 0, wasmtime.Func(store, asked, lambda _before, _more: 0))
     counter.set_value(store, wasmtime.Val.i64(BUDGET))
     run(store)
     left = counter.value(store)
@@ -270,7 +274,7 @@ def test_only_mutable_globals_are_exported() -> None:
     text = "(module (global i32 (i32.const 1)) (global (mut v128) (v128.const i64x2 1 2)))"
     made = instrument.instrument(bytes(wasmtime.wat2wasm(text)))
     exported = [each.name for each in wasmtime.Module(engine.engine(), made.module).exports]
-    assert exported == [COUNTER, "datanode global 1"]
+    assert exported == [COUNTER, "datanode global 1", GROWTH]
 
 
 def test_tables_and_segments_that_change_ask_for_fresh_instances() -> None:
