@@ -46,6 +46,10 @@ class Progress(Protocol):
         """Report how far the run has come."""
         ...
 
+    def count(self, done_count: int, total_count: int, what: str) -> None:
+        """Report how many of something are done, where bytes do not tell."""
+        ...
+
 
 class Silent:
     """Listens and says nothing; what a library call uses."""
@@ -58,3 +62,6 @@ class Silent:
 
     def tally(self, tally: Tally) -> None:
         """Ignore the tally."""
+
+    def count(self, done_count: int, total_count: int, what: str) -> None:
+        """Ignore the count."""

@@ -25,7 +25,7 @@ from datanode.surface import Connection
 from uploader.cli.output import Output
 from uploader.config import Settings
 from uploader.place import Place, parse_root_key
-from uploader.progress import Progress, Tally
+from uploader.progress import Progress
 from uploader.session.manifest_repair import repair_manifest
 from uploader.session.repair import repair
 from uploader.source import open_source
@@ -92,7 +92,7 @@ class _Counter:
 
     def __call__(self, _outcome: Outcome, total: int) -> None:
         self._done += 1
-        self._progress.tally(Tally(total_bytes=total, done_bytes=self._done))
+        self._progress.count(self._done, total, "chunks")
 
 
 def _repair(
@@ -108,7 +108,7 @@ def _repair(
     target = place.node()
     reader = place.reader(target)
     count = size = 0
-    with closing(open_source(source)) as opened:
+    with closing(open_source(source)) as opened, output.working("repairing"):
         if result is None or any(finding.part is not Part.CHUNK for finding in result.findings):
             trusted = trust_witness(
                 target.witness(model, version),
@@ -130,8 +130,8 @@ def _repair(
         sealed = reader.open_version(model, result.version)
         records = [(index, sealed.record(index)) for index in damaged]
         done = repair(opened, target, model, records)
-    count, size = count + done.repaired_count, size + done.frame_bytes
-    again = audit_model(reader, model, version=result.version)
+        count, size = count + done.repaired_count, size + done.frame_bytes
+        again = audit_model(reader, model, version=result.version)
     output.summary(
         f"{count} frames were sent again; the audit now says {again.verdict}",
         repaired=count,

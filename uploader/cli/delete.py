@@ -27,9 +27,12 @@ def delete_command(
     output = Output(as_json=as_json)
     what = f"version {version} of {model}" if version is not None else f"{model}, all versions"
     output.confirm(f"Delete {what}?", yes=yes)
-    with open_place(
-        output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
-    ) as place:
+    with (
+        open_place(
+            output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
+        ) as place,
+        output.working(f"deleting {what}"),
+    ):
         place.node().delete_model(model, version)
     output.summary(
         f"deleted {what}; `datanode gc` frees the room 14 days after the last use",
@@ -50,12 +53,16 @@ def gc_command(
     """Free the frames that no model and no upload refers to."""
     output = Output(as_json=as_json)
     count = size = 0
-    with open_place(
-        output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
-    ) as place:
+    with (
+        open_place(
+            output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
+        ) as place,
+        output.progress() as progress,
+    ):
         target = place.node()
         cursor: bytes | None = b""
         while cursor is not None:
+            progress.stage(f"freed {count:,} frames, {format_bytes(size)}")
             step = target.collect_garbage(cursor, force=force)
             cursor, count, size = (
                 step.next_cursor,

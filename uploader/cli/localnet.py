@@ -1,5 +1,6 @@
 """`datanode localnet`: the embedded network, for trying, testing and rehearsing."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -65,7 +66,8 @@ def start_command(
     if not detach:
         output.say("the network runs until Ctrl-C; --detach runs it in the background")
     subnet = SubnetChoice(fees=fees, nodes=subnet_nodes, sev=subnet_sev, used_gib=subnet_used_gib)
-    running = process.start(state_dir, port=port, detach=detach, subnet=subnet)
+    with output.working("starting the network") if detach else nullcontext():
+        running = process.start(state_dir, port=port, detach=detach, subnet=subnet)
     if running is not None:
         output.summary(
             f"the network runs at {running.url} (pid {running.pid}); its page is {running.page}",
@@ -81,10 +83,10 @@ def stop_command(
     *, state_dir: StateDir = process.DEFAULT_STATE_DIR, as_json: options.AsJson = False
 ) -> None:
     """Stop the network; its state stays."""
-    stopped = process.stop(state_dir)
-    Output(as_json=as_json).summary(
-        "the network is stopped" if stopped else "no network runs", stopped=stopped
-    )
+    output = Output(as_json=as_json)
+    with output.working("stopping the network"):
+        stopped = process.stop(state_dir)
+    output.summary("the network is stopped" if stopped else "no network runs", stopped=stopped)
 
 
 @app.command("status")

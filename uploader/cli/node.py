@@ -55,9 +55,12 @@ def create_command(
     registry.check_name(name)
     given = None if cycles is None else parse_cycles(cycles)
     where = None if subnet is None else parse_principal(subnet)
-    with open_place(
-        output.say, network=network, identity=identity, root_key=root_key, signs=True
-    ) as place:
+    with (
+        open_place(
+            output.say, network=network, identity=identity, root_key=root_key, signs=True
+        ) as place,
+        output.working(f"creating {name}"),
+    ):
         principal, amount = node_work.create(place, output.say, name, cycles=given, subnet=where)
     output.summary(
         f"{name} is {principal} on {place.network.name}",
@@ -86,9 +89,12 @@ def add_command(
 
     output = Output(as_json=as_json)
     principal = parse_principal(canister)
-    with open_place(
-        output.say, network=network, identity=identity, root_key=root_key, signs=install
-    ) as place:
+    with (
+        open_place(
+            output.say, network=network, identity=identity, root_key=root_key, signs=install
+        ) as place,
+        output.working(f"looking at {canister}"),
+    ):
         node_work.add(place, name, principal, install=install)
     output.summary(f"{name} is {principal}", name=name, canister=principal.text)
 
@@ -188,9 +194,12 @@ def upgrade_command(
     from uploader.cli import node_work  # noqa: PLC0415 - see `upload`
 
     output = Output(as_json=as_json)
-    with open_place(
-        output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
-    ) as place:
+    with (
+        open_place(
+            output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
+        ) as place,
+        output.working("upgrading"),
+    ):
         principal = node_work.upgrade(place)
     output.summary(f"{principal} runs this release's module", canister=principal.text)
 
@@ -213,8 +222,11 @@ def top_up_command(
 
     output = Output(as_json=as_json)
     given = None if cycles is None else parse_cycles(cycles)
-    with open_place(
-        output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
-    ) as place:
+    with (
+        open_place(
+            output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
+        ) as place,
+        output.working("topping up"),
+    ):
         principal, amount = node_work.top_up(place, output.say, cycles=given)
     output.summary(f"{principal} got {amount / TC:g} TC", canister=principal.text, cycles=amount)

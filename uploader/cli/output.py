@@ -7,22 +7,19 @@ Results go to stdout, the rest to stderr. With `--json` every line is an object 
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from functools import partial
 from typing import Final, TextIO, TypeAlias
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TextColumn
-from rich.progress import Progress as Bar
 
 from datanode.errors import DataNodeError, UsageError
 from datanode.text import printable
-from datanode.units import format_bytes, format_cycles, format_duration
+from uploader.cli.bars import Lines, live
 from uploader.cli.tables import fitted
-from uploader.progress import Progress, Silent, Tally
+from uploader.progress import Progress
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -116,75 +113,21 @@ class Output:
     def progress(self) -> Iterator[Progress]:
         """Show progress while the block runs: a bar, JSON lines, or a line a minute in a pipe."""
         if self.as_json:
-            yield _Lines(self, period_s=_STATUS_PERIOD_S)
-        elif self._err.is_terminal:
-            columns = (
-                SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[figures]}", markup=False),
+            yield Lines(
+                self.say, period_s=_STATUS_PERIOD_S, emit=partial(_line, sys.stderr, "status")
             )
-            with Bar(*columns, console=self._err, transient=True) as bar:
-                yield _Live(self, bar)
+        elif self._err.is_terminal:
+            with live(self.say, self._err) as shown:
+                yield shown
         else:
-            yield _Lines(self, period_s=_PIPE_PERIOD_S)
+            yield Lines(self.say, period_s=_PIPE_PERIOD_S)
 
-
-def figures(tally: Tally, elapsed_s: float) -> str:
-    """Render a tally as bytes, rate, time to go and cycles."""
-    rate = tally.done_bytes / elapsed_s if elapsed_s > 0 else 0.0
-    left = tally.total_bytes - tally.done_bytes
-    eta = format_duration(left / rate) if rate > 0 else "?"
-    return (
-        f"{format_bytes(tally.done_bytes)} of {format_bytes(tally.total_bytes)}"
-        f"  {format_bytes(int(rate))}/s  {eta} to go"
-        f"  sent {format_bytes(tally.sent_bytes)}  {format_cycles(tally.cycles)}"
-    )
-
-
-class _Live:
-    """Progress on a terminal."""
-
-    def __init__(self, output: Output, bar: Bar) -> None:
-        self._output, self._bar = output, bar
-        self._started = time.monotonic()
-        self._task = bar.add_task("starting", total=None, figures="")
-
-    def stage(self, text: str) -> None:
-        self._bar.update(self._task, description=_safe(text))
-
-    def note(self, text: str) -> None:
-        self._output.say(text)
-
-    def tally(self, tally: Tally) -> None:
-        elapsed_s = time.monotonic() - self._started
-        self._bar.update(
-            self._task,
-            total=tally.total_bytes or None,
-            completed=tally.done_bytes,
-            figures=figures(tally, elapsed_s),
-        )
-
-
-class _Lines(Silent):
-    """Progress as lines, at most one a period."""
-
-    def __init__(self, output: Output, *, period_s: float) -> None:
-        self._output, self._period_s = output, period_s
-        self._started = self._last = time.monotonic()
-
-    def note(self, text: str) -> None:
-        self._output.say(text)
-
-    def tally(self, tally: Tally) -> None:
-        now = time.monotonic()
-        if now - self._last < self._period_s:
-            return
-        self._last = now
-        if self._output.as_json:
-            _line(sys.stderr, "status", {**asdict(tally), "elapsed_s": now - self._started})
-        else:
-            self._output.say(figures(tally, now - self._started))
+    @contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """Show in a terminal that something goes on whose end nobody can tell."""
+        with self.progress() as progress:
+            progress.stage(text)
+            yield
 
 
 def _safe(text: str) -> str:

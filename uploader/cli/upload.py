@@ -67,8 +67,12 @@ def plan_command(
         ) as place:
             held = _held(place, output)
     schedules = [FeeSchedule.load(name) for name in schedule_names()]
-    with closing(open_source(source, include=include or (), exclude=exclude or ())) as opened:
+    with (
+        closing(open_source(source, include=include or (), exclude=exclude or ())) as opened,
+        output.progress() as progress,
+    ):
         output.say(f"encoding {'every chunk' if exact else 'a sample'} of {opened.location}")
+        progress.stage("encoding")
         quote = plan(
             opened,
             schedules[0],
@@ -76,6 +80,7 @@ def plan_command(
             exact=exact,
             held=held.__contains__,
             jobs=jobs or 2,
+            progress=progress,
         )
     _show(output, quote)
 

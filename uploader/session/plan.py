@@ -17,6 +17,7 @@ from datanode.fees import FeeSchedule
 from datanode.limits import FRAME_HEADER_BYTES, MAX_MESSAGE_FRAMES, MAX_MESSAGE_FRAMES_BYTES
 from datanode.model import ChunkSpec, ElementType
 from uploader.chunker import Layout
+from uploader.progress import Progress, Silent, Tally
 from uploader.session.reading import encode, read, workers
 from uploader.session.sending import message_cycles
 from uploader.source.base import Source
@@ -82,6 +83,7 @@ def plan(
     exact: bool = False,
     held: Callable[[ContentDigest], bool] = lambda _: False,
     jobs: int = 2,
+    progress: Progress | None = None,
 ) -> Quote:
     """Estimate an upload without sending anything.
 
@@ -92,12 +94,13 @@ def plan(
         exact: Encode every chunk instead of a sample; finds repeated and held chunks too.
         held: Tells whether the node holds some content; asked only when `exact`.
         jobs: Threads.
+        progress: Told how far it is, when `exact`.
     """
     tensors = source.tensors()
     layout = Layout(source.files(), tensors)
     with workers(jobs) as pool:
         if exact:
-            sizes, held_bytes = _measure_all(source, layout, held, pool)
+            sizes, held_bytes = _measure_all(source, layout, held, pool, progress or Silent())
         else:
             sizes, held_bytes = _estimate(source, layout, pool), 0
     messages = list(_messages(sizes))
@@ -129,10 +132,11 @@ def _measure_all(
     layout: Layout,
     held: Callable[[ContentDigest], bool],
     pool: ThreadPoolExecutor,
+    progress: Progress,
 ) -> tuple[list[int], int]:
     seen: set[ContentDigest] = set()
     sizes: list[int] = []
-    held_bytes = 0
+    held_bytes = done_bytes = 0
     specs = (spec for index in range(len(layout.files)) for spec in layout.chunks(index))
 
     def size_of(spec: ChunkSpec) -> tuple[ContentDigest, int]:
@@ -147,6 +151,8 @@ def _measure_all(
         else:
             sizes.append(size)
         seen.add(content)
+        done_bytes += spec.length_bytes
+        progress.tally(Tally(total_bytes=layout.total_bytes, done_bytes=done_bytes))
     return sizes, held_bytes
 
 

@@ -1,0 +1,120 @@
+"""What a command shows while it works, in a terminal and beside one."""
+
+import fcntl
+import io
+import os
+import re
+import struct
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from tests.cli.stage import User, checkpoint
+from uploader.cli.bars import Lines, counted, figures, live
+from uploader.progress import Tally
+
+HALF = Tally(total_bytes=2**35, done_bytes=2**34, sent_bytes=2**34, cycles=10**12)
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def in_terminal(user: User, *args: object, out: Path | None = None) -> str:
+    """Run a command that succeeds in a terminal of 80 columns; returns all that it ever shows."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm"}
+    environment.pop("COLUMNS", None)
+    with open(slave, "wb") as terminal, (out or Path(os.devnull)).open("wb") as file:  # noqa: PTH123
+        process = subprocess.Popen(
+            user.command(*args),
+            env=environment,
+            stdin=terminal,
+            stdout=terminal if out is None else file,
+            stderr=terminal,
+        )
+    shown = b""
+    with open(master, "rb", buffering=0) as screen:  # noqa: PTH123
+        while True:
+            try:
+                data = screen.read(65_536)
+            except OSError:  # nobody holds its other end any more
+                break
+            if not data:
+                break
+            shown += data
+    text = CONTROL.sub("", shown.decode())
+    assert process.wait(60) == 0, text
+    return text
+
+
+def test_figures_name_what_was_sent_only_where_something_is_sent() -> None:
+    assert figures(HALF, 100.0) == (
+        "16.00 GiB of 32.00 GiB  163.84 MiB/s  1m40s to go  sent 16.00 GiB  1.0000 TC"
+    )
+    assert figures(HALF, 100.0, brief=True) == (
+        "16.00 GiB of 32.00 GiB  163.84 MiB/s  1m40s to go  1.0000 TC"
+    )
+    read = Tally(total_bytes=2**35, done_bytes=2**34)
+    assert figures(read, 100.0) == "16.00 GiB of 32.00 GiB  163.84 MiB/s  1m40s to go"
+
+
+def test_the_first_moment_promises_no_end() -> None:
+    assert figures(Tally(total_bytes=2**30, done_bytes=2), 0.1).endswith("? to go")
+    assert counted(1, 1_000, "chunks", 0.1) == "1 of 1,000 chunks  ? to go"
+    assert counted(0, 1_000, "chunks", 10.0) == "0 of 1,000 chunks  ? to go"
+    assert counted(500, 1_000, "chunks", 10.0) == "500 of 1,000 chunks  10s to go"
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_the_figures_are_whole_in_a_terminal(width: int) -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=True, color_system=None)
+    with live(lambda _text: None, console) as progress:
+        progress.stage("model-00001-of-00004.safetensors")
+        progress.tally(HALF)
+    text = CONTROL.sub("", file.getvalue())
+    assert "1.0000 TC" in text
+    assert "16.00 GiB of 32.00 GiB" in text
+    assert max(map(cell_len, re.split(r"[\r\n]", text))) <= width
+
+
+def test_programs_and_pipes_are_told_counts() -> None:
+    said: list[str] = []
+    emitted: list[dict[str, object]] = []
+    Lines(said.append, period_s=0.0).count(3, 7, "chunks")
+    Lines(said.append, period_s=0.0, emit=lambda fields: emitted.append(dict(fields))).count(
+        3, 7, "chunks"
+    )
+    assert said == ["3 of 7 chunks  ? to go"]
+    (fields,) = emitted
+    assert fields.pop("elapsed_s")
+    assert fields == {"what": "chunks", "done_count": 3, "total_count": 7}
+
+
+def test_a_terminal_of_eighty_columns_shows_whole_lines(user: User) -> None:
+    source = checkpoint(user.home / "progress.safetensors", 5, tensors=4, size=1_000_000)
+    for command in (
+        ["plan", source, "--exact"],
+        ["upload", source, "--as", "progress"],
+        ["audit", "progress"],
+        ["fetch", "progress", "back"],
+        ["models"],
+    ):
+        *lines, _end = re.split(r"[\r\n]+", in_terminal(user, *command))
+        assert lines
+        sentences = [line for line in lines if cell_len(line) > 80]
+        assert all(line.startswith(("progress version 1", "encoding ")) for line in sentences), (
+            sentences
+        )
+
+
+def test_results_go_to_a_file_although_a_bar_is_in_the_terminal(user: User) -> None:
+    source = checkpoint(user.home / "results.safetensors", 6)
+    user.ok("upload", source, "--as", "results")
+    out = user.home / "out.txt"
+    shown = in_terminal(user, "fetch", "results", "t.bin", "--tensor", "layer.0", out=out)
+    assert "written to t.bin" in out.read_text()
+    assert "written to t.bin" not in shown
