@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,13 @@ def _under_way(user: User, process: "subprocess.Popen[str]", method: str = "put_
     while not any(entry.method == method for entry in user.net.ledger(after=seen)):
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
+
+
+def _catches_signals(process: "subprocess.Popen[str]") -> bool:
+    """Whether it has come so far that signals are its own: Python catches no SIGTERM by itself."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    (caught,) = (line.split()[1] for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def _ends(process: "subprocess.Popen[str]", number: int) -> tuple[str, str, float]:
@@ -86,7 +94,10 @@ def test_other_commands_stop_too(user: User, number: int, code: int) -> None:
     user.ok("upload", source, "--as", "long")
     for command in (["fetch", "long", "back"], ["audit", "long"], ["plan", source, "--exact"]):
         process = user.start(*command)
-        time.sleep(0.6)
+        while not _catches_signals(process):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        time.sleep(0.2)  # anywhere in its work
         _, err, took_s = _ends(process, number)
         assert process.returncode in {code, 0}, err
         assert took_s < SAFE_S

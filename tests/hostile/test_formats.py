@@ -96,12 +96,12 @@ def test_mutations_raise_typed_errors_only(
     try:
         for _ in range(MUTATIONS):
             case = mutated(data, first, rng)
-            started = time.monotonic()
+            started = time.thread_time()
             try:
                 read(case)
             except TYPED:
                 refused += 1
-            slowest = max(slowest, time.monotonic() - started)
+            slowest = max(slowest, time.thread_time() - started)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

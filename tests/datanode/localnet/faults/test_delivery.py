@@ -127,8 +127,8 @@ def test_messages_that_wait_hold_no_thread(
 def test_a_message_that_comes_just_before_its_expiry_runs(
     net: LocalNetwork, client: Client, canister: Principal
 ) -> None:
-    net.faults.set("late", before_expiry_ms=300, method="add")
-    message = signed(client, canister, 1.0)
+    net.faults.set("late", before_expiry_ms=1_500, method="add")
+    message = signed(client, canister, 2.0)
     assert client.agent.send(message) is Pending.UNKNOWN
     assert number(client.settled(canister, message.request_id)) == 1
 
