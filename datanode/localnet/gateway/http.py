@@ -124,11 +124,11 @@ async def cut(scope: Event) -> None:
     await asyncio.sleep(0)
 
 
-async def send_response(send: Send, response: Response) -> None:
+async def send_response(send: Send, response: Response, receive: Receive) -> None:
     """Send a response that is one.
 
     When the rest of a body fails, the connection ends without the end of the body, so that nobody
-    takes it for whole.
+    takes it for whole. When its reader has left, the rest is not made.
     """
     fields = list(response.headers)
     if response.kind:
@@ -139,13 +139,32 @@ async def send_response(send: Send, response: Response) -> None:
     if response.rest is not None:
         await send({"type": "http.response.body", "body": response.body, "more_body": True})
         try:
-            async for part in response.rest:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
+            if not await _send_rest(send, response.rest, receive):
+                return
         except (DataNodeError, RefusedError) as error:
             _log.warning("a body was cut off: %s", printable(str(error)))
             return
     last = response.body if response.rest is None else b""
     await send({"type": "http.response.body", "body": last})
+
+
+async def _send_rest(send: Send, rest: AsyncIterator[bytes], receive: Receive) -> bool:
+    """Send part after part as it is made; False when the reader leaves before the end."""
+    leaving = asyncio.ensure_future(_left(receive))
+    try:
+        async for part in rest:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            if leaving.done():
+                return False
+        return True
+    finally:
+        leaving.cancel()
+
+
+async def _left(receive: Receive) -> None:
+    """Wait until the reader of a response leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def headers(scope: Event) -> list[tuple[str, str]]:

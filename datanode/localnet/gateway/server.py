@@ -99,7 +99,7 @@ class Application:
             if response is http.CUT:
                 await http.cut(scope)
             else:
-                await http.send_response(send, response)
+                await http.send_response(send, response, receive)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -147,8 +147,9 @@ class Application:
         except RejectedError as rejected:
             return _rejection(rejected.reject)
         except DataNodeError as error:
+            # What was asked has not happened, and the same bytes may be sent again.
             _log.error("%s: %s", printable(str(scope["path"])), error.what)
-            return http.text(500, error.what)
+            return http.text(503, error.what)
         except Exception:  # noqa: BLE001 - one request must not end the server; it is logged
             _log.exception("%s failed", printable(str(scope["path"])))
             return http.text(500, "The embedded network failed; its log says why.")

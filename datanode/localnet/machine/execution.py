@@ -44,6 +44,7 @@ class Environment:
         liquid_cycles: What of the balance is above the freezing threshold; None means all.
         root_key: The network's root key in DER form.
         subnet: Principal of the subnet.
+        nodes: How many nodes the subnet has.
         status: 1 running, 2 stopping, 3 stopped.
         incoming: The call that the message belongs to.
         terms: What calls cost.
@@ -65,6 +66,7 @@ class Environment:
     liquid_cycles: int | None = None
     root_key: bytes = b""
     subnet: bytes = b""
+    nodes: int = 1
     status: int = 1
     incoming: Incoming = field(default_factory=Incoming)
     terms: Terms = field(default_factory=Terms)

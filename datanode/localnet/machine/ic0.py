@@ -116,6 +116,7 @@ stable_read                      iii      -  *s         2
 stable_size                      -        i  *s         -
 stable_write                     iii      -  *s         2
 subnet_self_copy                 III      -  *          2
+subnet_self_node_count           -        i  *          -
 subnet_self_size                 -        I  *          -
 time                             -        l  *          -
 trap                             II       -  *s         1

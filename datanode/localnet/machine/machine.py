@@ -89,7 +89,7 @@ class Machine(Copies, CompositeQueries):
             entry = f"canister_query {method}"
             message.kind = Kind.REPLICATED_QUERY
             if f"canister_composite_query {method}" in self._running.methods:
-                return outcome(message, Failure.composite(method))
+                return outcome(message, Failure.composite())
         return self._serve(message, entry, sequence, words="update")
 
     def has(self, export: str) -> bool:

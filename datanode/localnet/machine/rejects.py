@@ -138,12 +138,9 @@ class Failure(Exception):  # noqa: N818 - the message fails, not this program
         )
 
     @classmethod
-    def composite(cls, method: str) -> Self:
+    def composite(cls) -> Self:
         """Word a composite query that is called as an update."""
-        return cls(
-            "IC0527",
-            f"Composite query cannot be called in replicated mode: '{method}'",
-        )
+        return cls("IC0527", "Composite query cannot be called in replicated mode")
 
     @classmethod
     def no_method(cls, kind: str, method: str) -> Self:

@@ -148,6 +148,9 @@ class SystemCalls:
     def canister_version(self) -> int:
         return self.message.environment.canister_version
 
+    def subnet_self_node_count(self) -> int:
+        return self.message.environment.nodes
+
     def subnet_self_size(self) -> int:
         return len(self.message.environment.subnet)
 

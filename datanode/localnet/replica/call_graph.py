@@ -7,7 +7,9 @@ the other holds, and nobody else holds one canister while waiting for another.
 """
 
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,7 +30,9 @@ MAX_DEPTH: Final = 6
 
 MAX_INSTRUCTIONS: Final = prices.INSTRUCTION_LIMIT_QUERY
 OVERHEAD_INSTRUCTIONS: Final = 50_000_000
-"""What all queries of a graph may execute, and what each call counts for. Source: the same."""
+MAX_TIME_S: Final = 10.0
+"""What all queries of a graph may execute, what each call counts for, and how long they may take.
+Source: the same, and the replica's configuration of mid-2026."""
 
 
 class _EndedError(Exception):
@@ -41,8 +45,9 @@ class _EndedError(Exception):
 
 @dataclass(slots=True)
 class _Walk:
-    """A walk under way: who waits, and what was executed."""
+    """A walk under way: when it ends, who waits, and what was executed."""
 
+    until_s: float
     waiting: list[Principal] = field(default_factory=list)
     instructions: int = 0
 
@@ -50,8 +55,9 @@ class _Walk:
 class CallGraph:
     """Walks the calls of composite queries; safe to be called from many threads."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, now_s: Callable[[], float] = time.monotonic) -> None:
         self._network = network
+        self._now_s = now_s
         self._lock = threading.Lock()
 
     def answer(
@@ -60,7 +66,8 @@ class CallGraph:
         """Answer a composite query; no lock of a canister is held."""
         with self._lock:
             try:
-                return self._visit(slot, method, arg, caller, _Walk(), certificate)
+                walk = _Walk(until_s=self._now_s() + MAX_TIME_S)
+                return self._visit(slot, method, arg, caller, walk, certificate)
             except _EndedError as ended:
                 return Answer(reject=ended.reject)
 
@@ -111,6 +118,8 @@ class CallGraph:
                 )
             if walk.instructions >= MAX_INSTRUCTIONS:
                 raise _EndedError("IC0526", "Composite query calls exceeded the instruction limit.")
+            if self._now_s() >= walk.until_s:
+                raise _EndedError("IC0528", "Composite query call exceeded the time limit.")
             call = calls.popleft()
             walk.instructions += OVERHEAD_INSTRUCTIONS
             answer = self._call(call, canister, walk)

@@ -183,6 +183,7 @@ class Network:
             liquid_cycles=max(0, balance_cycles - threshold),
             root_key=self.topology.root_key,
             subnet=self.topology.subnet_id.raw,
+            nodes=self.fees.nodes,
             status=_STATUSES[canister.status],
             incoming=incoming or Incoming(),
             terms=terms(self.fees, wasm64=wasm64),

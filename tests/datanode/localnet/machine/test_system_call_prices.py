@@ -117,6 +117,7 @@ ROWS = [
     Row("stable_size", (), 0),
     Row("stable_write", (0, 0, 70), 20 + 70 + PAGE),
     Row("subnet_self_copy", (0, 0, 0), 500),
+    Row("subnet_self_node_count", (), 500),
     Row("subnet_self_size", (), 500),
     Row("time", (), 500),
     Row("trap", (65, 4), 500 + 4 + (2 + 50) * 4),

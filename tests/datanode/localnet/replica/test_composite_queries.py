@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from datanode.agent.identity import Identity
+from datanode.localnet.replica.call_graph import CallGraph
 from datanode.localnet.state.topology import canister_id
 from datanode.principal import Principal
 from tests.fakes import puppet
@@ -100,6 +101,20 @@ def test_six_canisters_may_wait_for_each_other_and_no_more(net: Gateway, alice: 
     assert net.query(alice, chain[0], "ask", nested(7)) == b"deep"
     with pytest.raises(RejectedError, match=r"IC0525.*maximum call depth"):
         net.query(alice, chain[0], "ask", nested(8))
+
+
+def test_a_graph_has_ten_seconds(net: Gateway, alice: Identity) -> None:
+    asker, other = net.puppet(alice), net.puppet(alice)
+    slot = net.network.canisters.find(asker)
+    assert slot is not None
+    script = look(other, puppet.reply(b"!"), reply=FORWARD)
+    for passed_s, code in ((9.9, ""), (10.0, "IC0528")):
+        clock = iter([100.0, 100.0 + passed_s])
+        graph = CallGraph(net.network, now_s=lambda: next(clock))  # noqa: B023
+        found = graph.answer(slot, "ask", script, alice.principal, b"")
+        assert (found.reject.error_code if found.reject else "") == code
+        assert found.reply == (None if code else b"!")
+    assert numbers(net.query(alice, asker, "look", SEE_COUNT)) == [0, 0]
 
 
 def test_a_loop_is_refused(net: Gateway, alice: Identity) -> None:
