@@ -1,11 +1,12 @@
 """What a message does to the network, and how it is committed: all of it, or nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
-from datanode.cleanup import undoing
+from datanode.cleanup import finishing, undoing
 from datanode.localnet.state import ledger, logs
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canister import Canister, Hook
@@ -29,6 +30,7 @@ class Effect:
         logs: What the canister printed.
         writes: Further writes of the same transaction.
         done: What follows in memory, once it is committed.
+        undone: What follows instead, where it could not be committed.
         status: How the ledger calls the outcome, where the answer does not say it.
         kept_cycles: What was taken of the cycles of a call that a canister made.
     """
@@ -39,6 +41,7 @@ class Effect:
     logs: tuple[str, ...] = ()
     writes: tuple[Step, ...] = ()
     done: tuple[Step, ...] = ()
+    undone: tuple[Step, ...] = ()
     status: str = ""
     kept_cycles: int = 0
 
@@ -53,7 +56,7 @@ def commit(network: Network, message: Message, effect: Effect, slot: Slot | None
         DiskFullError: There is no room; the machine is rolled back and nothing has happened.
     """
     now_ns = network.clock.now_ns()
-    with _transaction(network, slot):
+    with undoing(partial(_take, effect.undone)), _transaction(network, slot):
         if message.request_id:
             network.requests.finish(message, effect.answer, now_ns)
         if effect.bill is not None:
@@ -64,18 +67,25 @@ def commit(network: Network, message: Message, effect: Effect, slot: Slot | None
                 network.canisters.save(effect.bill.canister)
         for write in effect.writes:
             write()
-    if slot is not None and effect.bill is not None:
-        timer_ns, is_ready = slot.canister.timer_ns, effect.bill.canister.low_memory_hook
-        slot.canister = effect.bill.canister
-        slot.machine.commit()
-        if slot.canister.timer_ns != timer_ns or is_ready is Hook.READY:
-            network.alarm.ring()
-    for step in effect.done:
-        step()
+    if slot is None or effect.bill is None:
+        _take(effect.done)
+        return
+    timer_ns, is_ready = slot.canister.timer_ns, effect.bill.canister.low_memory_hook
+    rings = effect.bill.canister.timer_ns != timer_ns or is_ready is Hook.READY
+    _keep(slot, effect.bill.canister, (network.alarm.ring, *effect.done) if rings else effect.done)
 
 
-def record(network: Network, slot: Slot, canister: Canister, *writes: Step) -> None:
+def record(
+    network: Network, slot: Slot, canister: Canister, *writes: Step, done: Iterable[Step] = ()
+) -> None:
     """Write what the network itself did to a canister, then drop the machine's undo log.
+
+    Args:
+        network: The network.
+        slot: The canister's place.
+        canister: What it has become.
+        writes: Further writes of the same transaction.
+        done: What follows in memory, once it is committed.
 
     Raises:
         DiskFullError: There is no room; the machine is rolled back and nothing has happened.
@@ -84,8 +94,19 @@ def record(network: Network, slot: Slot, canister: Canister, *writes: Step) -> N
         network.canisters.save(canister)
         for write in writes:
             write()
+    _keep(slot, canister, done)
+
+
+def _keep(slot: Slot, canister: Canister, done: Iterable[Step]) -> None:
+    """Keep what is committed; what follows does so whatever becomes of the machine's old files."""
     slot.canister = canister
-    slot.machine.commit()
+    with finishing(partial(_take, done)):
+        slot.machine.commit()
+
+
+def _take(steps: Iterable[Step]) -> None:
+    for step in steps:
+        step()
 
 
 @contextmanager

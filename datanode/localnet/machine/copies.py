@@ -23,6 +23,7 @@ class Copies(Snapshots):
         Raises:
             DiskFullError: There is no room; a part may be left.
         """
+        self._undo_former()
         head = self._running.head
         with refuse_when_full():
             folder.mkdir(parents=True)

@@ -50,9 +50,9 @@ class Settlement:
             self._prepared = False
             self._undo.end()
             if self._former is not None:
-                self._former.close(keep_stable=self._former.stable is self._running.stable)
-                self._former = None
+                former, self._former = self._former, None
                 self._code_changes = False
+                former.close(keep_stable=former.stable is self._running.stable)
                 sweep(self._folder, self._running.head)
 
     def rollback(self) -> None:
@@ -103,13 +103,16 @@ class Settlement:
     def _begin(self, sequence: int) -> Running:
         if self._prepared:
             raise LocalNetworkError("the last message is neither committed nor rolled back")
-        if self._current is not None and self._undo.sequence is not None:
-            # Undoing the last message failed; this log alone knows what was there before it.
-            self._undo_all()
+        self._undo_former()
         running = self._running
         self._undo.begin(sequence)
         running.stable.begin(self._undo)
         return running
+
+    def _undo_former(self) -> None:
+        """Undo a message whose undoing failed: its log alone knows what was there before it."""
+        if self._current is not None and self._undo.sequence is not None:
+            self._undo_all()
 
     def _replace(self, running: Running, head: Head) -> None:
         """Prepare a change of generation."""

@@ -104,6 +104,7 @@ class Snapshots(Settlement):
         Raises:
             DiskFullError: There is no room; nothing is left.
         """
+        self._undo_former()
         head = self._running.head
         if head.module_hash is None:
             raise LookupError("the canister has no module")

@@ -23,6 +23,7 @@ from datanode.principal import Principal
 
 if TYPE_CHECKING:
     from datanode.agent.candid import Value
+    from datanode.localnet.state.canisters import Slot
 
 
 def provisional_create(network: Network, message: Message, args: Arguments) -> Effect:
@@ -70,7 +71,7 @@ def created(
         "environment_variables_hash": settings.environment_hash(chosen),
     }
     bill.canister = bill.canister.changed(by, "creation", details)
-    slots = []
+    slots: list[Slot] = []
 
     def write() -> None:
         slots.append(network.canisters.create(bill.canister))
@@ -78,7 +79,13 @@ def created(
     def enter() -> None:
         network.canisters.enter(slots[0])
 
-    return principal, Effect(answer=Answer(), bill=bill, writes=(write,), done=(enter,))
+    def close() -> None:
+        for slot in slots:
+            slot.machine.close()
+
+    return principal, Effect(
+        answer=Answer(), bill=bill, writes=(write,), done=(enter,), undone=(close,)
+    )
 
 
 def top_up(call: Call) -> Effect:

@@ -8,6 +8,7 @@ snapshots and its history, and keeps its id, its controllers and its record.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -68,17 +69,22 @@ def _uninstall(network: Network, slot: Slot, bill: Bill) -> None:
     left = uninstalling.abandon(network, slot.canister.id)
     # Last, for what is prepared has to be settled.
     slot.machine.uninstall(sequence=sequence)
-    _commit(network, slot, bill, "uninstalled", *clearing, *left.writes)
-    for step in left.done:
-        step()
+    _commit(network, slot, bill, "uninstalled", *clearing, *left.writes, done=left.done)
     with network.snapshots.lock:
         for each in gone:
             slot.machine.remove_snapshot(each.number)
     _log.warning("%s is uninstalled: it ran out of cycles", slot.canister.id)
 
 
-def _commit(network: Network, slot: Slot, bill: Bill, status: str, *writes: Step) -> None:
+def _commit(
+    network: Network,
+    slot: Slot,
+    bill: Bill,
+    status: str,
+    *writes: Step,
+    done: Iterable[Step] = (),
+) -> None:
     if bill.items:
         entry = ledger.unasked(bill, METHOD, status, network.clock.now_ns())
         writes = (lambda: ledger.append(network.database, entry), *writes)
-    record(network, slot, bill.canister, *writes)
+    record(network, slot, bill.canister, *writes, done=done)

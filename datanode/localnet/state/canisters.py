@@ -111,9 +111,8 @@ class Canisters:
         path = self._path(canister.id)
         if path.exists():
             shutil.rmtree(path)
-        slot = Slot(self._machine(path), canister)
         self.save(canister)
-        return slot
+        return Slot(self._machine(path), canister)
 
     def enter(self, slot: Slot) -> None:
         """Let others find a canister that was created, once it is committed."""

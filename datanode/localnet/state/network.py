@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, cast
 
@@ -254,11 +255,10 @@ class Network:
 
     def close(self) -> None:
         """Close every file."""
-        for closer in self.closers:
-            closer()
-        self.canisters.close()
-        self.marks.close()
-        self.database.close()
+        closers = (*self.closers, self.canisters.close, self.marks.close, self.database.close)
+        with ExitStack() as stack:  # one that fails keeps no other from closing
+            for closer in reversed(closers):
+                stack.callback(closer)
 
     def _canister_plan(self, label: bytes) -> Plan | None:
         slot = self.canisters.find(Principal(label))
