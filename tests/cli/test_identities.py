@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.cli.stage import MakeUser, User, checkpoint
+from tests.fakes.ledger_judge import messages
 
 _Key = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -42,7 +43,7 @@ def test_an_unusable_identity_is_explained(user: User, case: str) -> None:
     pem = user.home / "key.pem"
     pem.write_bytes(make())
     source = checkpoint(user.home / "m.safetensors", 200)
-    before = len(user.net.ledger())
+    before = len(messages(user.net.ledger()))
     for command in (
         ["upload", source, "--as", "m"],
         ["doctor"],
@@ -52,7 +53,7 @@ def test_an_unusable_identity_is_explained(user: User, case: str) -> None:
         done = user.run(*command, "--identity", pem, "--json")
         assert done.code == 32, done.err
         assert word.lower() in done.error["what"].lower(), done.error
-    assert len(user.net.ledger()) == before
+    assert len(messages(user.net.ledger())) == before
     assert not list(user.state.glob("**/*")), "an upload that could not begin left something"
 
 

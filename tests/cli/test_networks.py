@@ -14,7 +14,7 @@ from datanode.agent.network import MAINNET_ROOT_KEY
 from datanode.localnet.api import LocalNetwork
 from datanode.principal import Principal
 from tests.cli.stage import User, checkpoint
-from tests.fakes.ledger_judge import paid
+from tests.fakes.ledger_judge import messages, paid
 from uploader.cli import auditing
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def test_a_web_page_is_no_network(user: User, web_page: str) -> None:
 def test_certificates_of_another_network_are_refused(user: User) -> None:
     source = checkpoint(user.home / "m.safetensors", 502)
     user.ok("upload", source, "--as", "m502")
-    before = len(user.net.ledger())
+    before = len(messages(user.net.ledger()))
     key = MAINNET_ROOT_KEY.hex()
     for command in (
         ["upload", source, "--as", "other"],
@@ -94,7 +94,7 @@ def test_certificates_of_another_network_are_refused(user: User) -> None:
     ):
         done = user.fails(23, *command, "--root-key", key)
         assert done.says("do not trust"), done.err
-    assert len(user.net.ledger()) == before
+    assert len(messages(user.net.ledger())) == before
     assert not (user.home / "out").exists()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.stage import User, checkpoint
+from tests.fakes.ledger_judge import messages
 
 HOSTILE: dict[str, Callable[[Path], object]] = {
     "empty": lambda p: p.write_bytes(b""),
@@ -37,7 +38,7 @@ def _with_header(header: object) -> bytes:
 
 
 def _sent(user: User) -> int:
-    return len(user.net.ledger())
+    return len(messages(user.net.ledger()))
 
 
 @pytest.mark.parametrize("case", HOSTILE)

@@ -15,7 +15,7 @@ from boto3.s3.transfer import TransferConfig
 from tests.cli.conftest import canister, owner_pem, user
 from tests.cli.stage import User, noise
 from tests.conformance.swift_server import KEY, SECRET, keeps_attributes, swift
-from tests.fakes.ledger_judge import paid
+from tests.fakes.ledger_judge import messages, paid
 from tests.uploader.session.stage import safetensors_bytes
 
 if TYPE_CHECKING:
@@ -124,4 +124,4 @@ def test_wrong_credentials_are_a_clear_error_and_nothing_is_sent(
     user.patch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
     done = user.fails(13, "upload", f"s3://{BUCKET}/closed", "--as", "closed")
     assert "not-the-secret" not in done.err
-    assert not user.net.ledger(after=seen)
+    assert not messages(user.net.ledger(after=seen))

@@ -19,6 +19,7 @@ from datanode.node import registry
 from datanode.node.port import Visibility
 from tests.fakes.canister_world import CanisterWorld
 from tests.fakes.checkpoints import Checkpoint, sealed, some_bytes
+from tests.fakes.ledger_judge import messages
 
 FILES = {"model.safetensors": some_bytes(60_000), "config.json": b"{}"}
 
@@ -88,10 +89,10 @@ def test_an_audit_finds_exactly_the_flipped_chunk(world: CanisterWorld, model: C
 
 
 def test_a_sample_audit_is_free_of_cycles(world: CanisterWorld, model: Checkpoint) -> None:
-    before = len(world.network.ledger())
+    before = len(messages(world.network.ledger()))
     report = datanode.audit("minilm", node="main", sample=5, network=world.network.url)
     assert report.counts[Outcome.OK] == 5
-    assert len(world.network.ledger()) == before
+    assert len(messages(world.network.ledger())) == before
 
 
 def test_a_report_of_a_real_network_is_verified_offline(

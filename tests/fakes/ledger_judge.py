@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datanode.errors import DataNodeError, FormatError
+from datanode.localnet.replica.rent import METHOD as RENT
 from datanode.localnet.state.ledger import Entry
 from datanode.node import answers
 from datanode.node.interface import METHODS
@@ -35,6 +36,11 @@ class Paid:
     argument_bytes: int
     envelope_bytes: int
     cycles: int
+
+
+def messages(entries: Sequence[Entry]) -> list[Entry]:
+    """What somebody sent; the rent of canisters comes by itself, whenever time passes."""
+    return [entry for entry in entries if entry.method != RENT]
 
 
 def _results(reply: bytes) -> list[PutResult]:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from datanode.cleanup import undoing
 from datanode.errors import StateDamagedError, StateNewerError, UsageError
 from datanode.units import MIB
 from uploader.shield import SHIELD
@@ -84,15 +85,12 @@ def open_database(url: str) -> Database:
         DiskFullError: There is no room for it.
         UsageError: The URL, the driver or the permissions are wrong.
     """
-    with SHIELD.section(), mapped(_hidden(url)):
+    with mapped(_hidden(url)):
         engine = _engine(make_url(url))
-        try:
+        with undoing(engine.dispose), SHIELD.section():
             if engine.dialect.name == "sqlite":
                 _check_file(engine)
             _bring_to_head(engine)
-        except BaseException:
-            engine.dispose()
-            raise
         return Database(engine)
 
 

@@ -15,6 +15,7 @@ from datanode.localnet import api, process
 from datanode.localnet.api import CanisterHandle, LocalNetwork, RejectError
 from datanode.localnet.handle import MAX_MESSAGE_BYTES
 from datanode.units import TC
+from tests.fakes.ledger_judge import messages
 
 ROOT = Path(__file__).parents[3]
 COUNTER = Path(__file__).parent / "example" / "counter.wat"
@@ -101,7 +102,7 @@ def test_a_canister_is_used_as_somebody_else(
     bob = counter.using(shared_localnet.identity("bob"))
     assert bob.id == counter.id
     assert bob.update("add", (Nat64, 1), returns=Nat64) == 1
-    assert counter.ledger()[-1].sender == bob.identity.principal
+    assert messages(counter.ledger())[-1].sender == bob.identity.principal
     again = shared_localnet.canister(counter.id.text)
     assert again.query("get", returns=Nat64) == 1
 

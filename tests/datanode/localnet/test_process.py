@@ -14,6 +14,7 @@ from datanode.localnet import process
 from datanode.localnet.api import LocalNetwork
 from tests.datanode.localnet.gateway_client import Client
 from tests.fakes.counter import argument, number
+from tests.fakes.ledger_judge import messages
 
 
 def test_a_network_goes_on_where_it_was_stopped(tmp_path: Path, alice: Identity) -> None:
@@ -25,7 +26,7 @@ def test_a_network_goes_on_where_it_was_stopped(tmp_path: Path, alice: Identity)
         net.stop()
         assert process.status(tmp_path / "net") is None
         assert not (tmp_path / "net" / "network.json").exists()
-        assert net.ledger()[-1].method == "add"
+        assert messages(net.ledger())[-1].method == "add"
         net.start()
         assert (net.root_key, net.url) == (key, url)
         with Client(Network(url=url, root_key=key, name="test"), alice) as client:

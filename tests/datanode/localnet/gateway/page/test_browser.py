@@ -15,6 +15,7 @@ from datanode.principal import Principal
 from datanode.units import TC
 from tests.datanode.localnet.gateway_client import Client
 from tests.fakes.counter import argument
+from tests.fakes.ledger_judge import messages
 
 CHROMIUM = Path("/usr/bin/chromium")
 WIDTHS = (1280, 820, 390)
@@ -98,7 +99,7 @@ def test_a_browser_shows_canisters_and_messages(
     assert page.title() == "Embedded network"
     assert canister.text in page.inner_text("table.canisters")
     shown = page.locator(".messages > li").all()
-    assert len(shown) == len(net.ledger())
+    assert len(shown) == len(messages(net.ledger()))
     assert HOSTILE[:20] in page.inner_text(".messages")
     assert page.locator("script, iframe, form").count() == 0
     assert page.locator(".messages img").count() == 0
@@ -106,7 +107,7 @@ def test_a_browser_shows_canisters_and_messages(
 
 def test_a_bill_opens_without_a_script(net: LocalNetwork, canister: Principal, page: Page) -> None:
     page.goto(net.url)
-    entry = net.ledger()[-2]
+    entry = messages(net.ledger())[-2]
     line = page.locator(".messages > li", has_text="add").first
     assert not line.locator(".bill").is_visible()
     line.locator("summary").click()
