@@ -62,7 +62,18 @@ class Lines:
             sys.settrace(None)
 
 
-@pytest.mark.parametrize("distance", [0, 1, 12], ids=["once", "twice", "in the clearing up"])
+# A second signal breaks a transaction, whose connection is then closed by the end of the process.
+BROKEN = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.mark.parametrize(
+    "distance",
+    [
+        pytest.param(0, id="once"),
+        pytest.param(1, id="twice", marks=BROKEN),
+        pytest.param(12, id="in the clearing up", marks=BROKEN),
+    ],
+)
 def test_a_signal_at_any_line_ends_as_a_signal_and_costs_nothing_twice(
     distance: int, tmp_path: Path
 ) -> None:
