@@ -11,7 +11,7 @@ from typing import Final
 
 from datanode.errors import DataNodeError
 from datanode.localnet import serving
-from datanode.localnet.process import DEFAULT_PORT, DEFAULT_STATE_DIR
+from datanode.localnet.process import DEFAULT_PORT, DEFAULT_STATE_DIR, HINT
 from datanode.localnet.state.subnet import SubnetChoice
 
 _LOOK_S: Final = 0.5
@@ -40,6 +40,8 @@ def main() -> int:
         serving.serve(options.state_dir, port=options.port, subnet=subnet)
     except DataNodeError as error:
         sys.stderr.write(f"{error.what}\n")
+        if error.hint:
+            sys.stderr.write(f"{HINT}{error.hint}\n")
         return error.exit_code
     return 0
 

@@ -30,6 +30,8 @@ from datanode.localnet.state.subnet import Subnet, SubnetChoice
 DEFAULT_STATE_DIR: Final = Path(".datanode/localnet")
 DEFAULT_PORT: Final = 4943
 LOG: Final = "log.txt"
+HINT: Final = "next: "
+"""Before what a server that cannot start advises, behind what happened."""
 _START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 20.0
 _POLL_S: Final = 0.02
@@ -212,10 +214,12 @@ def _spawn(state_dir: Path, port: int, subnet: SubnetChoice, *, follow: bool) ->
         server.returncode = 0
         return running
     _end(server)
-    said = (state_dir / LOG).read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").strip()
+    tail = (state_dir / LOG).read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace")
+    said = tail.strip().splitlines() or ["it said nothing"]
+    advice = said.pop().removeprefix(HINT) if said[-1].startswith(HINT) and said[1:] else ""
     raise LocalNetworkError(
-        f"the network did not start: {said.splitlines()[-1] if said else 'it said nothing'}",
-        hint=f"Its log is {state_dir / LOG}.",
+        f"the network did not start: {said[-1]}",
+        hint=f"{advice} Its log is {state_dir / LOG}.".strip(),
     )
 
 

@@ -137,7 +137,8 @@ class VerifiedVersion:
                 check_tensor(self.head, entry, self.chunks_bytes)
                 return entry
         raise NotFoundError(
-            f"{self.model} has no tensor {name}", hint=f"`datanode show {self.model}` lists them."
+            f"{self.model} has no tensor {name}",
+            hint=f"`datanode show {self.model} --tensors` lists them.",
         )
 
     def placement(self) -> Placement:

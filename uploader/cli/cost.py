@@ -50,6 +50,8 @@ def cost_command(
         ],
     )
     output.summary(
-        f"{format_cycles(sum(t.cycles for _, t in rows))} in all, estimated by the fee schedule",
+        f"{format_cycles(sum(t.cycles for _, t in rows))} in all, estimated by the fee schedule"
+        if rows
+        else "nothing was uploaded from here to this network",
         cycles=sum(t.cycles for _, t in rows),
     )

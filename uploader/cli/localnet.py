@@ -1,14 +1,18 @@
 """`datanode localnet`: the embedded network, for trying, testing and rehearsing."""
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from datanode.agent.names import LOCAL
+from datanode.errors import DataNodeError
+from datanode.folders import config_folder
 from datanode.localnet import process
 from datanode.localnet.state.subnet import SubnetChoice
+from datanode.node import registry
 from uploader.cli import options
 from uploader.cli.localnet_fault import app as fault_app
 from uploader.cli.localnet_ledger import ledger_command
@@ -129,6 +133,15 @@ def reset_command(
     output = Output(as_json=as_json)
     output.confirm(f"Delete the network in {state_dir}?", yes=yes)
     process.reset(state_dir)
+    names: list[str] = []
+    if state_dir == process.DEFAULT_STATE_DIR:
+        with suppress(DataNodeError):  # a file of names that cannot be read is not this command's
+            names = sorted(registry.nodes(config_folder(), network=LOCAL))
+    if names:
+        output.say(
+            f"still known, and gone with it: {', '.join(names)};"
+            " `datanode node remove NAME` forgets one"
+        )
     output.summary("the network is deleted", state_dir=str(state_dir))
 
 

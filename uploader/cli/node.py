@@ -110,7 +110,9 @@ def list_command(*, as_json: options.AsJson = False) -> None:
         ["name", "network", "canister"],
         [[node.name, node.network, node.canister.text] for node in known],
     )
-    output.summary("" if known else "no node is known", nodes=len(known))
+    output.summary(
+        "" if known else "no node is known; `datanode node create NAME` makes one", nodes=len(known)
+    )
 
 
 @app.command("remove")

@@ -26,6 +26,7 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 _PIPE_PERIOD_S: Final = 60.0
 _STATUS_PERIOD_S: Final = 1.0
 _TEXT_LIMIT: Final = 4_000
+_USAGE: Final = "`datanode --help` lists the commands, `datanode COMMAND --help` what one takes."
 _PIPE_COLUMNS: Final = 240
 """Width of a table that no terminal bounds, so that nothing in it is folded."""
 
@@ -64,8 +65,8 @@ class Output:
             self._err.print(_safe(text), markup=False)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Show rows to a person; with --json the items have said it already."""
-        if self.as_json:
+        """Show rows, if there are any, to a person; with --json the items have said it already."""
+        if self.as_json or not rows:
             return
         cells = [[printable(cell, _TEXT_LIMIT) for cell in row] for row in rows]
         self._out.print(fitted(columns, cells, self._out.width))
@@ -107,7 +108,7 @@ class Output:
 
     def usage(self, text: str) -> None:
         """Say what is wrong with the command line."""
-        self.error(UsageError(text, hint="`datanode COMMAND --help` shows what it takes."))
+        self.error(UsageError(text, hint=_USAGE))
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:

@@ -30,6 +30,8 @@ def status_command(
         place.state() as store,
     ):
         uploads = store.uploads()
+        if not uploads:
+            output.say("nothing was uploaded from here to this network")
         for upload in uploads:
             output.item(
                 kind="upload",

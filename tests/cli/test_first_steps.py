@@ -1,0 +1,61 @@
+"""What somebody who has nothing yet is told: what there is, and what comes next."""
+
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.cli.stage import MakeUser, User
+from uploader.cli import main
+
+
+def test_an_empty_list_has_no_header_and_says_what_comes_next(stranger: MakeUser) -> None:
+    newcomer = stranger("newcomer")
+    newcomer.ok("node", "remove", "main")
+    done = newcomer.run("node", "list")
+    assert done.out == "no node is known; `datanode node create NAME` makes one\n"
+    done = newcomer.run("models", "--node", newcomer.canister)
+    assert done.out == "no models that this identity may read\n"
+    for command in ("status", "cost"):
+        done = newcomer.run(command)
+        assert done.says("nothing was uploaded from here to this network"), command
+        assert "model  " not in done.out
+
+
+def test_a_command_that_does_not_exist_is_answered_with_where_the_others_stand(user: User) -> None:
+    done = user.fails(2, "modles")
+    assert done.says("no such command", "`datanode --help`")
+
+
+def test_a_network_that_cannot_start_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def started(*more: str) -> str:
+        where = ["localnet", "start", "--detach", "--state-dir", str(tmp_path)]
+        assert main([*where, *more]) == 50
+        return capsys.readouterr().err
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = started("--port", str(taken.getsockname()[1]))
+    assert "is in use" in said
+    assert "next:  Choose another one with --port, or 0 for any. Its log is" in said
+    with sqlite3.connect(tmp_path / "network.db") as database:
+        database.execute("PRAGMA user_version=1")
+    database.close()
+    said = started("--port", "0")
+    assert "has layout 1" in said
+    assert "next:  `datanode localnet reset` starts a new, empty network." in said
+
+
+def test_a_network_that_is_deleted_leaves_its_names(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (user.home / "elsewhere").mkdir()
+    monkeypatch.chdir(user.home / "elsewhere")
+    done = user.run("localnet", "reset", "--yes")
+    assert done.code == 0
+    assert done.says("gone with it: main", "`datanode node remove NAME`")
+    (user.config / "nodes.json").write_text("damaged")
+    done = user.run("localnet", "reset", "--yes")
+    assert (done.code, done.out) == (0, "the network is deleted\n")
