@@ -5,9 +5,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from tests.cli.stage import MakeUser, User
+from tests.cli.test_start_up import all_commands
 from uploader.cli import main
+from uploader.cli.commands import app
 
 
 def test_an_empty_list_has_no_header_and_says_what_comes_next(stranger: MakeUser) -> None:
@@ -59,3 +63,16 @@ def test_a_network_that_is_deleted_leaves_its_names(
     (user.config / "nodes.json").write_text("damaged")
     done = user.run("localnet", "reset", "--yes")
     assert (done.code, done.out) == (0, "the network is deleted\n")
+
+
+def test_every_help_fits_eighty_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    for command in all_commands(group):
+        assert main([*command, "--help"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith("Usage: ")
+        assert not [line for line in lines if len(line) > 80], command

@@ -4,6 +4,7 @@ What the kinds do stands in one table, in `datanode.localnet.state.fault`; the h
 """
 
 import re
+import textwrap
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -37,10 +38,11 @@ CanisterId = Annotated[
 Offset = Annotated[int, typer.Option(min=0, help="Where in stable memory.")]
 
 _ROW: Final = re.compile(r"^\| `([a-z-]+)` \| \w+ \| (.*?) ?\| (.*) \|$", re.MULTILINE)
+_HELP_COLUMNS: Final = 76
 _ALWAYS: Final = {"every": 1, "count": None, "probability": 1.0, "seed": 0, "seconds": None}
 _EXAMPLES: Final = """
 datanode localnet fault set latency --ms 300 --verb call
-datanode localnet fault set busy --status 429 --retry-after-s 2 --probability 0.2 --seed 7
+datanode localnet fault set busy --status 429 --probability 0.2 --seed 7
 datanode localnet fault set lose-answer --method put_frames --every 3
 datanode localnet fault set blocks --interval-ms 1000 --bytes 4194304
 datanode localnet fault set no-growth --every 3 --count 1
@@ -51,7 +53,12 @@ def _set_help() -> str:
     """Put the table of kinds into words for a terminal, which is told to keep its lines apart."""
     rows = _ROW.findall(vocabulary.__doc__ or "")
     kinds = [
-        f"  {kind:20} {what}" + (f" [{takes.replace('`', '')}]" if takes else "")
+        textwrap.fill(
+            what + (f" [{takes.replace('`', '')}]" if takes else ""),
+            _HELP_COLUMNS,
+            initial_indent=f"  {kind:20} ",
+            subsequent_indent=" " * 23,
+        )
         for kind, takes, what in rows
     ]
     return "\n".join(
