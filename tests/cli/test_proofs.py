@@ -56,6 +56,11 @@ def test_a_corrupted_byte_is_found_fetched_around_and_mended(user: User) -> None
     assert user.run("audit", "--verify", "r.json").code == 40, "the old report still proves"
 
 
+def test_a_report_without_end_is_refused(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datanode.auditing.reading.MAX_REPORT_BYTES", 1_000_000)
+    assert user.fails(35, "audit", "--verify", "/dev/zero").says("1000001 bytes")
+
+
 def test_a_scrub_finds_the_same_by_consensus(user: User) -> None:
     source = checkpoint(user.home / "m.safetensors", 901, tensors=2)
     user.ok("upload", source, "--as", "scrubbed")

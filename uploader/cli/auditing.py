@@ -15,6 +15,7 @@ from datanode.auditing import (
     Sample,
     Scrub,
     audit_model,
+    reading,
     verify_report,
 )
 from datanode.auditing.outcomes import BROKEN
@@ -150,8 +151,9 @@ def verify(output: Output, path: Path, settings: Settings) -> None:
     """
     trusted = connect(settings.network, root_key=parse_root_key(settings.root_key), say=output.say)
     try:
-        with disk_errors(path):
-            text = path.read_text(encoding="utf-8")
+        with disk_errors(path), path.open("rb") as file:
+            # One byte too many is enough to be refused.
+            text = file.read(reading.MAX_REPORT_BYTES + 1).decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not a report") from error
     verdict = verify_report(text, root_key=trusted.root_key)
