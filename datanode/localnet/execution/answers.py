@@ -4,6 +4,7 @@ from typing import Final
 
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine.rejects import Reject, RejectCode
+from datanode.localnet.state.fault import Asked, Point, Verb
 from datanode.localnet.state.message import Answer
 from datanode.localnet.state.network import Network
 from datanode.localnet.state.open_calls import Origin
@@ -33,6 +34,8 @@ def give(
     if origin.request_id is not None:
         network.requests.answer(origin.request_id, answer, network.clock.now_ns())
     elif origin.callback is not None:
+        if network.faults.strike(Point.RESPOND, asked_by(origin, sender)):
+            answer = Answer(reject=timed_out())
         code, payload = (0, answer.reply or b"")
         if answer.reject is not None:
             code, payload = answer.reject.code, told(answer.reject)
@@ -90,6 +93,16 @@ def uninstalled() -> Reject:
         error_code="IC0406",
         message="Canister has been uninstalled.",
     )
+
+
+def refused_on_cue() -> Reject:
+    """Word that a fault on cue keeps a call from its callee."""
+    return Reject(code=RejectCode.SYS_TRANSIENT, error_code="", message="A fault on cue.")
+
+
+def asked_by(origin: Origin, callee: Principal) -> Asked:
+    """Say what a canister asks of another one, for faults on cue."""
+    return Asked(Verb.CALL, callee, origin.method, is_bounded=origin.deadline_ns > 0)
 
 
 def timed_out() -> Reject:

@@ -6,7 +6,7 @@ Whatever waits here waits in the event loop and holds no thread.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from datanode.agent import envelope as envelopes
@@ -57,7 +57,8 @@ class Delivery:
         """Bring a request to where it is served and its answer back."""
         if not self._plan.active:
             return await serve()
-        asked = Asked(asked.verb, asked.canister, _method(asked.verb, body))
+        if asked.method is None:
+            asked = replace(asked, method=_method(asked.verb, body))
         for fault in self._plan.strike(Point.ARRIVE, asked):
             match fault.kind:
                 case Kind.LATENCY:

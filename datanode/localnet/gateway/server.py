@@ -140,7 +140,8 @@ class Application:
             if canister is None:
                 return await self._route(scope, receive)
             body = await http.read_body(receive, MAX_BODY_BYTES)
-            return await self._sites.respond(scope, canister, body)
+            serve = partial(self._sites.respond, scope, canister, body)
+            return await self._delivery.carry(sites.asked(canister), b"", serve)
         except RefusedError as refused:
             cors = not _is_ours(str(scope["path"]))
             return http.text(refused.status, refused.text, cors=cors)

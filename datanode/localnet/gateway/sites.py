@@ -35,6 +35,7 @@ from datanode.localnet.gateway.waiting import answered
 from datanode.localnet.gateway.web import Callback, Reply, Request
 from datanode.localnet.machine.rejects import RejectCode
 from datanode.localnet.state.certificates import RangesForm
+from datanode.localnet.state.fault import Asked, Verb
 from datanode.localnet.state.message import Answer, RefusedError
 from datanode.principal import ANONYMOUS, Principal
 
@@ -181,6 +182,11 @@ class Sites:
 
     async def _in(self, pool: Executor, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments))
+
+
+def asked(canister: Principal) -> Asked:
+    """Say what a browser asks of a canister, for faults on cue."""
+    return Asked(Verb.QUERY, canister, "http_request")
 
 
 def addressed(scope: Event) -> Principal | None:

@@ -18,11 +18,15 @@ there; where it names how often, only so often.
 | `foreign-certificate` | certify | | signed by a subnet that does not host the canister |
 | `old-certificate` | certify | `age_s` (600) | certified with an old time |
 | `pruned-certificate` | certify | | certified, but with what was asked for pruned away |
+| `refuse-call` | transit | | a call between canisters is not executed: SYS_TRANSIENT |
+| `lose-call` | transit | | a bounded-wait call is not executed: SYS_UNKNOWN |
+| `lose-response` | respond | | a bounded-wait call is executed, its answer is lost: SYS_UNKNOWN |
 | `no-growth` | grow | | stable memory cannot grow |
 | `skew` | clock | `s` | the network's clock is so far ahead, behind if negative |
 
 `late` with a negative `before_expiry_ms` comes after the expiry: the message is dropped, as the
-replica drops it. `every` 3 with `count` 1 is the third time. `at` counts from the end if negative.
+replica drops it. What a browser asks of a site is the query `http_request`. `every` 3 with `count`
+1 is the third time. `at` counts from the end if negative.
 """
 
 from collections.abc import Mapping
@@ -52,6 +56,10 @@ class Point(StrEnum):
     """A query has run, the node is about to sign."""
     CERTIFY = "certify"
     """A certificate is about to be made."""
+    TRANSIT = "transit"
+    """A call between canisters is about to be executed."""
+    RESPOND = "respond"
+    """A call between canisters is answered, and its caller is about to be told."""
     GROW = "grow"
     """A canister asks for more stable memory."""
     CLOCK = "clock"
@@ -82,6 +90,9 @@ class Kind(StrEnum):
     FOREIGN_CERTIFICATE = "foreign-certificate"
     OLD_CERTIFICATE = "old-certificate"
     PRUNED_CERTIFICATE = "pruned-certificate"
+    REFUSE_CALL = "refuse-call"
+    LOSE_CALL = "lose-call"
+    LOSE_RESPONSE = "lose-response"
     NO_GROWTH = "no-growth"
     SKEW = "skew"
 
@@ -128,23 +139,35 @@ KINDS: Final[Mapping[Kind, tuple[Point, Mapping[str, _Number | None]]]] = {
     Kind.FOREIGN_CERTIFICATE: (Point.CERTIFY, {}),
     Kind.OLD_CERTIFICATE: (Point.CERTIFY, {"age_s": _Number(0, 366 * DAY_S, 600)}),
     Kind.PRUNED_CERTIFICATE: (Point.CERTIFY, {}),
+    Kind.REFUSE_CALL: (Point.TRANSIT, {}),
+    Kind.LOSE_CALL: (Point.TRANSIT, {}),
+    Kind.LOSE_RESPONSE: (Point.RESPOND, {}),
     Kind.NO_GROWTH: (Point.GROW, {}),
     Kind.SKEW: (Point.CLOCK, {"s": _Number(-DAY_S, DAY_S)}),
 }
 """Where each kind strikes and what it takes; None stands for a text."""
 
-_CALLS_ONLY: Final = (Point.SCHEDULE,)
+_CALLS_ONLY: Final = (Point.SCHEDULE, Point.TRANSIT, Point.RESPOND)
+_BOUNDED_ONLY: Final = (Kind.LOSE_CALL, Kind.LOSE_RESPONSE)
 _QUERIES_ONLY: Final = (Point.QUERY, Point.REPLY)
 _VERBLESS: Final = (Point.GROW, Point.CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What somebody asks the network for, as far as it is known at a point."""
+    """What somebody asks the network for, as far as it is known at a point.
+
+    Attributes:
+        verb: What sort of request it is.
+        canister: Whom it is about.
+        method: What is called.
+        is_bounded: Whether a canister asks that does not wait for as long as it takes.
+    """
 
     verb: Verb | None = None
     canister: Principal | None = None
     method: str | None = None
+    is_bounded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +257,7 @@ class Fault:
             (self.verb is None or self.verb is asked.verb)
             and (self.canister is None or self.canister == asked.canister)
             and (self.method is None or self.method == asked.method)
+            and (self.kind not in _BOUNDED_ONLY or asked.is_bounded)
         )
 
     def to_json(self) -> dict[str, object]:

@@ -22,7 +22,7 @@ class Site:
 
     def __init__(self, net: LocalNetwork, client: Client) -> None:
         self.port = int(net.url.rsplit(":", 1)[1])
-        self.client = client
+        self.client, self.net = client, net
         self.canister = client.canister(website_wasm())
 
     def answers(self, reply: bytes, slot: int = 0) -> None:
@@ -227,8 +227,25 @@ def test_headers_about_the_connection_are_not_passed_on(site: Site) -> None:
 
 def test_the_canisters_of_a_callback_may_be_others(site: Site) -> None:
     other = Site.__new__(Site)
-    other.port, other.client = site.port, site.client
+    other.port, other.client, other.net = site.port, site.client, site.net
     other.canister = site.client.canister(website_wasm())
     other.answers(part(b"there", None), 1)
     site.answers(streamed(b"here and ", Principal.parse(other.canister.text), "part", 1))
     assert site.get()[2] == b"here and there"
+
+
+@pytest.mark.parametrize(("kind", "method"), [("busy", None), ("busy", "http_request")])
+def test_a_site_is_busy_on_cue(site: Site, kind: str, method: str | None) -> None:
+    site.answers(answer(b"hello"))
+    site.net.faults.set(kind, canister=site.canister, method=method, status=429, count=1)
+    assert site.get()[0] == 429
+    assert site.get()[::2] == (200, b"hello")
+
+
+@pytest.mark.parametrize("kind", ["lose-request", "lose-answer"])
+def test_a_site_is_lost_on_cue(site: Site, kind: str) -> None:
+    site.answers(answer(b"hello"))
+    site.net.faults.set(kind, verb="query", canister=site.canister, count=1)
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+        site.get()
+    assert site.get()[::2] == (200, b"hello")
