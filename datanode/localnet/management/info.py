@@ -1,12 +1,12 @@
-"""What everybody may learn of a canister: its module, its controllers and its history."""
+"""What canisters may learn of another one: module, controllers, history, metadata sections."""
 
 from typing import Final
 
 from datanode.agent import candid
-from datanode.agent.candid import Blob, Nat64, Opt, Principal, Record, Vec
+from datanode.agent.candid import Blob, Nat64, Opt, Principal, Record, Text, Vec
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.management.arguments import Arguments
-from datanode.localnet.management.call import Call
+from datanode.localnet.management.call import Call, reject
 from datanode.localnet.state.canister import Canister
 from datanode.localnet.state.history import CHANGE
 
@@ -21,10 +21,35 @@ INFO: Final = Record(
     }
 )
 
+METADATA_REQUEST: Final = Record({"canister_id": Principal, "name": Text})
+METADATA: Final = Record({"value": Blob})
+
 
 def show(call: Call) -> Effect:
     """Handle `canister_info`."""
     return call.done(canister_info(call.bill.canister, call.args))
+
+
+def show_metadata(call: Call) -> Effect:
+    """Handle `canister_metadata`; a private section is for controllers, and absent for others.
+
+    Raises:
+        RejectedError: There is no such section.
+    """
+    canister, name = call.bill.canister, call.args.text("name")
+    if canister.module_hash is None:
+        raise reject(
+            "IC0406",
+            f"The canister {canister.id} has no Wasm module and hence no metadata is available.",
+        )
+    visibility, content = call.slot.sections().get(name, ("", b""))
+    if visibility != "public" and not (
+        visibility and canister.is_controlled_by(call.message.sender)
+    ):
+        raise reject(
+            "IC0406", f"The canister {canister.id} has no metadata section with the name {name}."
+        )
+    return call.done(candid.encode((METADATA,), ({"value": content},)))
 
 
 def canister_info(canister: Canister, args: Arguments) -> bytes:

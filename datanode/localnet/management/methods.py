@@ -35,7 +35,8 @@ from datanode.localnet.state.topology import is_hosted
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 
 DEPOSIT: Final = "deposit_cycles"
-_OPEN_TO_ALL: Final = (TOP_UP, DEPOSIT, INFO)
+_METADATA: Final = "canister_metadata"
+_OPEN_TO_ALL: Final = (TOP_UP, DEPOSIT, INFO, _METADATA)
 _UPDATE_SETTINGS: Final = "update_settings"
 _BAD_REQUEST: Final = 400
 
@@ -66,6 +67,7 @@ _METHODS: Final[dict[str, Method]] = {
     "start_canister": Method(types.CANISTER, lifecycle.start),
     DEPOSIT: Method(types.CANISTER, lifecycle.deposit),
     INFO: Method(info.REQUEST, info.show),
+    _METADATA: Method(info.METADATA_REQUEST, info.show_metadata),
     "stop_canister": Method(types.CANISTER, lifecycle.stop),
     "delete_canister": Method(types.CANISTER, lifecycle.delete),
     STATUS: Method(types.CANISTER, lifecycle.show_status),
@@ -91,6 +93,7 @@ _SNAPSHOT_VIEWS: Final = frozenset(
 _CANISTERS_ONLY: Final = frozenset(
     {
         *("create_canister", "deposit_cycles", "raw_rand", "canister_info", "http_request"),
+        "canister_metadata",
         *("ecdsa_public_key", "sign_with_ecdsa", "schnorr_public_key", "sign_with_schnorr"),
         *("node_metrics_history", "subnet_info", "vetkd_public_key", "vetkd_derive_key"),
     }

@@ -13,14 +13,15 @@ from datanode.localnet.management.account_book import START_CYCLES
 from datanode.localnet.management.cycles_ledger import BLOCK_FEE_CYCLES
 from datanode.localnet.management.cycles_ledger_types import DEPOSIT, DEPOSITED
 from datanode.localnet.management.from_canisters import CREATE
-from datanode.localnet.management.info import INFO, REQUEST
+from datanode.localnet.management.info import INFO, METADATA, METADATA_REQUEST, REQUEST
 from datanode.localnet.state.bill import MAX_CYCLES
 from datanode.localnet.state.canister import Status
 from datanode.localnet.state.topology import CYCLES_LEDGER
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import TC
 from tests.fakes import cycles, puppet
-from tests.fakes.gateway import EMPTY, Gateway
+from tests.fakes.counter import CANDID
+from tests.fakes.gateway import EMPTY, Gateway, RejectedError
 from tests.fakes.puppet import See, puppet_wasm
 
 FORWARD = puppet.forward() + puppet.reply()
@@ -200,3 +201,37 @@ def test_any_canister_may_learn_module_and_controllers_of_another(
     assert isinstance(fields, dict)
     assert fields["module_hash"] == hashlib.sha256(puppet_wasm()).digest()
     assert fields["controllers"] == [alice.principal]
+
+
+def test_a_canister_reads_the_metadata_of_another_one(
+    net: Gateway, alice: Identity, bob: Identity
+) -> None:
+    controller, stranger = net.puppet(alice, 100 * TC), net.puppet(bob)
+    counter, empty = net.counter(alice), net.create(alice)
+    both: list[Value] = [alice.principal, controller]
+    net.set(alice, counter, controllers=both)
+
+    def metadata(who: Identity, asker: Principal, name: str, of: Principal = counter) -> bytes:
+        asked = argument(METADATA_REQUEST, canister_id=of, name=name)
+        return manage(net, who, asker, "canister_metadata", asked)
+
+    def told(reply: bytes) -> Value:
+        (fields,) = candid.decode((METADATA,), reply)
+        assert isinstance(fields, dict)
+        return fields["value"]
+
+    assert told(metadata(bob, stranger, "candid:service")) == CANDID.encode()
+    assert told(metadata(alice, controller, "secret")) == b"for controllers"
+    for reply in (
+        metadata(bob, stranger, "secret"),
+        metadata(alice, controller, "secre"),
+        metadata(bob, stranger, ""),
+    ):
+        assert reply.startswith(f"rejected The canister {counter} has no metadata section".encode())
+    assert metadata(alice, controller, "secret", empty) == (
+        f"rejected The canister {empty} has no Wasm module and hence no metadata is "
+        "available.".encode()
+    )
+    asked = argument(METADATA_REQUEST, canister_id=counter, name="secret")
+    with pytest.raises(RejectedError, match="Only canisters can call ic00 method"):
+        net.call(alice, MANAGEMENT_CANISTER, "canister_metadata", asked, effective=counter)
