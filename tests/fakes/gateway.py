@@ -16,8 +16,10 @@ from datanode.agent.request_id import parse_leb128
 from datanode.fees import FeeSchedule
 from datanode.localnet.gateway.interface import Interface
 from datanode.localnet.management import types
-from datanode.localnet.state import message
+from datanode.localnet.state import ledger, message
+from datanode.localnet.state.canister import Canister
 from datanode.localnet.state.certificates import RangesForm
+from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.network import Network, cache_folder
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.localnet.state.topology import REGISTRY
@@ -288,10 +290,18 @@ class Gateway:
         answer = self.interface.read_state(envelope.sign(who, content), canister, form)
         return self.verified(Fields(cbor.decode(answer), "answer").data("certificate"), canister)
 
-    def balance(self, canister: Principal) -> int:
+    def held(self, canister: Principal) -> Canister:
+        """Return the record of a canister."""
         slot = self.network.canisters.find(canister)
         assert slot is not None
-        return slot.canister.balance_cycles
+        return slot.canister
+
+    def balance(self, canister: Principal) -> int:
+        return self.held(canister).balance_cycles
+
+    def last(self, canister: Principal) -> Entry:
+        """Return the newest entry of a canister's ledger."""
+        return [e for e in ledger.page(self.network.database) if e.canister == canister][-1]
 
 
 def reply_of(tree: HashTree, request_id: bytes) -> bytes:

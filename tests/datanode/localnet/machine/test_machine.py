@@ -487,12 +487,17 @@ def test_a_stored_byte_can_be_found_and_corrupted(tmp_path: Path) -> None:
             made.corrupt_stable(4 * 65536, 1)
 
 
+def full(*_arguments: object) -> int:
+    raise OSError(28, os.strerror(28))
+
+
+def fails(*_arguments: object, **_options: object) -> int:
+    raise OSError(5, "the disk fails")
+
+
 def test_a_full_disk_refuses_the_update_and_keeps_answering_queries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_arguments: object) -> int:
-        raise OSError(28, os.strerror(28))
-
     with machine(tmp_path, COUNTER) as made:
         made.update("increment", b"", ENVIRONMENT, sequence=2)
         made.commit()
@@ -514,12 +519,6 @@ def test_a_full_disk_refuses_the_update_and_keeps_answering_queries(
 def test_what_could_not_be_undone_is_undone_before_the_next_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_arguments: object, **_options: object) -> int:
-        raise OSError(5, "the disk fails")
-
-    def full(*_arguments: object) -> int:
-        raise OSError(28, os.strerror(28))
-
     with machine(tmp_path, COUNTER) as made:
         made.update("increment", b"", ENVIRONMENT, sequence=2)
         made.commit()
@@ -540,9 +539,6 @@ def test_what_could_not_be_undone_is_undone_before_the_next_message(
 def test_a_message_that_could_not_be_rolled_back_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_arguments: object, **_options: object) -> int:
-        raise OSError(5, "the disk fails")
-
     with machine(tmp_path, COUNTER) as made:
         made.update("increment", b"", ENVIRONMENT, sequence=2)
         made.commit()

@@ -6,8 +6,6 @@ from datanode.agent.candid import Value
 from datanode.agent.identity import Identity
 from datanode.localnet.management import types
 from datanode.localnet.state import ledger
-from datanode.localnet.state.canister import Canister
-from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.principal import Principal
 from datanode.units import DAY_S, GIB, MIB, SECOND_NS, TC
@@ -27,16 +25,6 @@ def install(net: Gateway, who: Identity, cycles: int, **settings: Value) -> Prin
     return canister
 
 
-def held(net: Gateway, canister: Principal) -> Canister:
-    slot = net.network.canisters.find(canister)
-    assert slot is not None
-    return slot.canister
-
-
-def last(net: Gateway, canister: Principal) -> Entry:
-    return [e for e in ledger.page(net.network.database) if e.canister == canister][-1]
-
-
 def month_of(bytes_held: int) -> int:
     """The freezing threshold of thirty days on 13 nodes, as published."""
     a_day = bytes_held * 127_000 * DAY_S // GIB + 10_000 * DAY_S
@@ -45,7 +33,7 @@ def month_of(bytes_held: int) -> int:
 
 def test_growth_is_refused_that_would_freeze_the_canister(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice, TC)
-    before = held(net, canister)
+    before = net.held(canister)
     body = net.signed_call(alice, canister, "stable", pages(60_000))
     ingress = 1_200_000 + 2_000 * len(body)
     left = before.balance_cycles - ingress - PREPAID
@@ -55,8 +43,8 @@ def test_growth_is_refused_that_would_freeze_the_canister(net: Gateway, alice: I
         net.post_call(body, canister)
     assert refused.value.error_code == "IC0532"
     assert f"At least {missing:_} additional cycles are required." in str(refused.value)
-    assert held(net, canister).execution_bytes == before.execution_bytes
-    assert "reserve" not in dict(last(net, canister).items)
+    assert net.held(canister).execution_bytes == before.execution_bytes
+    assert "reserve" not in dict(net.last(canister).items)
 
 
 @pytest.mark.parametrize("method", ["stable", "heap", "both"])
@@ -82,23 +70,23 @@ def test_a_timer_grows_no_further_than_a_message(net: Gateway, alice: Identity) 
     due_ns = net.network.canister_time.now_ns() + SECOND_NS
     script = puppet.timer(due_ns, puppet.grow(60_000)) + puppet.reply()
     net.call(alice, canister, "run", script)
-    before = held(net, canister).heap_bytes
+    before = net.held(canister).heap_bytes
     net.network.canister_time.advance(2)
-    net.until(lambda: last(net, canister).method == "canister_global_timer")
-    assert last(net, canister).status == "IC0532"
-    assert held(net, canister).heap_bytes == before
+    net.until(lambda: net.last(canister).method == "canister_global_timer")
+    assert net.last(canister).status == "IC0532"
+    assert net.held(canister).heap_bytes == before
 
 
 def test_a_query_grows_for_nothing(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice, TC)
-    before = held(net, canister)
+    before = net.held(canister)
     net.query(alice, canister, "look", pages(60_000))
-    assert held(net, canister) == before
+    assert net.held(canister) == before
 
 
 def test_what_is_liquid_shrinks_as_memory_grows(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice, 10 * TC)
-    before = held(net, canister)
+    before = net.held(canister)
     body = net.signed_call(alice, canister, "stable", pages(100))
     liquid = int.from_bytes(net.post_call(body, canister), "little")
     left = before.balance_cycles - 1_200_000 - 2_000 * len(body) - PREPAID
@@ -108,7 +96,7 @@ def test_what_is_liquid_shrinks_as_memory_grows(net: Gateway, alice: Identity) -
 def test_on_a_full_subnet_growth_sets_cycles_aside(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice, 10 * TC)
     net.network.choose(SubnetChoice(used_gib=1_000))
-    before = held(net, canister)
+    before = net.held(canister)
     net.call(alice, canister, "both", pages(100))
     used = 1_000 * GIB + before.memory_bytes
 
@@ -117,13 +105,13 @@ def test_on_a_full_subnet_growth_sets_cycles_aside(net: Gateway, alice: Identity
         return above * 127_000 * (300_000_000 * above // (1298 * GIB) // 2) // GIB
 
     wanted = total(used + 200 * PAGE) - total(used)
-    items = dict(last(net, canister).items)
-    assert items["reserve"] == wanted == held(net, canister).reserved_cycles
+    items = dict(net.last(canister).items)
+    assert items["reserve"] == wanted == net.held(canister).reserved_cycles
     with pytest.raises(RejectedError, match="unreachable"):
         net.call(alice, canister, "again")
-    assert held(net, canister).reserved_cycles == wanted
+    assert net.held(canister).reserved_cycles == wanted
     entries = [e for e in ledger.page(net.network.database) if e.canister == canister]
-    assert -sum(each.total_cycles for each in entries) == held(net, canister).balance_cycles
+    assert -sum(each.total_cycles for each in entries) == net.held(canister).balance_cycles
     assert sum(dict(each.items).get("reserve", 0) for each in entries) == wanted
 
 
@@ -136,7 +124,7 @@ def test_what_is_set_aside_has_a_limit(net: Gateway, alice: Identity) -> None:
     assert "The current limit (5_000_000_000_000) would be exceeded by" in str(refused.value)
     net.set(alice, canister, reserved_cycles_limit=50 * TC)
     net.call(alice, canister, "stable", pages(20_000))
-    assert held(net, canister).reserved_cycles > 5 * TC
+    assert net.held(canister).reserved_cycles > 5 * TC
     with pytest.raises(RejectedError, match="Cannot set the reserved cycles limit") as refused:
         net.set(alice, canister, reserved_cycles_limit=TC)
     assert refused.value.error_code == "IC0540"
@@ -146,11 +134,11 @@ def test_memory_that_is_allocated_is_paid_and_reserved_once(net: Gateway, alice:
     canister = install(net, alice, 100 * TC)
     net.network.choose(SubnetChoice(used_gib=1_000))
     net.set(alice, canister, memory_allocation=64 * MIB)
-    reserved = held(net, canister).reserved_cycles
+    reserved = net.held(canister).reserved_cycles
     assert reserved > 0
     net.call(alice, canister, "stable", pages(100))
-    assert held(net, canister).reserved_cycles == reserved
-    assert held(net, canister).charged_bytes() == 64 * MIB
+    assert net.held(canister).reserved_cycles == reserved
+    assert net.held(canister).charged_bytes() == 64 * MIB
 
 
 def test_allocations_need_the_cycles_for_them(net: Gateway, alice: Identity) -> None:
@@ -181,10 +169,10 @@ def test_a_chunk_sets_cycles_aside(net: Gateway, alice: Identity) -> None:
     net.network.choose(SubnetChoice(used_gib=1_000))
     for _ in range(2):  # the second time it is there already
         net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=b"a")
-    reserved = held(net, canister).reserved_cycles
+    reserved = net.held(canister).reserved_cycles
     assert reserved > 0
     net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=b"b")
-    assert held(net, canister).reserved_cycles > reserved
+    assert net.held(canister).reserved_cycles > reserved
 
 
 def test_an_installation_that_would_freeze_is_undone_and_paid(
@@ -196,11 +184,11 @@ def test_an_installation_that_would_freeze_is_undone_and_paid(
     with pytest.raises(RejectedError, match="cannot grow memory by") as refused:
         net.install(alice, canister, wasm=grower_wasm())
     assert refused.value.error_code == "IC0532"
-    assert held(net, canister).module_hash is None
-    assert dict(last(net, canister).items).keys() == {"ingress", "execution", "instructions"}
+    assert net.held(canister).module_hash is None
+    assert dict(net.last(canister).items).keys() == {"ingress", "execution", "instructions"}
     net.set(alice, canister, freezing_threshold=DAY_S)
     net.install(alice, canister, wasm=grower_wasm())
-    assert held(net, canister).heap_bytes == PAGE
+    assert net.held(canister).heap_bytes == PAGE
 
 
 def test_a_small_change_of_settings_thaws_a_canister(net: Gateway, alice: Identity) -> None:
@@ -208,9 +196,9 @@ def test_a_small_change_of_settings_thaws_a_canister(net: Gateway, alice: Identi
     with pytest.raises(RejectedError, match="is out of cycles"):
         net.call(alice, canister, "silent")
     net.set(alice, canister, freezing_threshold=DAY_S)
-    paid = dict(last(net, canister).items)
+    paid = dict(net.last(canister).items)
     assert paid["ingress"] == 1_200_000 + 2_000 * (
-        last(net, canister).argument_bytes + len("update_settings")
+        net.last(canister).argument_bytes + len("update_settings")
     )
     with pytest.raises(RejectedError, match="did not reply"):
         net.call(alice, canister, "silent")

@@ -6,12 +6,10 @@ import pytest
 import wasmtime
 
 from datanode.agent.identity import Identity
-from datanode.localnet.state import ledger
-from datanode.localnet.state.canister import Canister
-from datanode.localnet.state.ledger import Entry
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.principal import Principal
-from datanode.units import DAY_S, GIB, SECOND_NS, TC
+from datanode.units import DAY_S, SECOND_NS, TC
+from tests.datanode.localnet.state.test_growth import month_of
 from tests.fakes import puppet
 from tests.fakes.gateway import Gateway, RejectedError
 
@@ -60,21 +58,6 @@ def install(net: Gateway, who: Identity, *, wide: bool = False, cycles: int = TC
     return canister
 
 
-def held(net: Gateway, canister: Principal) -> Canister:
-    slot = net.network.canisters.find(canister)
-    assert slot is not None
-    return slot.canister
-
-
-def last(net: Gateway, canister: Principal) -> Entry:
-    return [e for e in ledger.page(net.network.database) if e.canister == canister][-1]
-
-
-def month_of(held_bytes: int) -> int:
-    """The freezing threshold of thirty days on 13 nodes, as published."""
-    return (held_bytes * 127_000 * DAY_S // GIB + 10_000 * DAY_S) * 30
-
-
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize(("method", "grows"), [("far", 1), ("twice", 2)])
 def test_a_message_ends_at_the_growth_that_is_refused(
@@ -82,15 +65,15 @@ def test_a_message_ends_at_the_growth_that_is_refused(
 ) -> None:
     canister = install(net, alice, wide=wide)
     net.set(alice, canister, freezing_threshold=90 * DAY_S)
-    before = held(net, canister)
+    before = net.held(canister)
     with pytest.raises(RejectedError, match="cannot grow memory by 2621440000 bytes") as refused:
         net.call(alice, canister, method)
-    assert refused.value.error_code == last(net, canister).status == "IC0532"
+    assert refused.value.error_code == net.last(canister).status == "IC0532"
     # The call that follows is of the same block, whose price is taken when it is entered.
-    assert last(net, canister).instructions == ENTRY + grows * (CONSTANT + GROW + DROP) + CALL
-    assert held(net, canister).heap_bytes == before.heap_bytes == PAGE
+    assert net.last(canister).instructions == ENTRY + grows * (CONSTANT + GROW + DROP) + CALL
+    assert net.held(canister).heap_bytes == before.heap_bytes == PAGE
     net.call(alice, canister, "ten")
-    assert held(net, canister).heap_bytes == 11 * PAGE
+    assert net.held(canister).heap_bytes == 11 * PAGE
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -98,7 +81,7 @@ def test_what_is_liquid_shrinks_as_the_heap_grows(
     net: Gateway, alice: Identity, *, wide: bool
 ) -> None:
     canister = install(net, alice, wide=wide, cycles=10 * TC)
-    before = held(net, canister)
+    before = net.held(canister)
     body = net.signed_call(alice, canister, "liquid")
     liquid = int.from_bytes(net.post_call(body, canister), "little")
     prepaid = 5_000_000 + 40_000_000_000 * (2 if wide else 1)
@@ -110,7 +93,7 @@ def test_what_is_liquid_shrinks_as_the_heap_grows(
 def test_what_no_memory_can_hold_is_no_growth(net: Gateway, alice: Identity, *, wide: bool) -> None:
     canister = install(net, alice, wide=wide)
     assert net.call(alice, canister, "beyond") == b"\xff" * 4
-    assert held(net, canister).heap_bytes == PAGE
+    assert net.held(canister).heap_bytes == PAGE
 
 
 def test_on_a_full_subnet_a_refused_growth_sets_nothing_aside(
@@ -120,18 +103,18 @@ def test_on_a_full_subnet_a_refused_growth_sets_nothing_aside(
     net.network.choose(SubnetChoice(used_gib=1_000))
     with pytest.raises(RejectedError, match="due to its reserved cycles limit"):
         net.call(alice, canister, "twice")
-    assert last(net, canister).status == "IC0534"
-    assert held(net, canister).reserved_cycles == 0
-    assert "reserve" not in dict(last(net, canister).items)
+    assert net.last(canister).status == "IC0534"
+    assert net.held(canister).reserved_cycles == 0
+    assert "reserve" not in dict(net.last(canister).items)
     net.call(alice, canister, "ten")
-    assert dict(last(net, canister).items)["reserve"] == held(net, canister).reserved_cycles > 0
+    assert dict(net.last(canister).items)["reserve"] == net.held(canister).reserved_cycles > 0
 
 
 def test_a_query_may_grow_beyond_every_limit(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice)
     net.set(alice, canister, wasm_memory_limit=PAGE)
     assert net.query(alice, canister, "look") == b""
-    assert held(net, canister).heap_bytes == PAGE
+    assert net.held(canister).heap_bytes == PAGE
 
 
 def test_the_heap_grows_as_far_as_the_settings_allow(net: Gateway, alice: Identity) -> None:
@@ -141,11 +124,11 @@ def test_the_heap_grows_as_far_as_the_settings_allow(net: Gateway, alice: Identi
     words = "Wasm memory limit of 720896 bytes. The peak Wasm memory usage was 1376256 bytes"
     with pytest.raises(RejectedError, match=words) as refused:
         net.call(alice, canister, "ten")
-    assert refused.value.error_code == last(net, canister).status == "IC0539"
-    assert held(net, canister).heap_bytes == 11 * PAGE
+    assert refused.value.error_code == net.last(canister).status == "IC0539"
+    assert net.held(canister).heap_bytes == 11 * PAGE
     net.set(alice, canister, wasm_memory_limit=0)
     net.call(alice, canister, "ten")
-    assert held(net, canister).heap_bytes == 21 * PAGE
+    assert net.held(canister).heap_bytes == 21 * PAGE
 
 
 def test_a_heap_beyond_its_limit_takes_no_messages_and_no_code(
@@ -155,13 +138,13 @@ def test_a_heap_beyond_its_limit_takes_no_messages_and_no_code(
     net.set(alice, canister, wasm_memory_limit=PAGE - 1)
     with pytest.raises(RejectedError, match="peak Wasm memory usage was 65536 bytes") as refused:
         net.call(alice, canister, "ten")
-    assert (refused.value.error_code, last(net, canister).instructions) == ("IC0539", 0)
-    before = held(net, canister)
+    assert (refused.value.error_code, net.last(canister).instructions) == ("IC0539", 0)
+    before = net.held(canister)
     for mode in ("upgrade", "reinstall"):
         with pytest.raises(RejectedError) as refused:
             net.install(alice, canister, mode, wasm=module(wide=True))
         assert refused.value.error_code == "IC0539"
-    after = held(net, canister)
+    after = net.held(canister)
     assert (after.module_hash, after.history) == (before.module_hash, before.history)
     net.reopen()
     net.set(alice, canister, wasm_memory_limit=PAGE * 11)
@@ -172,9 +155,9 @@ def test_what_a_timer_began_may_grow_beyond_the_limit(net: Gateway, alice: Ident
     canister = net.puppet(alice)
     due_ns = net.network.canister_time.now_ns() + SECOND_NS
     net.call(alice, canister, "run", puppet.timer(due_ns, puppet.grow(9)) + puppet.reply())
-    before = held(net, canister).heap_bytes
+    before = net.held(canister).heap_bytes
     net.set(alice, canister, wasm_memory_limit=before + PAGE)
     net.network.canister_time.advance(2)
-    net.until(lambda: held(net, canister).heap_bytes == before + 9 * PAGE)
+    net.until(lambda: net.held(canister).heap_bytes == before + 9 * PAGE)
     with pytest.raises(RejectedError, match="exceeded its current Wasm memory limit"):
         net.call(alice, canister, "run", puppet.reply())
