@@ -11,7 +11,13 @@ from datanode.agent.client import Agent
 from datanode.agent.outcome import Pending, Reply, SignedCall
 from datanode.agent.reject import is_certified
 from datanode.digest import FrameDigest
-from datanode.errors import DataNodeError, FormatError, NotStorageNodeError, UnsupportedVersionError
+from datanode.errors import (
+    DataNodeError,
+    FormatError,
+    NotFoundError,
+    NotStorageNodeError,
+    UnsupportedVersionError,
+)
 from datanode.limits import MAX_DIGESTS_A_CALL
 from datanode.model import ChunkRecord
 from datanode.node import answers
@@ -218,7 +224,16 @@ class CanisterNode:
 
     def witness(self, model: str, version: int | None = None) -> WitnessAnswer:
         """See `StorageNode`."""
-        return answers.witness(self._query("witness", {"model": model, "version": version}))
+        try:
+            answer = self._query("witness", {"model": model, "version": version})
+        except NotFoundError as error:
+            if version is None:
+                raise
+            raise NotFoundError(
+                f"not on the node, or not for this identity: version {version} of {model}",
+                hint=f"`datanode show {model}` lists its versions.",
+            ) from error
+        return answers.witness(answer)
 
     def scrub(self, cursor: bytes, max_bytes: int) -> ScrubStep:
         """See `StorageNode`."""

@@ -8,7 +8,7 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from tests.cli.stage import MakeUser, User
+from tests.cli.stage import MakeUser, User, checkpoint
 from tests.cli.test_start_up import all_commands
 from uploader.cli import main
 from uploader.cli.commands import app
@@ -76,3 +76,11 @@ def test_every_help_fits_eighty_columns(
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith("Usage: ")
         assert not [line for line in lines if len(line) > 80], command
+
+
+def test_a_version_that_is_not_there_is_named(user: User) -> None:
+    source = checkpoint(user.home / "m.safetensors", 11)
+    user.ok("upload", source, "--as", "versions")
+    for command in (["show", "versions"], ["fetch", "versions", "out"], ["audit", "versions"]):
+        done = user.fails(10, *command, "--version", "9")
+        assert done.says("version 9 of versions", "`datanode show versions`"), command

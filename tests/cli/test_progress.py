@@ -94,6 +94,18 @@ def test_programs_and_pipes_are_told_counts() -> None:
     assert fields == {"what": "chunks", "done_count": 3, "total_count": 7}
 
 
+def test_a_pipe_is_told_after_a_moment_and_then_once_a_period(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("uploader.cli.bars.time.monotonic", lambda: now)
+    said: list[str] = []
+    lines = Lines(said.append, period_s=60.0)
+    for now in (101.9, 102.0, 110.0, 161.9, 162.0, 221.0):
+        lines.count(int(now), 1_000, "chunks")
+    assert [line.split()[0] for line in said] == ["102", "162"]
+
+
 def test_a_terminal_of_eighty_columns_shows_whole_lines(user: User) -> None:
     source = checkpoint(user.home / "progress.safetensors", 5, tensors=4, size=1_000_000)
     for command in (

@@ -115,7 +115,7 @@ def live(say: Callable[[str], None], console: Console) -> Iterator[Live]:
 
 
 class Lines(Silent):
-    """Progress as lines or objects, at most one a period.
+    """Progress as lines or objects: after two seconds, then at most one a period.
 
     Args:
         say: Tells a line.
@@ -131,7 +131,8 @@ class Lines(Silent):
         emit: Callable[[Mapping[str, int | float | str]], None] | None = None,
     ) -> None:
         self._say, self._period_s, self._emit = say, period_s, emit
-        self._started = self._last = time.monotonic()
+        self._started = time.monotonic()
+        self._next = self._started + min(period_s, _STEADY_S)
 
     def note(self, text: str) -> None:
         """Say something worth keeping."""
@@ -158,7 +159,7 @@ class Lines(Silent):
 
     def _due(self) -> float | None:
         now = time.monotonic()
-        if now - self._last < self._period_s:
+        if now < self._next:
             return None
-        self._last = now
+        self._next = now + self._period_s
         return now - self._started

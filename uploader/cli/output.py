@@ -112,7 +112,7 @@ class Output:
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
-        """Show progress while the block runs: a bar, JSON lines, or a line a minute in a pipe."""
+        """Show progress while the block runs: a bar, JSON lines, or few lines in a pipe."""
         if self.as_json:
             yield Lines(
                 self.say, period_s=_STATUS_PERIOD_S, emit=partial(_line, sys.stderr, "status")
