@@ -10,6 +10,9 @@ DEBIAN_CARGO := RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc /usr/bin/cargo
 CARGO := $(shell cargo --version >/dev/null 2>&1 && echo cargo || \
   { /usr/bin/cargo --version >/dev/null 2>&1 && echo "$(DEBIAN_CARGO)"; })
 
+# cargo would look for make's jobserver, which only makes of make's own may use.
+unexport MAKEFLAGS
+
 .PHONY: help setup demo test test-python test-canisters check fix lock wasm wasm-check conformance \
   postgres bench rehearsal nightly
 
