@@ -10,7 +10,7 @@ from typing import Final
 
 from ic.identity import Identity as IcIdentity
 
-from datanode.cleanup import undoing
+from datanode.cleanup import finishing
 from datanode.errors import IdentityError
 from datanode.files import sync_folder
 from datanode.principal import Principal
@@ -111,23 +111,28 @@ def generate(path: Path) -> Identity:
         IdentityError: The file exists already, or cannot be written.
     """
     key = IcIdentity()
-    if path.exists():
-        raise IdentityError(
-            f"{path} exists already", hint="Nothing was changed. Name another file."
-        )
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
-    except OSError as error:
-        raise IdentityError(f"cannot write the identity {path}: {error.strerror}") from error
-    try:
-        with undoing(path.unlink):
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
+        with finishing(aside.unlink):
             with os.fdopen(handle, "wb") as file:
                 file.write(key.to_pem())
                 file.flush()
                 os.fsync(file.fileno())
-            # Canisters may be controlled by nobody else: the name must survive a power cut too.
-            sync_folder(path.parent)
+            _link(aside, path)
+        # Canisters may be controlled by nobody else: the name must survive a power cut too.
+        sync_folder(path.parent)
     except OSError as error:
         raise IdentityError(f"cannot write the identity {path}: {error.strerror}") from error
     return Identity(key)
+
+
+def _link(aside: Path, path: Path) -> None:
+    """Give a file its name: it is there whole or not at all, and never in the place of another."""
+    try:
+        os.link(aside, path)
+    except FileExistsError as error:
+        raise IdentityError(
+            f"{path} exists already", hint="Nothing was changed. Name another file."
+        ) from error

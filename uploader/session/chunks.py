@@ -17,7 +17,7 @@ from typing import Final
 
 from datanode import frame
 from datanode.digest import ContentDigest, FrameDigest, frame_digest
-from datanode.errors import DataNodeError
+from datanode.errors import DataNodeError, NetworkError
 from datanode.model import ChunkRecord, ChunkSpec
 from datanode.node.port import StorageNode
 from datanode.reader import Reader
@@ -164,7 +164,11 @@ class ChunkRun:
         return True
 
     def _proven_claim(self, chunk: ReadChunk) -> ChunkRecord | None:
-        """Decode somebody else's frame once before believing what it says of its content."""
+        """Decode somebody else's frame once before believing what it says of its content.
+
+        Raises:
+            NetworkError: It cannot be asked for; sending it instead could pay for it twice.
+        """
         claim = self.known.claim(chunk.content)
         if claim is None:
             return None
@@ -176,6 +180,8 @@ class ChunkRun:
                 and frame.parse(answer).open() == chunk.raw
             ):
                 return claim.record
+        except NetworkError:
+            raise
         except DataNodeError:
             pass
         self.known.claims.pop(chunk.content)

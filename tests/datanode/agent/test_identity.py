@@ -4,6 +4,7 @@ import base64
 import os
 import pickle
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,30 @@ def test_an_interruption_leaves_no_half_a_key(
     with pytest.raises(KeyboardInterrupt):
         identity.generate(tmp_path / "identity.pem")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_key_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `kill -9` leaves is what is there when the next step of the system never returns."""
+    for step in ("open", "fsync", "link"):
+        folder = tmp_path / step
+        with monkeypatch.context() as patch:
+            patch.setattr(os, step, _killed(getattr(os, step)))
+            patch.setattr(Path, "unlink", lambda _: None)
+            with pytest.raises(KeyboardInterrupt):
+                identity.generate(folder / "identity.pem")
+        if not (folder / "identity.pem").exists():
+            assert identity.generate(folder / "identity.pem").principal
+        assert identity.load(folder / "identity.pem").principal
+
+
+def _killed(step: Callable[..., object]) -> Callable[..., object]:
+    def killed(*args: object, **more: object) -> object:
+        step(*args, **more)
+        raise KeyboardInterrupt
+
+    return killed
 
 
 def test_half_a_key_that_cannot_be_removed_hides_no_error(

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from datanode.digest import frame_digest
 from datanode.errors import (
     BudgetError,
     LeaseHeldError,
+    NetworkError,
     SourceChangedError,
     UnauthorizedError,
 )
 from datanode.node.port import Grant, PutStatus, Role, Settled
 from datanode.principal import Principal
 from datanode.reader import Reader
-from tests.fakes.memory_node import KilledError
+from tests.fakes.memory_node import KilledError, MemoryNode
 from tests.fakes.memory_world import CONTROLLER
 from tests.uploader.session.stage import Stage, safetensors_bytes, weights
 from uploader.session.upload import UploadOptions
@@ -220,6 +222,24 @@ def test_somebody_elses_claim_is_not_believed_before_its_frame_was_decoded(stage
     ]
     assert victim in carried
     assert lied_about.version == 1
+
+
+def test_a_claim_that_cannot_be_looked_at_is_not_paid_for_instead(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = checkpoint(stage.folder / "source")
+    stage.upload(source)
+    other_uploader(stage)
+
+    def lost(*_: object) -> NoReturn:
+        raise NetworkError("the answer is lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryNode, "get_frames", lost)
+        with pytest.raises(NetworkError):
+            stage.upload(source, "mine", state="other", caller=OTHER)
+    assert stage.upload(source, "mine", state="other", caller=OTHER).frames_count == 0
+    assert set(frames_paid(stage).values()) == {1}
 
 
 def test_a_frame_that_the_node_found_damaged_is_sent_again(stage: Stage) -> None:
