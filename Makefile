@@ -14,7 +14,7 @@ CARGO := $(shell cargo --version >/dev/null 2>&1 && echo cargo || \
 unexport MAKEFLAGS
 
 .PHONY: help setup demo test test-python test-canisters check fix lock wasm wasm-check conformance \
-  postgres bench rehearsal nightly
+  rust-agent postgres bench rehearsal nightly
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -70,6 +70,11 @@ wasm-check:  ## rebuild and compare with the committed modules
 
 conformance: setup  ## clients that nobody here wrote, against the embedded network (npm, cargo)
 	CARGO="$(CARGO)" $(BIN)/pytest -q -m conformance tests/conformance
+
+# What the conformance tests would build in their midst; cargo lets them wait for a build under way.
+rust-agent:
+	$(CARGO) build --quiet --locked --manifest-path tests/conformance/rust_agent/Cargo.toml \
+	  --target-dir build/conformance/rust_agent
 
 postgres: setup  ## the state's tests against a PostgreSQL server of their own
 	tests/with_postgres.sh $(BIN)/pytest -q -k postgresql tests/uploader/state tests/migrations
