@@ -11,6 +11,7 @@ from datanode.localnet.machine import sparse
 from datanode.localnet.machine.full_disk import refuse_when_full
 from datanode.localnet.machine.head import NAME, Head
 from datanode.localnet.machine.running import keep_module, named
+from datanode.localnet.machine.settlement import LOG
 from datanode.localnet.machine.snapshots import Snapshots
 
 
@@ -31,6 +32,19 @@ class Copies(Snapshots):
                 sparse.copy(path, folder / path.name, path.stat().st_size)
             # The head comes last: without it the folder is an empty canister's.
             (folder / NAME).write_bytes(head.pack())
+
+    def copy_committed(self, folder: Path) -> None:
+        """Copy the state and the undo log of a query that waits, to a folder that is there.
+
+        The machine that opens the folder undoes the query there, as after a kill.
+
+        Raises:
+            DiskFullError: There is no room; a part may be left.
+        """
+        head = self._file.read()
+        with refuse_when_full():
+            for path in (*named(self._folder, head), self._folder / LOG, self._folder / NAME):
+                sparse.copy(path, folder / path.name, path.stat().st_size)
 
     def go_back(self, folder: Path, *, sequence: int) -> None:
         """Take over the state of a copy; prepared under a sequence.

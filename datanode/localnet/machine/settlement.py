@@ -20,6 +20,7 @@ from datanode.localnet.machine.running import Running, sweep
 from datanode.localnet.machine.stable import StableMemory
 from datanode.localnet.machine.undo import Target, UndoLog
 
+LOG: Final = "undo.log"
 UNDO_ALWAYS: Final = (1 << 64) - 1
 """Sequence of messages that are never kept."""
 
@@ -37,7 +38,7 @@ class Settlement:
         self._cache = module_cache
         with refuse_when_full():
             directory.mkdir(parents=True, exist_ok=True)
-            self._undo = UndoLog(directory / "undo.log")
+            self._undo = UndoLog(directory / LOG)
             self._file = HeadFile(directory)
         self._current: Running | None = None
         self._former: Running | None = None

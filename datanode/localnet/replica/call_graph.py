@@ -2,14 +2,16 @@
 
 The graph of calls is walked depth first: a call is answered before the next one is made, and the
 first answer of a canister ends its part. A canister's lock is held from its first step to its
-last. Only one composite query is walked at a time: two of them could each wait for a canister that
-the other holds, and nobody else holds one canister while waiting for another.
+last; while its query waits, a twin of it answers whoever calls it again. Only one composite query
+is walked at a time: two of them could each wait for a canister that the other holds, and nobody
+else holds one canister while waiting for another.
 """
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,8 +19,10 @@ from datanode.cleanup import finishing
 from datanode.localnet.execution import admission, answers
 from datanode.localnet.machine import prices, rejects
 from datanode.localnet.machine.execution import Execution
+from datanode.localnet.machine.machine import Machine
 from datanode.localnet.machine.outgoing import Incoming, OutgoingCall
 from datanode.localnet.machine.rejects import Reject, RejectCode
+from datanode.localnet.replica.twins import twin
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import Answer
@@ -81,12 +85,11 @@ class CallGraph:
         certificate: bytes | None = None,
     ) -> Answer:
         network, canister = self._network, slot.canister.id
-        with slot.lock:
+        with slot.lock, self._machine(slot, walk) as machine:
             reject = refusal(network, slot)
             if reject is not None:
                 return Answer(reject=reject)
             env = network.environment(slot.canister, caller, data_certificate=certificate)
-            machine = slot.machine
             if not machine.has(f"canister_composite_query {method}"):
                 execution = machine.query(method, arg, env)
                 walk.instructions += execution.instructions
@@ -94,11 +97,19 @@ class CallGraph:
             with finishing(machine.finish):
                 execution = machine.ask(method, arg, env)
                 walk.waiting.append(canister)
-                answer = self._finish(slot, caller, execution, walk)
+                answer = self._finish(slot, machine, caller, execution, walk)
                 walk.waiting.pop()
                 return answer
 
-    def _finish(self, slot: Slot, caller: Principal, execution: Execution, walk: _Walk) -> Answer:
+    def _machine(self, slot: Slot, walk: _Walk) -> AbstractContextManager[Machine]:
+        """Return the machine that answers: the canister's, or a twin while that one waits."""
+        if slot.canister.id in walk.waiting:
+            return twin(self._network, slot.machine)
+        return nullcontext(slot.machine)
+
+    def _finish(
+        self, slot: Slot, machine: Machine, caller: Principal, execution: Execution, walk: _Walk
+    ) -> Answer:
         """Make the calls of a canister, one after another, until it has answered."""
         network, canister = self._network, slot.canister.id
         calls: deque[OutgoingCall] = deque()
@@ -129,7 +140,7 @@ class CallGraph:
             incoming = Incoming(
                 reject_code=code, reject_message=payload if code else b"", instructions=done
             )
-            execution = slot.machine.resume(
+            execution = machine.resume(
                 call.reject if code else call.reply,
                 b"" if code else payload,
                 network.environment(slot.canister, caller, incoming=incoming),
@@ -141,8 +152,6 @@ class CallGraph:
         slot = self._network.canisters.find(callee)
         if slot is None:
             return Answer(reject=admission.not_found(callee))
-        if callee in walk.waiting:
-            raise _EndedError("IC0517", f"Loop detected: {callee} waits for a query of its own.")
         return self._visit(slot, call.method, bytes(call.payload), caller, walk)
 
 

@@ -3,9 +3,11 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, cast
 
 from datanode.agent import cbor
@@ -45,6 +47,7 @@ DISK_RESERVE_BYTES: Final = 128 * MIB
 ends the process, not the message."""
 
 _STATUSES: Final = {Status.RUNNING: 1, Status.STOPPING: 2, Status.STOPPED: 3}
+_SCRATCH: Final = "scratch-"
 _CERTIFICATE_REUSE_NS: Final = SECOND_NS
 """How long a data certificate for queries is used again."""
 
@@ -110,13 +113,11 @@ class Network:
         self.closers: list[Callable[[], None]] = []
         self.snapshots = Snapshots(self.database)
         self.certifier = Certifier(self.topology, self.clock)
-        self.canisters = Canisters(
-            folder,
-            self.database,
-            self.snapshots,
-            lambda path: Machine(path, module_cache=cache),
-        )
-        self.marks = Marks(folder, lambda path: Machine(path, module_cache=cache))
+        self.machine: Callable[[Path], Machine] = partial(Machine, module_cache=cache)
+        self.canisters = Canisters(folder, self.database, self.snapshots, self.machine)
+        self.marks = Marks(folder, self.machine)
+        for left in folder.glob(f"{_SCRATCH}*"):
+            shutil.rmtree(left)
         self._data_certificates: dict[
             tuple[Principal, RangesForm], tuple[Canister, int, bytes]
         ] = {}
@@ -130,6 +131,12 @@ class Network:
         self.subnet = Subnet.read(self.database).changed(choice)
         self.subnet.keep(self.database)
         self.fees = self.subnet.schedule()
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Make a folder that is gone after the block; one that a kill left goes at the start."""
+        with TemporaryDirectory(prefix=_SCRATCH, dir=self.folder) as folder:
+            yield Path(folder)
 
     def used_bytes(self) -> int:
         """How much memory the subnet holds: of others, and of the canisters here."""

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from datanode.agent.identity import Identity
+from datanode.errors import DiskFullError
 from datanode.localnet.replica.call_graph import CallGraph
 from datanode.localnet.state.topology import canister_id
 from datanode.principal import Principal
@@ -117,12 +118,84 @@ def test_a_graph_has_ten_seconds(net: Gateway, alice: Identity) -> None:
     assert numbers(net.query(alice, asker, "look", SEE_COUNT)) == [0, 0]
 
 
-def test_a_loop_is_refused(net: Gateway, alice: Identity) -> None:
-    first, second = net.puppet(alice), net.puppet(alice)
-    back = puppet.call(first, puppet.reply(), method="look", reply=FORWARD)
-    with pytest.raises(RejectedError, match="IC0517"):
-        net.query(alice, first, "ask", puppet.call(second, back, method="ask", reply=FORWARD))
-    assert numbers(net.query(alice, first, "look", SEE_COUNT)) == [0, 0]
+def scratch(net: Gateway) -> list[str]:
+    """Folders beside those that a network keeps."""
+    return [path.name for path in net.folder.iterdir() if path.name.startswith("scratch-")]
+
+
+@pytest.mark.parametrize("method", ["look", "ask"])
+def test_a_canister_that_is_called_again_answers_from_its_state_of_before(
+    net: Gateway, alice: Identity, method: str
+) -> None:
+    canister = net.puppet(alice)
+    net.call(alice, canister, "run", puppet.add(5) + puppet.reply())
+    again = puppet.add(100) + puppet.grow(2) + SEE_COUNT
+    script = (
+        puppet.add(1)
+        + puppet.call(canister, again, method=method, reply=puppet.add(10))
+        + puppet.call(canister, SEE_COUNT, method=method, reply=puppet.forward() + SEE_COUNT)
+    )
+    assert numbers(net.query(alice, canister, "ask", script)) == [5, 5, 16, 16]
+    script = puppet.add(1) + puppet.call(canister, again, method=method, reply=FORWARD)
+    assert numbers(net.query(alice, canister, "ask", script)) == [105, 105]
+    assert numbers(net.query(alice, canister, "look", SEE_COUNT)) == [5, 5]
+    net.call(alice, canister, "run", puppet.add(1) + puppet.reply())
+    net.reopen()
+    assert numbers(net.query(alice, canister, "look", SEE_COUNT)) == [6, 6]
+    assert scratch(net) == []
+
+
+def test_a_loop_of_two_goes_round_as_deep_as_any_graph(net: Gateway, alice: Identity) -> None:
+    pair = [net.puppet(alice), net.puppet(alice)]
+
+    def nested(count: int) -> bytes:
+        script = puppet.add(1) + SEE_COUNT
+        for at in reversed(range(1, count)):
+            script = puppet.add(1) + puppet.call(pair[at % 2], script, method="ask", reply=FORWARD)
+        return script
+
+    assert numbers(net.query(alice, pair[0], "ask", nested(7))) == [1, 1]
+    with pytest.raises(RejectedError, match=r"IC0525.*maximum call depth"):
+        net.query(alice, pair[0], "ask", nested(8))
+    for canister in pair:
+        assert numbers(net.query(alice, canister, "look", SEE_COUNT)) == [0, 0]
+    assert scratch(net) == []
+
+
+def test_a_twin_that_traps_is_told_as_any_callee(net: Gateway, alice: Identity) -> None:
+    canister = net.puppet(alice)
+    boom = puppet.add(1) + puppet.grow(1) + puppet.trap()
+    script = puppet.add(1) + look(canister, boom, reject=SEE_REJECT)
+    reply = net.query(alice, canister, "ask", script)
+    assert puppet.number(reply) == 5
+    assert b"boom" in reply
+    assert numbers(net.query(alice, canister, "look", SEE_COUNT)) == [0, 0]
+
+
+def test_a_twin_that_finds_no_room_ends_the_query_and_leaves_nothing(
+    net: Gateway, alice: Identity
+) -> None:
+    canister = net.puppet(alice)
+    script = puppet.add(1) + look(canister, SEE_COUNT, reply=FORWARD)
+    net.free_bytes = 0
+    with pytest.raises(DiskFullError):
+        net.query(alice, canister, "ask", script)
+    assert numbers(net.query(alice, canister, "look", SEE_COUNT)) == [0, 0]
+    net.free_bytes = 1 << 40
+    assert numbers(net.query(alice, canister, "ask", script)) == [0, 0]
+    assert scratch(net) == []
+
+
+def test_what_a_kill_left_of_a_twin_is_gone_after_the_next_start(
+    net: Gateway, alice: Identity
+) -> None:
+    canister = net.puppet(alice)
+    left = net.folder / "scratch-left"
+    left.mkdir()
+    (left / "undo.log").write_bytes(b"half")
+    net.reopen()
+    assert scratch(net) == []
+    assert numbers(net.query(alice, canister, "look", SEE_COUNT)) == [0, 0]
 
 
 def test_a_composite_query_is_no_update(net: Gateway, alice: Identity) -> None:
