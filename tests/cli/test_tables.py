@@ -88,6 +88,14 @@ def test_numbers_stay_whole_in_a_terminal_that_is_too_narrow() -> None:
     assert line == "100,000,000,000  200,000,000,000"
 
 
+@pytest.mark.parametrize("columns", ["", "0", "x", "-1", "1"])
+def test_a_width_that_is_none_hides_nothing(
+    user: User, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert user.run("node", "list").says("name", "main", "cai")
+
+
 @pytest.fixture
 def holder(user: User) -> User:
     """Somebody whose names are long, and whose uploads are many."""

@@ -29,6 +29,8 @@ _TEXT_LIMIT: Final = 4_000
 _USAGE: Final = "`datanode --help` lists the commands, `datanode COMMAND --help` what one takes."
 _PIPE_COLUMNS: Final = 240
 """Width of a table that no terminal bounds, so that nothing in it is folded."""
+_LEAST_COLUMNS: Final = 20
+"""Into less, which is an error of the environment, nothing would be shown at all."""
 
 
 class Output:
@@ -41,8 +43,9 @@ class Output:
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
         self._out = Console(highlight=False, soft_wrap=True)
-        if not self._out.is_terminal and "COLUMNS" not in os.environ:
+        if not self._out.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
             self._out.width = _PIPE_COLUMNS
+        self._out.width = max(self._out.width, _LEAST_COLUMNS)
         self._err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def item(self, **fields: Json) -> None:
