@@ -120,7 +120,7 @@ class Linked:
         masks = [_MASK32 if each in narrow else _MASK64 for each in params]
         slots = [(index * _WORDS_A_VALUE, mask) for index, mask in enumerate(masks)]
         calls = self.calls
-        act: Callable[..., int | None] = getattr(calls, name, None) or calls.absent(name)
+        act: Callable[..., int | None] = getattr(calls, name)
 
         def run(_data: int, _caller: int, raw: "ctypes.Array[ctypes.c_uint64]", _n: int) -> int:
             try:

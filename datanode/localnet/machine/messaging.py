@@ -5,6 +5,7 @@
 
 from typing import Final, NoReturn
 
+from datanode.localnet.machine import outcalls
 from datanode.localnet.machine.execution import Kind
 from datanode.localnet.machine.outgoing import Closure, OutgoingCall
 from datanode.localnet.machine.rejects import Failure, RejectCode
@@ -241,6 +242,15 @@ class MessagingCalls(SystemCalls):
         self._cycles(
             to, self.message.environment.terms.outcall_cycles(request_bytes, response_bytes)
         )
+
+    def cost_http_request_v2(self, at: int, size: int, to: int) -> None:
+        if size > outcalls.MAX_PARAMETER_BYTES:
+            raise Failure.contract(
+                f"ic0.cost_http_request_v2: size of parameters {size} exceeds the allowed limit "
+                f"{outcalls.MAX_PARAMETER_BYTES}"
+            )
+        nodes = self.message.environment.nodes
+        self._cycles(to, outcalls.price_cycles(self._take(at, size), nodes))
 
     def cost_sign_with_ecdsa(self, at: int, size: int, curve: int, _to: int) -> int:
         return self._no_key(at, size, known=curve in _ECDSA_CURVES)

@@ -8,7 +8,6 @@ paid for by the instrumented module, and returns the result or None. A call that
 # The interface specification documents each call under the method's name.
 # ruff: noqa: D102
 
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from datanode.limits import MAX_QUERY_REPLY_BYTES, MAX_UPDATE_REPLY_BYTES
@@ -61,14 +60,6 @@ class SystemCalls:
         """Refuse a call that the message under way may not make."""
         words = self.message.kind.words
         raise Failure.contract(f'"ic0_{call}" cannot be executed in {words} mode')
-
-    def absent(self, call: str) -> Callable[..., int | None]:
-        """Return what a call does that may be imported, and not made."""
-
-        def refuse(*_arguments: int) -> None:
-            raise Failure.contract(f"ic0.{call} is not supported by the embedded network yet")
-
-        return refuse
 
     def _copy(self, source: bytes, to: int, offset: int, size: int) -> None:
         if offset + size > len(source):

@@ -60,15 +60,6 @@ def test_a_query_reads_its_certificate_and_an_update_has_none(tmp_path: Path) ->
     assert "cannot be executed in update mode" in refused.message
 
 
-def test_the_call_that_is_not_supported_yet_says_so_when_it_is_made(tmp_path: Path) -> None:
-    call = "cost_http_request_v2"
-    refused = run(
-        tmp_path, f"(call ${call} (i32.const 0) (i32.const 0) (i32.const 0))", call
-    ).reject
-    assert refused is not None
-    assert f"ic0.{call} is not supported by the embedded network yet" in refused.message
-
-
 @pytest.mark.parametrize(
     ("calls", "body", "words"),
     [
