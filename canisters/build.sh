@@ -10,6 +10,7 @@
 # archive carries both a wasm linker and the sources of std; rustup's wasm32 target gives other
 # bytes. DATANODE_CARGO and DATANODE_RUSTC name other programs than /usr/bin/cargo and rustc.
 set -euo pipefail
+shopt -s inherit_errexit # else a failed build leaves an old module to be taken for the new one
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 cargo="${DATANODE_CARGO:-/usr/bin/cargo}"

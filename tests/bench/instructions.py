@@ -8,7 +8,7 @@ import numpy as np
 from tests.bench.rig import Rig, noise, noise_frames, timeless_cycles
 from tests.uploader.session.stage import safetensors_bytes
 
-FRAME_COUNTS: Final = (1, 2, 4, 30)
+FRAME_COUNTS: Final = (1, 2, 4, 30, 95)
 SEALED_FRAMES: Final = 8_000
 _SMALL_BYTES: Final = 96
 

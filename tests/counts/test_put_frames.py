@@ -22,11 +22,12 @@ def test_puts_of_known_frames_take_exactly_what_they_took(rig: Rig, held: figure
     assert figures.of_puts(rig) == held["puts"]
 
 
+@pytest.mark.parametrize("frames_count", [1, 2, 4, 30])
 def test_a_stored_byte_takes_at_most_the_bound_digest_and_index_included(
-    held: figures.Counts,
+    held: figures.Counts, frames_count: int
 ) -> None:
-    single = held["puts"]["1"]
-    assert single["instructions"] <= PUT_INSTRUCTIONS_PER_BYTE * single["stored_bytes"]
+    put = held["puts"][str(frames_count)]
+    assert put["instructions"] <= PUT_INSTRUCTIONS_PER_BYTE * put["stored_bytes"]
 
 
 def test_a_real_model_takes_exactly_the_messages_bytes_and_cycles_it_took(

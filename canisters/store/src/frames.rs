@@ -19,7 +19,7 @@ use ic_stable_structures::{Memory, StableBTreeMap};
 use crate::Digest;
 use crate::extents::{Extents, Room};
 use crate::header::Header;
-use crate::regions::{PAGE_BYTES, Region, Regions};
+use crate::regions::{BUCKET_PAGES, PAGE_BYTES, Region, Regions};
 
 const ENTRY_BYTES: usize = 32;
 const DAMAGED: u8 = 1;
@@ -82,6 +82,23 @@ impl<M: Memory + Clone> Frames<M> {
         self.index.get(digest).map(Entry::decode)
     }
 
+    /// Grow the region for frames of so many bytes at once, as far as its last bucket goes.
+    ///
+    /// To grow, a region has the memory manager write 2 KiB down, 4,300 instructions: rather once a
+    /// message than once a frame. A bucket is the region's whether it is used or not.
+    pub fn grow_ahead(&self, bytes: u64, header: &Header) {
+        let size = self.region.size();
+        let wished = (header.frames_end + bytes).div_ceil(PAGE_BYTES);
+        self.grow(wished.min(size.next_multiple_of(BUCKET_PAGES)));
+    }
+
+    fn grow(&self, pages: u64) {
+        let size = self.region.size();
+        if pages > size {
+            assert!(self.region.grow(pages - size) >= 0, "room was reserved");
+        }
+    }
+
     /// Store a frame under a lease, in room that was found for it.
     ///
     /// One walk through the index finds out whether it is there and enters it, for a walk costs as
@@ -102,10 +119,7 @@ impl<M: Memory + Clone> Frames<M> {
             return Some(Entry::decode(old));
         }
         self.extents.take(room, length.into(), header);
-        let pages = header.frames_end.div_ceil(PAGE_BYTES);
-        if pages > self.region.size() {
-            assert!(self.region.grow(pages - self.region.size()) >= 0, "room was reserved");
-        }
+        self.grow(header.frames_end.div_ceil(PAGE_BYTES));
         self.region.write(start, frame);
         header.frames += 1;
         header.frame_bytes += u64::from(length);

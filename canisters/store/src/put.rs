@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 use crate::access::Readable;
 use crate::api::{Hash, Held, HeldPage, PutResult};
 use crate::cursor;
+use crate::extents::round;
 use crate::frames::Entry;
 use crate::leases::LeaseRow;
 use crate::limits::{HELD_A_PAGE, LOOKS_A_PAGE, MAX_DIGESTS_A_CALL, MAX_MESSAGE_FRAMES};
@@ -35,11 +36,14 @@ impl<M: Memory + Clone> Store<M> {
         let mut known = Readable::default();
         let mut refusal = None;
         let mut results = Vec::with_capacity(frames.len());
-        for frame in frames {
+        let bytes = frames.iter().map(|frame| round(frame.len() as u64)).sum();
+        self.frames.grow_ahead(bytes, &self.header);
+        // Together, because that is cheaper than one by one.
+        for (frame, digest) in frames.iter().zip(digest::hash_each(frames)) {
             let result = match parse(frame) {
                 Err(error) => PutResult::Bad(error.to_string()),
                 Ok(_) => self
-                    .put_frame(context, &mut lease, &mut quota, &mut known, frame)
+                    .put_frame(context, &mut lease, &mut quota, &mut known, (digest, frame))
                     .unwrap_or_else(|error| {
                         refusal.get_or_insert(error);
                         PutResult::NoRoom
@@ -63,9 +67,8 @@ impl<M: Memory + Clone> Store<M> {
         lease: &mut LeaseRow,
         quota: &mut Quota,
         known: &mut Readable,
-        frame: &[u8],
+        (digest, frame): (Digest, &[u8]),
     ) -> Outcome<PutResult> {
-        let digest = digest::hash(frame);
         let bytes = frame.len() as u64;
         let now_ns = context.now_ns;
         // Most frames are new, within the quota and have room; what is not looks in the index first.

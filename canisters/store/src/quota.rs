@@ -59,10 +59,10 @@ impl<M: Memory + Clone> Store<M> {
     /// Return the quota that the caller uploads under; none without a limit.
     pub(crate) fn quota(&self, context: &Context, lease: &LeaseRow) -> Quota {
         let without = Quota { limit_bytes: u64::MAX, used_bytes: 0 };
-        let model = self.model_row(&lease.model);
         if context.controller {
             return without;
         }
+        let model = self.model_row(&lease.model);
         let owns = model.as_ref().is_some_and(|row| row.owner == context.caller);
         if !owns && let Some(grant) = self.live_grant(context, Role::Uploader, Some(&lease.model)) {
             let Some(limit_bytes) = grant.quota_bytes else { return without };

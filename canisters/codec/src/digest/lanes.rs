@@ -7,9 +7,6 @@ use core::array::from_fn;
 /// Length of a block, bytes.
 pub(super) const BLOCK_BYTES: usize = 64;
 
-/// Blocks of a chunk.
-pub(super) const CHUNK_BLOCKS: usize = 16;
-
 /// Length of a chaining value, bytes.
 pub(super) const CHAINING_BYTES: usize = 32;
 
@@ -118,22 +115,74 @@ pub(super) struct Setting {
     pub(super) last: u32,
 }
 
-/// The one of four chunks that ends early.
+/// A chunk of an input of several chunks.
 #[derive(Clone, Copy)]
-pub(super) struct Short {
-    pub(super) lane: usize,
-    /// From 1 to a whole chunk; zeros stand behind them.
-    pub(super) bytes: usize,
+pub(super) struct Chunk<'a> {
+    /// At least one; fewer than a whole chunk only at the end of the input.
+    pub(super) bytes: &'a [u8],
+    /// Which chunk of the input it is.
+    pub(super) counter: u64,
 }
 
 /// Return the chaining values of four inputs of equally many whole blocks.
 #[inline(never)]
 pub(super) fn chain<L: Lanes>(inputs: [&[Block]; 4], setting: Setting) -> [Chaining; 4] {
     let rotor = L::rotor();
-    let low = L::new(setting.counters.map(|counter| counter as u32));
-    let high = L::new(setting.counters.map(|counter| (counter >> 32) as u32));
+    chainings::<L>(absorbed(initial(), inputs, setting, rotor))
+}
+
+/// Return the chaining values of four chunks of any lengths; they take as long as the longest.
+///
+/// A lane whose chunk has ended goes on with its last block, and nobody looks at it again.
+#[inline(never)]
+pub(super) fn chain_chunks<L: Lanes>(chunks: [Chunk<'_>; 4]) -> [Chaining; 4] {
+    let rotor = L::rotor();
+    let counters = chunks.map(|chunk| chunk.counter);
+    let parts = chunks.map(|chunk| split_last(chunk.bytes));
+    let last = parts.map(|(before, ..)| before.len());
+    // Up to where the first chunk ends, the cheaper way.
+    let common = last.into_iter().min().unwrap_or(0);
+    let setting = Setting { counters, flags: 0, first: CHUNK_START, last: 0 };
+    let mut h = absorbed(initial(), parts.map(|(before, ..)| &before[..common]), setting, rotor);
+    let [low, high] = counter_words(counters);
+    let mut found = [[0; CHAINING_BYTES]; 4];
+    for index in common..=last.into_iter().max().unwrap_or(0) {
+        let first = if index == 0 { CHUNK_START } else { 0 };
+        let ends = last.map(|last| index == last);
+        let blocks = parts.each_ref().map(|(before, end, _)| before.get(index).unwrap_or(end));
+        let lengths = from_fn(|lane| if ends[lane] { parts[lane].2 } else { BLOCK_BYTES as u32 });
+        let flags = ends.map(|end| if end { first | CHUNK_END } else { first });
+        h = compressed(h, blocks, [low, high, L::new(lengths), L::new(flags)], rotor);
+        if ends.contains(&true) {
+            let chainings = chainings(h);
+            for lane in (0..4).filter(|&lane| ends[lane]) {
+                found[lane] = chainings[lane];
+            }
+        }
+    }
+    found
+}
+
+/// Return the chaining values that every chunk and every parent starts from.
+fn initial<L: Lanes>() -> [L; 8] {
+    IV.map(|word| L::new([word; 4]))
+}
+
+/// Return the lower and the upper words of counters.
+fn counter_words<L: Lanes>(counters: [u64; 4]) -> [L; 2] {
+    [0, 32].map(|shift| L::new(counters.map(|counter| (counter >> shift) as u32)))
+}
+
+/// Return the chaining values behind equally many whole blocks; all lanes have the same flags.
+#[inline(always)]
+fn absorbed<L: Lanes>(
+    mut h: [L; 8],
+    inputs: [&[Block]; 4],
+    setting: Setting,
+    rotor: L::Rotor,
+) -> [L; 8] {
+    let [low, high] = counter_words(setting.counters);
     let length = L::new([BLOCK_BYTES as u32; 4]);
-    let mut h = IV.map(|word| L::new([word; 4]));
     let [a, b, c, d] = inputs;
     let count = a.len();
     for (index, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
@@ -142,39 +191,17 @@ pub(super) fn chain<L: Lanes>(inputs: [&[Block]; 4], setting: Setting) -> [Chain
         let flags = L::new([setting.flags | first | last; 4]);
         h = compressed(h, [a, b, c, d], [low, high, length, flags], rotor);
     }
-    chainings(h)
+    h
 }
 
-/// As `chain` for chunks, of which one ends early.
-#[inline(never)]
-pub(super) fn chain_chunks<L: Lanes>(
-    inputs: [&[Block; CHUNK_BLOCKS]; 4],
-    counters: [u64; 4],
-    short: Short,
-) -> [Chaining; 4] {
-    let rotor = L::rotor();
-    let low = L::new(counters.map(|counter| counter as u32));
-    let high = L::new(counters.map(|counter| (counter >> 32) as u32));
-    let mut h = IV.map(|word| L::new([word; 4]));
-    let mut early = h;
-    let last_of_short = (short.bytes - 1) / BLOCK_BYTES;
-    for index in 0..CHUNK_BLOCKS {
-        let first = if index == 0 { CHUNK_START } else { 0 };
-        let last = if index + 1 == CHUNK_BLOCKS { CHUNK_END } else { 0 };
-        let (mut flags, mut lengths) = ([first | last; 4], [BLOCK_BYTES as u32; 4]);
-        if index == last_of_short {
-            flags[short.lane] = first | CHUNK_END;
-            lengths[short.lane] = (short.bytes - index * BLOCK_BYTES) as u32;
-        }
-        let blocks = inputs.map(|input| &input[index]);
-        h = compressed(h, blocks, [low, high, L::new(lengths), L::new(flags)], rotor);
-        if index == last_of_short {
-            early = h;
-        }
-    }
-    let mut found = chainings(h);
-    found[short.lane] = chainings(early)[short.lane];
-    found
+/// Split a chunk into its blocks but the last, the last with zeros behind it, and its length.
+fn split_last(chunk: &[u8]) -> (&[Block], Block, u32) {
+    let (blocks, _) = chunk.as_chunks();
+    let before = &blocks[..(chunk.len() - 1) / BLOCK_BYTES];
+    let last = &chunk[before.as_flattened().len()..];
+    let mut block = [0; BLOCK_BYTES];
+    block[..last.len()].copy_from_slice(last);
+    (before, block, last.len() as u32)
 }
 
 #[inline(always)]

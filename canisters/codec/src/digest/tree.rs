@@ -1,102 +1,138 @@
-//! The hash tree of BLAKE3 over an input that is held in memory as a whole.
+//! The hash trees of BLAKE3 over inputs that are held in memory as a whole, side by side.
 //!
-//! Level by level: the chaining values of the chunks, four at a time; then of the parents, four at
-//! a time, or three; a node without a neighbour goes up as it is. That is BLAKE3's tree, whose left subtrees
-//! are the largest full ones. More than two chunks that are left of fours, of which the last may be
-//! cut short, take the four lanes once more; the crate does what is fewer, and the root.
+//! Level by level, of all trees at once: the chaining values of the chunks, four at a time; then of
+//! the parents, four at a time; a node without a neighbour goes up as it is. That is BLAKE3's tree,
+//! whose left subtrees are the largest full ones. What a tree leaves over of fours shares the lanes
+//! with what the others leave over. The crate does one or two that are left of all, for which the
+//! lanes would take longer, the roots, and inputs of one chunk.
 
 use alloc::vec::Vec;
 use core::array::from_fn;
+use core::cmp::Reverse;
+use core::slice::from_ref;
 
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use blake3::{CHUNK_LEN, Hasher};
 
+use super::DIGEST_BYTES;
 use super::lanes::{
-    BLOCK_BYTES, Block, CHUNK_BLOCKS, CHUNK_END, CHUNK_START, Chaining, Lanes, PARENT, Setting,
-    Short, chain, chain_chunks,
+    BLOCK_BYTES, Block, CHAINING_BYTES, CHUNK_END, CHUNK_START, Chaining, Chunk, Lanes, PARENT,
+    Setting, chain, chain_chunks,
 };
 
-/// Shorter inputs have no four full chunks.
-const LEAST_BYTES: usize = 4 * CHUNK_LEN;
+/// Blocks of a chunk.
+const CHUNK_BLOCKS: usize = CHUNK_LEN / BLOCK_BYTES;
 
-/// Return the BLAKE3-256 digest of `input`.
-pub(super) fn hash<L: Lanes>(input: &[u8]) -> [u8; 32] {
-    if input.len() < LEAST_BYTES {
-        return *blake3::hash(input).as_bytes();
+/// Stands where a node goes that is not made yet.
+const UNMADE: Chaining = [0; CHAINING_BYTES];
+
+/// Return the BLAKE3-256 digest of each input.
+pub(super) fn hash_each<L: Lanes>(inputs: &[&[u8]]) -> Vec<[u8; DIGEST_BYTES]> {
+    // One chunk is a root already, and no node of a tree.
+    let trees: Vec<&[u8]> =
+        inputs.iter().copied().filter(|input| input.len() > CHUNK_LEN).collect();
+    let mut counts: Vec<usize> =
+        trees.iter().map(|input| input.len().div_ceil(CHUNK_LEN)).collect();
+    let mut level = leaves::<L>(&trees, counts.iter().sum());
+    while counts.iter().any(|&count| count > 2) {
+        level = parents::<L>(&level, &mut counts);
     }
-    let mut level = chunks::<L>(input);
-    while level.len() > 2 {
-        level = parents::<L>(&level);
-    }
-    // Four chunks leave two subtrees at least.
-    let root = merge_subtrees_root(&level[0], &level[1], Mode::Hash);
-    *root.as_bytes()
+    let (pairs, _) = level.as_chunks::<2>();
+    let mut roots = pairs.iter().map(|[left, right]| merge_subtrees_root(left, right, Mode::Hash));
+    let digests = inputs.iter().map(|input| {
+        let tree = if input.len() > CHUNK_LEN { roots.next() } else { None };
+        *tree.unwrap_or_else(|| blake3::hash(input)).as_bytes()
+    });
+    digests.collect()
 }
 
-fn chunks<L: Lanes>(input: &[u8]) -> Vec<Chaining> {
-    let mut level = Vec::with_capacity(input.len().div_ceil(CHUNK_LEN));
-    let (blocks, _) = input.as_chunks::<BLOCK_BYTES>();
-    let (fours, _) = blocks.as_chunks::<{ 4 * CHUNK_LEN / BLOCK_BYTES }>();
-    for four in fours {
-        let counter = level.len() as u64;
-        let counters = [counter, counter + 1, counter + 2, counter + 3];
-        let setting = Setting { counters, flags: 0, first: CHUNK_START, last: CHUNK_END };
-        let (chunks, _) = four.as_chunks::<{ CHUNK_LEN / BLOCK_BYTES }>();
-        level.extend(chain::<L>([&chunks[0], &chunks[1], &chunks[2], &chunks[3]], setting));
+/// Return the lowest level of all trees, one behind the other.
+fn leaves<L: Lanes>(inputs: &[&[u8]], count: usize) -> Vec<Chaining> {
+    let mut level = Vec::with_capacity(count);
+    let mut leftover = Vec::new();
+    for input in inputs {
+        let mut counter = 0;
+        let (blocks, _) = input.as_chunks::<BLOCK_BYTES>();
+        let (fours, _) = blocks.as_chunks::<{ 4 * CHUNK_BLOCKS }>();
+        for four in fours {
+            let counters = from_fn(|lane| counter + lane as u64);
+            let setting = Setting { counters, flags: 0, first: CHUNK_START, last: CHUNK_END };
+            let (chunks, _) = four.as_chunks::<CHUNK_BLOCKS>();
+            level.extend(chain::<L>([&chunks[0], &chunks[1], &chunks[2], &chunks[3]], setting));
+            counter += 4;
+        }
+        for bytes in input[fours.as_flattened().as_flattened().len()..].chunks(CHUNK_LEN) {
+            leftover.push((level.len(), Chunk { bytes, counter }));
+            level.push(UNMADE);
+            counter += 1;
+        }
     }
-    let rest = &input[level.len() * CHUNK_LEN..];
-    if rest.len() > 2 * CHUNK_LEN {
-        let (chunks, count) = last_chunks::<L>(rest, level.len() as u64);
-        level.extend_from_slice(&chunks[..count]);
-        return level;
-    }
-    for chunk in rest.chunks(CHUNK_LEN) {
-        let offset = (level.len() * CHUNK_LEN) as u64;
-        level.push(Hasher::new().set_input_offset(offset).update(chunk).finalize_non_root());
-    }
+    // Chunks of like lengths side by side: four take as long as the longest of them.
+    leftover.sort_unstable_by_key(|(_, chunk)| Reverse(chunk.bytes.len()));
+    make(&mut level, &leftover, chain_chunks::<L>, |chunk| {
+        let offset = chunk.counter * CHUNK_LEN as u64;
+        Hasher::new().set_input_offset(offset).update(chunk.bytes).finalize_non_root()
+    });
     level
 }
 
-/// Return the chaining values of at most four chunks, and how many there are.
-fn last_chunks<L: Lanes>(rest: &[u8], counter: u64) -> ([Chaining; 4], usize) {
-    let lane = (rest.len() - 1) / CHUNK_LEN;
-    let bytes = rest.len() - lane * CHUNK_LEN;
-    let mut last = [[0; BLOCK_BYTES]; CHUNK_BLOCKS];
-    last.as_flattened_mut()[..bytes].copy_from_slice(&rest[lane * CHUNK_LEN..]);
-    let (blocks, _) = rest.as_chunks::<BLOCK_BYTES>();
-    let (whole, _) = blocks.as_chunks::<CHUNK_BLOCKS>();
-    // A lane without a chunk repeats the last one.
-    let inputs = from_fn(|at| if at < lane { &whole[at] } else { &last });
-    let counters = from_fn(|at| counter + at as u64);
-    (chain_chunks::<L>(inputs, counters, Short { lane, bytes }), lane + 1)
+/// Return the level above; a tree of two nodes has none but its root and stays as it is.
+fn parents<L: Lanes>(mut level: &[Chaining], counts: &mut [usize]) -> Vec<Chaining> {
+    let mut upper = Vec::with_capacity(level.len() / 2 + counts.len());
+    let mut leftover = Vec::new();
+    let setting = Setting { counters: [0; 4], flags: PARENT, first: 0, last: 0 };
+    let four = |pairs: [&Block; 4]| chain::<L>(pairs.map(from_ref), setting);
+    for count in counts {
+        let (nodes, others) = level.split_at(*count);
+        level = others;
+        if nodes.len() == 2 {
+            upper.extend_from_slice(nodes);
+            continue;
+        }
+        let (pairs, _): (&[Block], _) = nodes.as_flattened().as_chunks();
+        let (fours, few) = pairs.as_chunks::<4>();
+        for pairs in fours {
+            upper.extend(four(pairs.each_ref()));
+        }
+        for pair in few {
+            leftover.push((upper.len(), pair));
+            upper.push(UNMADE);
+        }
+        upper.extend_from_slice(&nodes[2 * pairs.len()..]);
+        *count = count.div_ceil(2);
+    }
+    make(&mut upper, &leftover, four, |pair| {
+        let (halves, _) = pair.as_chunks();
+        merge_subtrees_non_root(&halves[0], &halves[1], Mode::Hash)
+    });
+    upper
 }
 
-fn parents<L: Lanes>(level: &[Chaining]) -> Vec<Chaining> {
-    let mut upper = Vec::with_capacity(level.len().div_ceil(2));
-    let (pairs, _): (&[Block], _) = level.as_flattened().as_chunks();
-    let (fours, _) = pairs.as_chunks::<4>();
-    let setting = Setting { counters: [0; 4], flags: PARENT, first: 0, last: 0 };
-    for [a, b, c, d] in fours {
-        upper.extend(chain::<L>([a, b, c, d].map(core::slice::from_ref), setting));
+/// Make the nodes of a level that are left over, each with its place: by fours, three like four,
+/// and one or two alone.
+fn make<T: Copy>(
+    level: &mut [Chaining],
+    leftover: &[(usize, T)],
+    four: impl Fn([T; 4]) -> [Chaining; 4],
+    alone: impl Fn(T) -> Chaining,
+) {
+    for group in leftover.chunks(4) {
+        if group.len() < 3 {
+            group.iter().for_each(|&(place, node)| level[place] = alone(node));
+            continue;
+        }
+        let found = four(from_fn(|lane| group[lane.min(group.len() - 1)].1));
+        for ((place, _), node) in group.iter().zip(found) {
+            level[*place] = node;
+        }
     }
-    let rest = &pairs[upper.len()..];
-    if let [a, b, c] = rest {
-        let three = chain::<L>([a, b, c, c].map(core::slice::from_ref), setting);
-        upper.extend_from_slice(&three[..3]);
-    }
-    for rest in level[upper.len() * 2..].chunks(2) {
-        upper.push(match rest {
-            [left, right] => merge_subtrees_non_root(left, right, Mode::Hash),
-            _ => rest[0],
-        });
-    }
-    upper
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::lanes::Portable;
     use super::*;
+    use alloc::vec;
     use proptest::prelude::*;
 
     fn bytes(length: usize) -> Vec<u8> {
@@ -104,7 +140,12 @@ mod tests {
     }
 
     fn is_same(input: &[u8]) -> bool {
-        hash::<Portable>(input) == *blake3::hash(input).as_bytes()
+        are_same(&[input])
+    }
+
+    fn are_same(inputs: &[&[u8]]) -> bool {
+        let expected = inputs.iter().map(|input| *blake3::hash(input).as_bytes());
+        hash_each::<Portable>(inputs) == expected.collect::<Vec<_>>()
     }
 
     #[test]
@@ -130,6 +171,16 @@ mod tests {
         assert!(is_same(&bytes(crate::limits::MAX_FRAME_BYTES)));
     }
 
+    /// Lengths where a block, a chunk or four chunks end, and any others.
+    fn lengths() -> impl Strategy<Value = usize> {
+        let edge = prop::sample::select(vec![0, 1, 64, 1_024, 2_048, 3_072, 4_096, 8_192, 65_536]);
+        prop_oneof![
+            (edge, 0usize..3).prop_map(|(edge, more)| (edge + more).saturating_sub(1)),
+            0usize..5_000,
+            0usize..70_000,
+        ]
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
@@ -140,6 +191,17 @@ mod tests {
         ) {
             let input: Vec<u8> = seed.iter().copied().cycle().take(length).collect();
             prop_assert!(is_same(&input));
+        }
+
+        #[test]
+        fn any_inputs_side_by_side_have_the_digests_that_each_has_alone(
+            places in prop::collection::vec((0usize..5, lengths()), 0..40),
+        ) {
+            let data = bytes(80_000);
+            // Few starts, so that some inputs are equal and some begin alike.
+            let inputs: Vec<&[u8]> =
+                places.iter().map(|(start, length)| &data[*start..start + length]).collect();
+            prop_assert!(are_same(&inputs));
         }
     }
 }
