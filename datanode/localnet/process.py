@@ -137,11 +137,17 @@ def stop(state_dir: Path = DEFAULT_STATE_DIR) -> bool:
     return True
 
 
-def reset(state_dir: Path = DEFAULT_STATE_DIR) -> None:
-    """Stop the network of a folder and delete everything in it, its keys included."""
+def reset(state_dir: Path = DEFAULT_STATE_DIR) -> bool:
+    """Stop the network of a folder and delete everything in it, its keys included.
+
+    Returns:
+        Whether there was one: a folder of anything else is left alone.
+    """
     stop(state_dir)
-    if (state_dir / "seed").exists() or (state_dir / LOCK).exists():
-        shutil.rmtree(state_dir)
+    if not ((state_dir / "seed").exists() or (state_dir / LOCK).exists()):
+        return False
+    shutil.rmtree(state_dir)
+    return True
 
 
 def read_ledger(state_dir: Path = DEFAULT_STATE_DIR, *, after: int = 0) -> list[Entry]:

@@ -55,11 +55,17 @@ def test_a_network_that_cannot_start_says_what_to_do(
 def test_a_network_that_is_deleted_leaves_its_names(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (user.home / "elsewhere").mkdir()
+    network = user.home / "elsewhere" / ".datanode" / "localnet"
+    network.mkdir(parents=True)
     monkeypatch.chdir(user.home / "elsewhere")
     done = user.run("localnet", "reset", "--yes")
-    assert done.code == 0
+    assert (done.code, done.out) == (0, "there is no network in .datanode/localnet\n")
+    (network / "seed").touch()
+    done = user.run("localnet", "reset", "--yes")
+    assert (done.code, done.out) == (0, "the network is deleted\n")
     assert done.says("gone with it: main", "`datanode node remove NAME`")
+    network.mkdir()
+    (network / "seed").touch()
     (user.config / "nodes.json").write_text("damaged")
     done = user.run("localnet", "reset", "--yes")
     assert (done.code, done.out) == (0, "the network is deleted\n")

@@ -40,9 +40,12 @@ def doctor_command(
 ) -> None:
     """Check identity, network, root key, clock, state and nodes."""
     output = Output(as_json=as_json)
-    with open_place(
-        output.say, network=network, identity=identity, state=state, root_key=root_key
-    ) as place:
+    with (
+        open_place(
+            output.say, network=network, identity=identity, state=state, root_key=root_key
+        ) as place,
+        output.working("looking"),
+    ):
         checks = list(_checks(place))
     for check in checks:
         output.item(check=check.name, ok=check.ok, text=check.text)

@@ -132,9 +132,10 @@ def reset_command(
     """Delete the network with all its canisters and keys."""
     output = Output(as_json=as_json)
     output.confirm(f"Delete the network in {state_dir}?", yes=yes)
-    process.reset(state_dir)
+    with output.working("deleting the network"):
+        deleted = process.reset(state_dir)
     names: list[str] = []
-    if state_dir == process.DEFAULT_STATE_DIR:
+    if deleted and state_dir == process.DEFAULT_STATE_DIR:
         with suppress(DataNodeError):  # a file of names that cannot be read is not this command's
             names = sorted(registry.nodes(config_folder(), network=LOCAL))
     if names:
@@ -142,7 +143,11 @@ def reset_command(
             f"still known, and gone with it: {', '.join(names)};"
             " `datanode node remove NAME` forgets one"
         )
-    output.summary("the network is deleted", state_dir=str(state_dir))
+    output.summary(
+        "the network is deleted" if deleted else f"there is no network in {state_dir}",
+        state_dir=str(state_dir),
+        deleted=deleted,
+    )
 
 
 app.command("time")(time_command)

@@ -67,7 +67,7 @@ def test_a_reset_forgets_everything(tmp_path: Path) -> None:
     folder = tmp_path / "net"
     with LocalNetwork(folder) as net:
         key, pid = net.root_key, net.pid
-        process.reset(folder)
+        assert process.reset(folder)
         assert not folder.exists()
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -80,7 +80,7 @@ def test_a_reset_forgets_everything(tmp_path: Path) -> None:
 
 def test_a_reset_deletes_nothing_that_is_not_a_network(tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("mine")
-    process.reset(tmp_path)
+    assert not process.reset(tmp_path)
     assert (tmp_path / "letters.txt").read_text() == "mine"
 
 
