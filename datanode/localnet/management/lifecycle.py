@@ -139,12 +139,12 @@ def delete(call: Call) -> Effect:
     if canister.status is not Status.STOPPED:
         raise reject("IC0510", f"Canister {canister.id} must be stopped before it is deleted.")
     call.bill.burn()
-    canisters, slot = call.network.canisters, call.slot
+    canisters, slot, stats = call.network.canisters, call.slot, call.network.query_stats
     effect = call.done()
     return replace(
         effect,
         writes=(lambda: canisters.delete(canister.id),),
-        done=(lambda: canisters.forget(slot),),
+        done=(lambda: canisters.forget(slot), lambda: stats.forget(canister.id)),
     )
 
 

@@ -11,6 +11,7 @@ from datanode.principal import Principal
 
 def canister_status(network: Network, canister: Canister) -> bytes:
     """Encode the reply of `canister_status`."""
+    queries = network.query_stats.of(canister.id)
     fields: dict[str, Value] = {
         "status": (canister.status.value, None),
         "ready_for_migration": False,
@@ -33,10 +34,10 @@ def canister_status(network: Network, canister: Canister) -> bytes:
         "reserved_cycles": canister.reserved_cycles,
         "idle_cycles_burned_per_day": canister.idle_cycles_per_day(network.fees),
         "query_stats": {
-            "num_calls_total": 0,
-            "num_instructions_total": 0,
-            "request_payload_bytes_total": 0,
-            "response_payload_bytes_total": 0,
+            "num_calls_total": queries.calls,
+            "num_instructions_total": queries.instructions,
+            "request_payload_bytes_total": queries.request_bytes,
+            "response_payload_bytes_total": queries.response_bytes,
         },
     }
     return candid.encode((CANISTER_STATUS,), (fields,))

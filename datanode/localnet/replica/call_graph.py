@@ -93,12 +93,14 @@ class CallGraph:
             if not machine.has(f"canister_composite_query {method}"):
                 execution = machine.query(method, arg, env)
                 walk.instructions += execution.instructions
+                network.query_stats.count(canister, execution.instructions, arg, execution.reply)
                 return Answer(reply=execution.reply, reject=execution.reject)
             with finishing(machine.finish):
                 execution = machine.ask(method, arg, env)
                 walk.waiting.append(canister)
                 answer = self._finish(slot, machine, caller, execution, walk)
                 walk.waiting.pop()
+                network.query_stats.count(canister, execution.instructions, arg, answer.reply)
                 return answer
 
     def _machine(self, slot: Slot, walk: _Walk) -> AbstractContextManager[Machine]:

@@ -1,4 +1,4 @@
-"""Charges every canister's rent as time passes, whether somebody uses it or not.
+"""Charges every canister's rent as time passes, whether somebody uses it or not, and more.
 
 A round goes once a minute of canister time, at most once a second, and at once when somebody
 changes the pace of canister time.
@@ -8,6 +8,7 @@ import logging
 import threading
 from typing import Final
 
+from datanode.errors import DataNodeError
 from datanode.localnet.replica import rent
 from datanode.localnet.state.network import Network
 from datanode.units import MINUTE_S
@@ -38,7 +39,11 @@ class Housekeeper:
             self._thread.join()
 
     def round(self) -> None:
-        """Charge every canister."""
+        """Charge every canister, and write how often they were queried."""
+        try:
+            self._network.query_stats.keep()
+        except DataNodeError as error:  # e.g. a full disk; a minute later it may be done
+            _log.warning("how often canisters were queried is not written: %s", error.what)
         for slot in self._network.canisters:
             if self._stopped:
                 return

@@ -73,6 +73,7 @@ class Queries:
             if not is_composite:
                 env = network.environment(slot.canister, caller, data_certificate=certificate)
                 execution = slot.machine.query(method, arg, env)
+                network.query_stats.count(canister, execution.instructions, arg, execution.reply)
                 return Answer(reply=execution.reply, reject=execution.reject)
         return self._graph.answer(slot, method, arg, caller, certificate)
 

@@ -189,6 +189,7 @@ class Canisters:
                 write()
         logs.clear(self._database, canister)
         self._database.write("DELETE FROM chunks WHERE canister = ?", (canister.raw,))
+        self._database.write("DELETE FROM query_stats WHERE canister = ?", (canister.raw,))
         self._database.write("DELETE FROM canisters WHERE id = ?", (canister.raw,))
 
     def before(self, label: bytes) -> bytes | None:

@@ -17,6 +17,7 @@ on the disk.
 | `callbacks` | what canisters do when calls that they made are answered |
 | `stops` | who waits for which canister to stop |
 | `queue` | messages between canisters that are not executed yet |
+| `query_stats` | how often canisters were queried, with what |
 | `facts` | single facts about the network, by name |
 """
 
@@ -30,7 +31,7 @@ from typing import Final, TypeAlias
 from datanode.cleanup import undoing
 from datanode.errors import DataNodeError, DiskFullError, LocalNetworkError
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Kept in `user_version`; another one is refused."""
 
 _SCHEMA: Final = """
@@ -114,6 +115,10 @@ CREATE TABLE blocks (
     id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, kind TEXT NOT NULL, owner BLOB NOT NULL,
     subaccount BLOB NOT NULL, cycles TEXT NOT NULL, key BLOB UNIQUE, canister BLOB
 );
+CREATE TABLE query_stats (
+    canister BLOB PRIMARY KEY, calls INTEGER NOT NULL, instructions INTEGER NOT NULL,
+    request_bytes INTEGER NOT NULL, response_bytes INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 

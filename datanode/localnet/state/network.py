@@ -31,6 +31,7 @@ from datanode.localnet.state.fault_plan import FaultPlan
 from datanode.localnet.state.growth import Growth
 from datanode.localnet.state.marks import Marks
 from datanode.localnet.state.open_calls import OpenCalls
+from datanode.localnet.state.query_stats import QueryStats
 from datanode.localnet.state.queue import Queue
 from datanode.localnet.state.requests import Requests
 from datanode.localnet.state.snapshots import Snapshots
@@ -112,6 +113,7 @@ class Network:
         self.canister_time.on_change(self.alarm.ring)
         self.closers: list[Callable[[], None]] = []
         self.snapshots = Snapshots(self.database)
+        self.query_stats = QueryStats(self.database)
         self.certifier = Certifier(self.topology, self.clock)
         self.machine: Callable[[Path], Machine] = partial(Machine, module_cache=cache)
         self.canisters = Canisters(folder, self.database, self.snapshots, self.machine)
@@ -262,7 +264,8 @@ class Network:
 
     def close(self) -> None:
         """Close every file."""
-        closers = (*self.closers, self.canisters.close, self.marks.close, self.database.close)
+        files = (self.canisters.close, self.marks.close, self.query_stats.keep, self.database.close)
+        closers = (*self.closers, *files)
         with ExitStack() as stack:  # one that fails keeps no other from closing
             for closer in reversed(closers):
                 stack.callback(closer)
