@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 from urllib.parse import parse_qs
@@ -48,7 +48,7 @@ class Response:
     body: bytes = b""
     kind: bytes = TEXT
     headers: tuple[tuple[bytes, bytes], ...] = CORS
-    rest: AsyncIterator[bytes] | None = None
+    rest: AsyncGenerator[bytes, None] | None = None
 
 
 CUT: Final = Response(0)
@@ -148,7 +148,7 @@ async def send_response(send: Send, response: Response, receive: Receive) -> Non
     await send({"type": "http.response.body", "body": last})
 
 
-async def _send_rest(send: Send, rest: AsyncIterator[bytes], receive: Receive) -> bool:
+async def _send_rest(send: Send, rest: AsyncGenerator[bytes, None], receive: Receive) -> bool:
     """Send part after part as it is made; False when the reader leaves before the end."""
     leaving = asyncio.ensure_future(_left(receive))
     try:
@@ -159,6 +159,7 @@ async def _send_rest(send: Send, rest: AsyncIterator[bytes], receive: Receive) -
         return True
     finally:
         leaving.cancel()
+        await rest.aclose()
 
 
 async def _left(receive: Receive) -> None:

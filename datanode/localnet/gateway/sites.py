@@ -15,7 +15,7 @@ answer, and each of its answers says so in `x-datanode-certification`.
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
@@ -99,7 +99,7 @@ class Sites:
 
     def _rest(
         self, canister: Principal, request: Request, reply: Reply
-    ) -> AsyncIterator[bytes] | None:
+    ) -> AsyncGenerator[bytes, None] | None:
         if request.method == "HEAD":
             return None
         if reply.callback is not None:
@@ -109,7 +109,7 @@ class Sites:
             return None if there == whole else self._ranges(canister, request, there, whole)
         return None
 
-    async def _called_back(self, callback: Callback) -> AsyncIterator[bytes]:
+    async def _called_back(self, callback: Callback) -> AsyncGenerator[bytes, None]:
         following: Callback | None = callback
         for _ in range(MAX_PARTS):
             if following is None:
@@ -121,7 +121,7 @@ class Sites:
 
     async def _ranges(
         self, canister: Principal, request: Request, there: int, whole: int
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         for _ in range(MAX_PARTS):
             headers = (*request.headers, ("range", f"bytes={there}-"))
             arg = replace(request, headers=headers).query_arg()
@@ -237,7 +237,7 @@ def _request(scope: Event, body: bytes) -> Request:
     )
 
 
-def _response(reply: Reply, rest: AsyncIterator[bytes] | None, scope: Event) -> Response:
+def _response(reply: Reply, rest: AsyncGenerator[bytes, None] | None, scope: Event) -> Response:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
     headers.append(_NOTE)
     if _label(scope) is None:

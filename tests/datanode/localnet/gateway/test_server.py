@@ -1,7 +1,7 @@
 """The ASGI application itself: what becomes of a request when something gives way."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import cast
 
 import pytest
@@ -43,7 +43,7 @@ class Reader:
         return b"".join(cast("bytes", each.get("body", b"")) for each in self.sent)
 
 
-async def made(counted: list[int]) -> AsyncIterator[bytes]:
+async def made(counted: list[int]) -> AsyncGenerator[bytes, None]:
     try:
         for number_of_part in range(PARTS):
             counted.append(number_of_part)
