@@ -6,6 +6,7 @@ mod golden;
 mod leaks;
 mod model_based;
 mod opening;
+mod putting;
 mod roles;
 mod sealing;
 mod support;

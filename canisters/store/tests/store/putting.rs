@@ -1,12 +1,10 @@
 //! A message of many frames does what a message for each of them does.
 
-mod support;
-
+use crate::support::User::*;
+use crate::support::manifest::*;
+use crate::support::*;
 use datanode_store::api::*;
 use proptest::prelude::*;
-use support::User::*;
-use support::manifest::*;
-use support::*;
 
 /// Frames of whole and cut blocks, chunks and fours of chunks; few seeds, so that some come twice.
 fn good() -> impl Strategy<Value = Vec<u8>> {
