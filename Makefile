@@ -11,7 +11,7 @@ CARGO := $(shell cargo --version >/dev/null 2>&1 && echo cargo || \
   { /usr/bin/cargo --version >/dev/null 2>&1 && echo "$(DEBIAN_CARGO)"; })
 
 # cargo would look for make's jobserver, which only makes of make's own may use.
-unexport MAKEFLAGS
+unexport MAKEFLAGS MFLAGS
 
 .PHONY: help setup demo test test-python test-canisters check fix lock wasm wasm-check conformance \
   rust-agent postgres bench rehearsal nightly
