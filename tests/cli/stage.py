@@ -86,6 +86,7 @@ class User:
         """Make this user the one whose folders and environment are in use."""
         for name in [n for n in os.environ if n.startswith(("DATANODE_", "XDG_"))]:
             self.patch.delenv(name)
+        self.patch.delenv("COLUMNS", raising=False)  # xdist sets it
         self.patch.setenv("DATANODE_DEBUG", "1")
         self.patch.setenv("HOME", str(self.home))
         self.patch.chdir(self.home)
