@@ -18,7 +18,7 @@ finish() {
 }
 trap finish EXIT
 cd "$folder"
-as "$bin/initdb" -D "$folder/data" -A trust -U "$owner" >/dev/null
+as "$bin/initdb" -D "$folder/data" -A trust -U "$owner" -E UTF8 --locale=C >/dev/null
 port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 as "$bin/pg_ctl" -D "$folder/data" -w -l "$folder/log" \
   -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$folder -c fsync=off" \
