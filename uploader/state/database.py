@@ -110,7 +110,9 @@ def _engine(url: URL) -> Engine:
         )
     if backend == "sqlite":
         _make_folder(Path(str(url.database)).parent)
-    engine = create_engine(url.set(drivername=_DRIVERS[backend]))
+    # A server of SQL_ASCII would have text come as bytes; what we write is UTF-8 in any case.
+    options = {} if backend == "sqlite" else {"client_encoding": "utf8"}
+    engine = create_engine(url.set(drivername=_DRIVERS[backend]), connect_args=options)
     if backend == "sqlite":
         event.listen(engine, "connect", _prepare_connection)
         event.listen(engine, "begin", _begin)
