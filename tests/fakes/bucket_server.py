@@ -38,6 +38,7 @@ class Shelf:
         etags: Whether the server tells them.
         lists: How a list is answered: `ok`, `denied`, `junk`, or `endless`.
         asked: Method and key of each request.
+        signed: Of each request, whether somebody signed it.
     """
 
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Shelf:
     etags: bool = True
     lists: str = "ok"
     asked: list[tuple[str, str]] = field(default_factory=list)
+    signed: list[bool] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -97,6 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         assert bucket == BUCKET
         with self.shelf.lock:
             self.shelf.asked.append((self.command, key))
+            self.shelf.signed.append("Authorization" in self.headers)
         return key
 
     def _list(self, query: dict[str, list[str]]) -> None:

@@ -178,10 +178,15 @@ def test_a_server_that_is_not_there_is_a_fault_of_the_network(
 def test_a_public_bucket_needs_no_credentials(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    open_source(address("m")).close()
+    assert all(shelf.signed)
+    shelf.signed.clear()
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     open_source(address("m")).close()
+    assert shelf.signed
+    assert not any(shelf.signed)
 
 
 def test_half_of_the_credentials_are_a_clear_error(
