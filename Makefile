@@ -13,8 +13,10 @@ CARGO := $(shell cargo --version >/dev/null 2>&1 && echo cargo || \
 # cargo would look for make's jobserver, which only makes of make's own may use.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: help setup demo test test-python test-canisters check fix lock wasm wasm-check conformance \
-  rust-agent postgres bench rehearsal nightly
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.PHONY: help setup demo demo-inference docs test test-python test-canisters check fix lock wasm wasm-check conformance \
+  rust-agent postgres bench rehearsal nightly release-check sbom
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,30 +35,55 @@ $(STAMP): requirements-dev.txt pyproject.toml
 demo: setup  ## the main job on the embedded network; MODEL=path for a checkpoint of your own
 	$(BIN)/python -m tests.demo $(if $(MODEL),--model "$(MODEL)")
 
-check: setup  ## formatting, lint, types, import rules
+demo-inference: setup  ## a real model: uploaded, promoted, asked on chain, each step with its cost
+	$(BIN)/python -m tests.demo.inference
+
+check: setup  ## formatting, lint, types, import rules, spelling, documents
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	git ls-files -z | xargs -0 $(BIN)/codespell
+	$(MKDOCS) --quiet
 	@if [ -n "$(CARGO)" ] && $(CARGO) clippy --version >/dev/null 2>&1; then \
 	  $(CARGO) fmt --check --all $(MANIFEST) && \
 	  $(CARGO) clippy --quiet --locked --workspace --all-targets --all-features $(MANIFEST) -- -D warnings; \
 	else echo "cargo clippy is not installed: canisters/ was not linted"; fi
 
+docs: setup  ## write the generated sections, build the pages into build/docs
+	$(BIN)/python -m tests.documents
+	$(MKDOCS)
+
 test:  ## everything that must hold
-	@$(MAKE) --no-print-directory -j2 -k check test-python test-canisters
+	@$(MAKE) --no-print-directory -k check test-canisters test-python
 
 test-python: setup
 	$(BIN)/pytest -n 2 --dist worksteal -q -m "not conformance and not nightly"
 
+# The inference canister apart: its features give the store another layout.
 test-canisters:
 	@if [ -n "$(CARGO)" ]; then \
-	  $(CARGO) test --quiet --locked --workspace --all-features $(MANIFEST); \
+	  $(CARGO) test --quiet --locked --workspace --exclude datanode-inference \
+	    --features datanode-codec/decode $(MANIFEST) && \
+	  $(CARGO) test --quiet --locked --package datanode-inference $(MANIFEST); \
 	else echo "cargo is not installed: the native tests of canisters/ did not run"; fi
 
 fix: setup  ## format and mend what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+release-check: setup  ## wheel and sdist in fresh environments, for every Python that is installed
+	$(BIN)/pytest -q -s -m nightly tests/release
+
+sbom: setup  ## the wheel's parts as CycloneDX, from a fresh environment: build/datanode.cdx.json
+	rm -rf build/sbom && $(PYTHON) -m venv build/sbom/venv
+	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir build/sbom .
+	build/sbom/venv/bin/python -m pip install --quiet "$$(ls build/sbom/*.whl)[localnet]"
+	build/sbom/venv/bin/python -m pip uninstall --quiet --yes pip setuptools
+	sed "s/^dynamic = .*/version = \"$$(build/sbom/venv/bin/datanode --version | cut -d' ' -f2)\"/" \
+	  pyproject.toml > build/sbom/pyproject.toml
+	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject build/sbom/pyproject.toml --mc-type library \
+	  --of JSON -o build/datanode.cdx.json build/sbom/venv
 
 lock:  ## write requirements-dev.txt from pyproject.toml (needs uv)
 	uv export --quiet --all-extras --no-emit-project --no-annotate --no-header -o requirements-dev.txt
@@ -66,27 +93,33 @@ wasm:  ## build canisters/wasm from source
 	canisters/build.sh
 
 wasm-check:  ## rebuild and compare with the committed modules
-	canisters/build.sh --check
+	canisters/build.sh --check storage inference
 
-conformance: setup  ## clients that nobody here wrote, against the embedded network (npm, cargo)
-	CARGO="$(CARGO)" $(BIN)/pytest -q -m conformance tests/conformance
+conformance: setup  ## clients that nobody here wrote, against the embedded network (npm)
+	$(BIN)/pytest -q -m "conformance and not nightly" tests/conformance
 
-# What the conformance tests would build in their midst; cargo lets them wait for a build under way.
-rust-agent:
-	$(CARGO) build --quiet --locked --manifest-path tests/conformance/rust_agent/Cargo.toml \
-	  --target-dir build/conformance/rust_agent
+rust-agent: setup  ## the Rust agent against the embedded network (cargo builds it for minutes)
+	CARGO="$(CARGO)" $(BIN)/pytest -q -m "conformance and nightly" tests/conformance
 
 postgres: setup  ## the state's tests against a PostgreSQL server of their own
-	tests/with_postgres.sh $(BIN)/pytest -q -k postgresql tests/uploader/state tests/migrations
+	tests/with_postgres.sh $(BIN)/pytest -q -k postgresql tests/uploader/state tests/migrations \
+		tests/cli/test_batch.py
 
 bench: setup  ## measure; writes JSON to build/bench.json
 	$(BIN)/python -m tests.bench
 
-rehearsal: setup  ## 16 GB of frames through two canisters of one network
+rehearsal: setup  ## 16 GB of frames through two canisters; Llama 3 8B shapes over a fleet of five
 	$(BIN)/python -m tests.bench.rehearsal
+	$(BIN)/python -m tests.bench.fleet_rehearsal
 
 nightly: setup  ## the long forms: more kills, more mutations, the rehearsal
-	HYPOTHESIS_PROFILE=nightly DATANODE_MUTATIONS=60000 DATANODE_KILLS=2000 DATANODE_SIGNALS=500 \
-	  DATANODE_SERVER_KILLS=200 \
-	  $(BIN)/pytest -n 2 --dist worksteal -q -m "not conformance"
+	HYPOTHESIS_PROFILE=nightly DATANODE_QUIET=1 DATANODE_MUTATIONS=60000 DATANODE_KILLS=2000 DATANODE_SIGNALS=500 \
+	  DATANODE_SERVER_KILLS=200 DATANODE_HISTORIES=300 \
+	  $(BIN)/pytest -n 2 --dist worksteal -q -m "not conformance" --ignore=tests/release
+	STORE_CASES=1000 $(CARGO) test --quiet --locked --package datanode-store --test store $(MANIFEST) -- \
+	  walks model_based
+	$(CARGO) test --quiet --locked --package datanode-store --test store $(MANIFEST) -- --ignored equal_cost
+	canisters/build.sh --check llama_lab
+	$(MAKE) --no-print-directory rust-agent
 	$(BIN)/python -m tests.bench.rehearsal
+	$(BIN)/python -m tests.bench.fleet_rehearsal

@@ -15,7 +15,7 @@ _log: Final = logging.getLogger("datanode")
 
 
 @contextmanager
-def undoing(undo: Callable[[], object]) -> Iterator[None]:
+def rollback_on_error(undo: Callable[[], object]) -> Iterator[None]:
     """Run the block; when it fails, call `undo` and let its error go on."""
     try:
         yield
@@ -25,15 +25,15 @@ def undoing(undo: Callable[[], object]) -> Iterator[None]:
 
 
 @contextmanager
-def finishing(finish: Callable[[], object]) -> Iterator[None]:
+def always_after(finish: Callable[[], object]) -> Iterator[None]:
     """Run the block, then call `finish`, whatever became of the block."""
-    with undoing(finish):
+    with rollback_on_error(finish):
         yield
     finish()
 
 
-class Closing:
-    """What a `with` closes at its end."""
+class SafeClose:
+    """Context manager that closes a resource without hiding an earlier error."""
 
     __slots__ = ()
 

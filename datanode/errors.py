@@ -5,6 +5,7 @@ items, 130 and 143 an interruption::
 
     DataNodeError                   1
       UsageError                    2
+        DestinationError           27
       NotFoundError                10
       LeaseHeldError               11
         LeaseLostError             16
@@ -34,8 +35,12 @@ items, 130 and 143 an interruption::
         IncompleteSealError        39
       CorruptionError              40
       AuditIncompleteError         41
+      BatchFailedError             42
+      FleetPartError               43
+      SignatureError               44
       LocalNetworkError            50
       StoppedByUserError          130
+      OutputClosedError           141
 """
 
 import errno
@@ -68,6 +73,13 @@ class UsageError(DataNodeError):
     exit_code = 2
 
 
+class DestinationError(UsageError):
+    """Something lies where a file is to be written that is not replaced."""
+
+    exit_code = 27
+    default_hint = "Move it away, or name another destination."
+
+
 class NotFoundError(DataNodeError):
     """No such model, version, node or upload; or none that this identity may see."""
 
@@ -76,7 +88,7 @@ class NotFoundError(DataNodeError):
 
 
 class LeaseHeldError(DataNodeError):
-    """Somebody else is uploading this model."""
+    """Another uploader holds the lease of this model."""
 
     exit_code = 11
     default_hint = "Wait for the lease to expire, or run `datanode upload` with --takeover."
@@ -100,7 +112,7 @@ class SourceError(DataNodeError):
     """The source cannot be read as a checkpoint."""
 
     exit_code = 13
-    default_hint = "Nothing was sent. Check or download the file again."
+    default_hint = "Check the file, or download it again."
 
 
 class TruncatedSourceError(SourceError):
@@ -215,7 +227,9 @@ class IdentityError(DataNodeError):
     """The identity file cannot be used."""
 
     exit_code = 32
-    default_hint = "Name an Ed25519 or secp256k1 PEM file with --identity or DATANODE_IDENTITY."
+    default_hint = (
+        "Name an Ed25519, secp256k1 or P-256 PEM file with --identity or DATANODE_IDENTITY."
+    )
 
 
 class NotStorageNodeError(DataNodeError):
@@ -285,6 +299,31 @@ class AuditIncompleteError(DataNodeError):
     default_hint = "Run the audit again."
 
 
+class BatchFailedError(DataNodeError):
+    """Some jobs of a batch failed; the others are done."""
+
+    exit_code = 42
+    default_hint = "Mend what failed; then run the same command with --retry-failed."
+
+
+class FleetPartError(DataNodeError):
+    """A member of a fleet does not hold its part of a version, or holds another one."""
+
+    exit_code = 43
+    default_hint = (
+        "`datanode node status FLEET` shows the members; uploading again seals a whole version."
+    )
+
+
+class SignatureError(DataNodeError):
+    """The model's signature does not verify, or does not cover its files as they are."""
+
+    exit_code = 44
+    default_hint = (
+        "Do not use the model as signed. Check --public-key, or ask the signer for a new bundle."
+    )
+
+
 class LocalNetworkError(DataNodeError):
     """The embedded network cannot start, is not running, or refuses."""
 
@@ -299,6 +338,13 @@ class StoppedByUserError(DataNodeError):
 
     exit_code = 130
     default_hint = "Run the same command again: it goes on where it stopped."
+
+
+class OutputClosedError(DataNodeError):
+    """Standard output or standard error was closed before everything was written."""
+
+    exit_code = 141
+    default_hint = "Read the output to its end, or send it to a file."
 
 
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -5,7 +5,7 @@ A number from the platform appears in the code only by one of these names.
 
 from typing import Final
 
-from datanode.units import MIB, SECOND_NS
+from datanode.units import GIB, MIB, SECOND_NS
 
 MAX_INGRESS_BYTES: Final = 2 * MIB
 """Largest ingress message, bytes, envelope included. Source: IC resource limits, 2026-05."""
@@ -49,13 +49,26 @@ MAX_MODEL_NAME_BYTES: Final = 128
 """Longest model name, bytes of `[A-Za-z0-9._/-]`."""
 
 MAX_RANK: Final = 8
-MAX_TENSORS: Final = 100_000
-MAX_HEADER_BYTES: Final = 16 * MIB
-"""Largest safetensors header that is read, bytes. Ours: a 405B checkpoint needs under 1 MiB."""
+MAX_TENSORS: Final = 200_000
+"""Most tensors of a file, and of a manifest. Ours: bounds the memory of a plan and of a seal."""
 
-MAX_METADATA_BYTES: Final = 1 * MIB
+MAX_HEADER_BYTES: Final = 32 * MIB
+"""Largest safetensors header that is read, bytes. Ours: a 405B checkpoint needs under 1 MiB, a
+quantised one of 140,000 tensors 18 MB. The library itself reads 100,000,000 bytes."""
+
+MAX_METADATA_BYTES: Final = 4 * MIB
+"""Largest `__metadata__` of a safetensors file, bytes of text. Ours: training logs reach 2 MB."""
 MAX_DIGESTS_A_CALL: Final = 16_384
 """Most digests in one `missing_frames` or `pin_frames` call."""
 
-PUT_INSTRUCTIONS_PER_BYTE: Final = 16.5
+MAX_VERSIONS: Final = 4_096
+"""Most versions of a model on a node. Source: canisters/store/src/limits.rs."""
+
+MAX_MODELS: Final = 65_536
+"""Most models on a node. Source: canisters/store/src/limits.rs."""
+
+MAX_STABLE_BYTES: Final = 500 * GIB
+"""Largest stable memory of a canister, bytes. Source: IC resource limits, 2026-05."""
+
+PUT_INSTRUCTIONS_PER_BYTE: Final = 19.6
 """Upper bound of instructions the storage canister needs a stored byte. Ours; held in CI."""

@@ -118,7 +118,7 @@ class ChunkSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkRecord:
-    """What the manifest says of a chunk.
+    """Record of a chunk in the manifest.
 
     Attributes:
         content: Digest of the raw bytes.

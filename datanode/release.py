@@ -1,4 +1,4 @@
-"""Which release this is; `pyproject.toml` says the same, and a test compares them."""
+"""The version of this release; `pyproject.toml` takes it from here."""
 
 from typing import Final
 

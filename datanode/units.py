@@ -3,6 +3,7 @@
 Names carry the unit: `length_bytes`, `fee_cycles`, `expires_ns`. Only this file renders them.
 """
 
+import math
 from typing import Final
 
 KIB: Final = 1024
@@ -33,6 +34,13 @@ def format_cycles(count: int) -> str:
     if 0 < abs(count) < TC // 1000:
         return f"{count / 10**9:.3f} G cycles"
     return f"{count / TC:.4f} TC"
+
+
+def format_tc(count: int) -> str:
+    """Render cycles in trillions whatever their number, so that the rows of a table compare."""
+    tc = abs(count) / TC
+    digits = 4 if not tc else max(4, 1 - math.floor(math.log10(tc)))
+    return f"{count / TC:.{digits}f} TC"
 
 
 def format_duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from uploader.state.tables import metadata
+from uploader.state.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

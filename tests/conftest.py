@@ -11,7 +11,9 @@ from datanode.localnet.api import LocalNetwork
 # Without an installed package too; where it is installed, pytest has them already.
 pytest_plugins = ["datanode.localnet.fixtures"]
 
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "default", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile(
     "nightly", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow]
 )

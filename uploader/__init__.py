@@ -1,4 +1,4 @@
-"""The write path and the command line; `uploader.upload` is the command as a function.
+"""The write path and the command line; `datanode.upload` is its front door.
 
 What it offers is loaded when it is first used: a command must be able to catch signals before it
 brings everything along.

@@ -4,16 +4,18 @@ Every byte of every file belongs to exactly one chunk. Bytes of tensors are cut 
 after whole rows, so that equal tensors give equal chunks whatever file they stand in; all other
 bytes (headers, tokenizers) are chunks of element type `bytes`. A row is the last dimension; of a
 tensor with fewer than two dimensions it is the whole. A row that is larger than a chunk is cut
-where a chunk is full.
+where a chunk is full. Small tensors that follow each other share a chunk (`uploader/grouping.py`).
 """
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from datanode.limits import MAX_CHUNK_BYTES
 from datanode.model import ChunkSpec, ElementType, FileSpec, TensorSpec
+from uploader.grouping import groups
 
 _MATRIX_RANK: Final = 2
 
@@ -66,6 +68,11 @@ class Layout:
         self.chunk_count: Final = self._lay_out()
         self._firsts = [segment.first_chunk for segment in self._segments]
 
+    @property
+    def tensor_count(self) -> int:
+        """Tensors of all files."""
+        return len(self._tensors)
+
     def chunks(self, file_index: int) -> Iterator[ChunkSpec]:
         """Yield the chunks of one file, in order."""
         for segment in self._segments[slice(*self._segments_of(file_index))]:
@@ -103,32 +110,40 @@ class Layout:
 
     def _lay_out(self) -> int:
         """Make the segments; return the number of chunks."""
-        chunk = position = 0
+        chunk = 0
+        by_file = groupby(self._tensors, key=lambda tensor: tensor.file_index)
+        upcoming = next(by_file, None)
         for file_index, file in enumerate(self.files):
             self._file_starts.append(len(self._segments))
             end = 0
-            while position < len(self._tensors):
-                tensor = self._tensors[position]
-                if tensor.file_index != file_index:
-                    break
-                position += 1
-                if not tensor.length_bytes:
-                    # No bytes, no place of its own: it may share its offset with a full one.
-                    self._segment_of_tensor.append(len(self._segments))
-                    continue
-                if tensor.offset_bytes < end:
-                    raise ValueError(f"tensors overlap or are not sorted: {tensor}")
-                chunk = self._add(_plain(file_index, end, tensor.offset_bytes, chunk))
-                self._segment_of_tensor.append(len(self._segments))
-                chunk = self._add(_of_tensor(tensor, chunk))
-                end = tensor.offset_bytes + tensor.length_bytes
+            if upcoming is not None and upcoming[0] == file_index:
+                chunk, end = self._lay_out_tensors(upcoming[1], file_index, chunk)
+                upcoming = next(by_file, None)
             if end > file.length_bytes:
                 raise ValueError(f"a tensor ends after its file: {file}")
             chunk = self._add(_plain(file_index, end, file.length_bytes, chunk))
         self._file_starts.append(len(self._segments))
-        if position != len(self._tensors):
-            raise ValueError(f"tensors are not sorted by file: {self._tensors[position]}")
+        if upcoming is not None:
+            raise ValueError(f"tensors are not sorted by file, or their file {upcoming[0]} lacks")
         return chunk
+
+    def _lay_out_tensors(
+        self, tensors: Iterable[TensorSpec], file_index: int, chunk: int
+    ) -> tuple[int, int]:
+        """Add the segments of a file up to its last tensor; return the next chunk and the end."""
+        end = 0
+        for group in groups(tensors):
+            full = [tensor for tensor in group if tensor.length_bytes]
+            if full:
+                if full[0].offset_bytes < end:
+                    raise ValueError(f"tensors overlap or are not sorted: {full[0]}")
+                chunk = self._add(_plain(file_index, end, full[0].offset_bytes, chunk))
+            # A tensor without bytes has no place of its own; it may share its offset with another.
+            self._segment_of_tensor += [len(self._segments)] * len(group)
+            if full:
+                chunk = self._add(_of_tensors(full, chunk))
+                end = full[-1].offset_bytes + full[-1].length_bytes
+        return chunk, end
 
     def _add(self, segment: _Segment) -> int:
         if segment.length_bytes:
@@ -145,6 +160,24 @@ def split(files: Sequence[FileSpec], tensors: Sequence[TensorSpec]) -> Iterator[
 
 def _plain(file_index: int, start_bytes: int, end_bytes: int, chunk: int) -> _Segment:
     return _Segment(file_index, start_bytes, end_bytes - start_bytes, chunk)
+
+
+def _of_tensors(tensors: Sequence[TensorSpec], chunk: int) -> _Segment:
+    """Make a segment of one tensor, or of small ones that share a chunk.
+
+    Small ones of one element type keep it; otherwise the chunk is bytes. They have no rows.
+    """
+    first = tensors[0]
+    if len(tensors) == 1:
+        return _of_tensor(first, chunk)
+    elements = {tensor.element for tensor in tensors}
+    return _Segment(
+        first.file_index,
+        first.offset_bytes,
+        tensors[-1].offset_bytes + tensors[-1].length_bytes - first.offset_bytes,
+        chunk,
+        element=elements.pop() if len(elements) == 1 else ElementType.BYTES,
+    )
 
 
 def _of_tensor(tensor: TensorSpec, chunk: int) -> _Segment:

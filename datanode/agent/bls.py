@@ -1,12 +1,12 @@
 """Subnet signatures: BLS on BLS12-381, signature in G1, key in G2, as the subnets make them.
 
 Interface specification, "Certificate": the key is 96 bytes behind a fixed DER prefix, the
-signature 48 bytes, both compressed. The one door to pyblst on the reader's side.
+signature 48 bytes, both compressed. The one door to the pairing library on the reader's side.
 """
 
 from typing import Final
 
-import pyblst
+from py_arkworks_bls12381 import GT, G1Point, G2Point
 
 from datanode.errors import CertificateError
 
@@ -19,16 +19,11 @@ HASH_TO_CURVE_DOMAIN: Final = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"
 
 _COMPRESSED: Final = 0x80
 _INFINITY: Final = 0x40
-_G2_GENERATOR: Final = pyblst.BlstP2Element.uncompress(
-    bytes.fromhex(
-        "93e02b6052719f607dacd3a088274f65596bd0d09920b61ab5da61bbdc7f5049334cf11213945d57e5ac7d055d042b7e"
-        "024aa2b2f08f0a91260805272dc51051c6e47ad4fa403b02b4510b647ae3d1770bac0326a805bbefd48056c8c121bdb8"
-    )
-)
+_MINUS_GENERATOR: Final = -G2Point()
 
 
 def verify(public_key_der: bytes, signature: bytes, message: bytes) -> None:
-    """Check a subnet's signature; 1.2 ms.
+    """Check a subnet's signature; 3 ms.
 
     Raises:
         CertificateError: The key or signature is malformed, the point at infinity or outside the
@@ -40,15 +35,16 @@ def verify(public_key_der: bytes, signature: bytes, message: bytes) -> None:
     if len(signature) != SIGNATURE_BYTES:
         raise CertificateError("a subnet's signature has another size than 48 bytes")
     for point in (raw, signature):
-        # pyblst takes the point at infinity, with which everything verifies.
+        # The library takes the point at infinity, with which everything verifies.
         if point[0] & (_COMPRESSED | _INFINITY) != _COMPRESSED:
             raise CertificateError("a key or signature is the point at infinity or not compressed")
     try:
-        signed = pyblst.BlstP1Element.uncompress(signature)
-        key = pyblst.BlstP2Element.uncompress(raw)
+        signed = G1Point.from_compressed_bytes(signature)
+        key = G2Point.from_compressed_bytes(raw)
     except ValueError as error:
         raise CertificateError("a key or signature is not a point of its group") from error
-    hashed = pyblst.BlstP1Element.hash_to_group(message, HASH_TO_CURVE_DOMAIN)
-    left = pyblst.miller_loop(signed, _G2_GENERATOR)
-    if not pyblst.final_verify(left, pyblst.miller_loop(hashed, key)):
+    if signed.to_compressed_bytes() != signature or key.to_compressed_bytes() != raw:
+        raise CertificateError("a key or signature is not in canonical form")
+    hashed = G1Point.hash_to_curve(message, HASH_TO_CURVE_DOMAIN)
+    if not GT.pairing_check([signed, hashed], [_MINUS_GENERATOR, key]):
         raise CertificateError("a subnet's signature does not belong to its key and state")

@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from datanode.agent import bls
-from datanode.agent.cbor import Encodable, decode
-from datanode.agent.fields import Fields, checked_data, checked_list
+from datanode.agent.fields import CborFields, checked_data, checked_list
 from datanode.agent.hash_tree import MAX_DEPTH, HashTree
 from datanode.agent.request_id import parse_leb128, request_id
 from datanode.agent.signature import verify_signature
+from datanode.cbor import Encodable, decode
 from datanode.errors import CertificateError, FormatError
 from datanode.limits import CERTIFICATE_MAX_AGE_NS
 from datanode.principal import MAX_PRINCIPAL_BYTES, Principal
@@ -28,6 +28,9 @@ _RESPONSE_DOMAIN: Final = b"\x0bic-response"
 _RANGE_ENDS: Final = 2
 _ENVELOPE_DEPTH: Final = 2
 """Array and map levels around a tree in a certificate."""
+
+CanisterRanges: TypeAlias = tuple[tuple[bytes, bytes], ...]
+"""First and last ids, inclusive."""
 
 NodeKeys: TypeAlias = Mapping[Principal, bytes]
 """Public keys in DER of the nodes of a subnet."""
@@ -58,7 +61,7 @@ class _Parsed:
 @dataclass(frozen=True, slots=True)
 class _Delegated:
     public_key_der: bytes
-    ranges: tuple[tuple[bytes, bytes], ...]
+    ranges: CanisterRanges
 
 
 def verify(
@@ -94,7 +97,9 @@ def open_certificate(
     4. The signature is the subnet's, over the tree's root hash.
     5. The time in the tree is not further than `max_age_ns` from now, in either direction.
 
-    Whether the tree answers the question that was asked remains the caller's to check.
+    The root subnet's own certificates carry no ranges, so that 3 says nothing about them: the
+    caller checks them against `hosted_ranges`. Whether the tree answers the question that was asked
+    remains the caller's to check too.
 
     Args:
         certificate: Untrusted bytes.
@@ -113,7 +118,7 @@ def open_certificate(
         else:
             subnet, proof = parsed.delegation
             delegated = _delegated(root_key, subnet, proof)
-            if canister is not None and not _covers(delegated.ranges, canister):  # 3
+            if canister is not None and not covers(delegated.ranges, canister):  # 3
                 raise CertificateError(f"the subnet {subnet} does not host {canister}")
             key = delegated.public_key_der
         bls.verify(key, parsed.signature, _STATE_DOMAIN + parsed.tree.digest())  # 4
@@ -130,12 +135,12 @@ def open_certificate(
 
 
 def _parse(certificate: bytes) -> _Parsed:
-    fields = Fields(decode(certificate, max_depth=MAX_DEPTH + _ENVELOPE_DEPTH), "certificate")
+    fields = CborFields(decode(certificate, max_depth=MAX_DEPTH + _ENVELOPE_DEPTH), "certificate")
     tree = HashTree.from_cbor(fields.take("tree"))
     signature = fields.data("signature", bls.SIGNATURE_BYTES)
     delegation = None
     if "delegation" in fields:
-        inner = Fields(fields.take("delegation"), "delegation")
+        inner = CborFields(fields.take("delegation"), "delegation")
         delegation = inner.principal("subnet_id"), inner.data("certificate")
         inner.end()
     fields.end()
@@ -150,10 +155,11 @@ def _delegated(root_key: bytes, subnet: Principal, certificate: bytes) -> _Deleg
         raise CertificateError("a delegation inside a delegation")
     bls.verify(root_key, parsed.signature, _STATE_DOMAIN + parsed.tree.digest())
     key = _value(parsed.tree, [b"subnet", subnet.raw, b"public_key"])
-    return _Delegated(key, _ranges(parsed.tree, subnet))
+    return _Delegated(key, hosted_ranges(parsed.tree, subnet))
 
 
-def _ranges(tree: HashTree, subnet: Principal) -> tuple[tuple[bytes, bytes], ...]:
+def hosted_ranges(tree: HashTree, subnet: Principal) -> CanisterRanges:
+    """Return the canister ranges that a verified tree assigns to a subnet."""
     shards = [b"canister_ranges", subnet.raw]
     leaves = [tree.lookup([*shards, label]) for label in tree.list_labels(shards)]
     # The list of the older interface; it is left out where the shards are given.
@@ -171,7 +177,8 @@ def _pairs(leaf: bytes) -> list[tuple[bytes, bytes]]:
     return pairs
 
 
-def _covers(ranges: tuple[tuple[bytes, bytes], ...], canister: Principal) -> bool:
+def covers(ranges: CanisterRanges, canister: Principal) -> bool:
+    """Whether a canister lies in one of the ranges."""
     return any(low <= canister.raw <= high for low, high in ranges)
 
 

@@ -7,12 +7,13 @@ final. `call` does all of it for messages whose loss costs little.
 
 What `send` does with answers that carry no certificate:
 
-- no answer, 202, 429, 5xx, a transient rejection by one replica: `Pending.UNKNOWN`;
+- 202: a replica has taken it, but its certificate is not there yet: `Unsettled.ACCEPTED`;
+- no answer, 429, 5xx, a transient rejection by one replica: `Unsettled.UNKNOWN`;
 - a refusal (HTTP 4xx, or a replica's rejection: `inspect_message` said no, frozen, stopped):
   the subnet is asked whether it has taken the message up nevertheless, perhaps when it was sent
   before. Only when it certifies that it has not, the typed error is raised. That is not final
   either, since somebody could still deliver the bytes before they expire: `is_certified` of the
-  error is False. If the subnet cannot be asked, the outcome is `Pending.UNKNOWN`.
+  error is False. If the subnet cannot be asked, the outcome is `Unsettled.UNKNOWN`.
 """
 
 import os
@@ -21,18 +22,21 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from datanode.agent import envelope, outcome
-from datanode.agent.answers import parse_call_answer
+from datanode.agent import envelope, message_outcome
+from datanode.agent.certificate import Certificate
 from datanode.agent.endpoint import Endpoint, Paths, is_about_expiry
 from datanode.agent.hash_tree import HashTree
 from datanode.agent.identity import Identity
+from datanode.agent.message_outcome import CertifiedReply
 from datanode.agent.network import Network
-from datanode.agent.outcome import Pending, Reply, SignedCall
-from datanode.agent.queries import Queries
+from datanode.agent.queries import QueryClient
+from datanode.agent.rate_limit import RateLimit
 from datanode.agent.reject import RejectError, error_of, is_certified
-from datanode.agent.retry import retrying
-from datanode.agent.transport import RefusedError
-from datanode.cleanup import Closing
+from datanode.agent.replica_responses import parse_call_answer
+from datanode.agent.retry import SUSPECT_ATTEMPTS, retrying
+from datanode.agent.signed_message import SignedMessage, Unsettled
+from datanode.agent.transport import HttpRefusedError, InterceptedError
+from datanode.cleanup import SafeClose
 from datanode.errors import (
     CertificateError,
     DataNodeError,
@@ -51,7 +55,7 @@ RESEND_EVERY: Final = 4
 """A message without an outcome is posted again after so many questions about it."""
 
 
-class Agent(Closing):
+class Agent(SafeClose):
     """Speaks to one network as one identity; thread-safe.
 
     Args:
@@ -60,6 +64,7 @@ class Agent(Closing):
         clock_ns: This machine's clock.
         sleep: How to wait.
         strict_clock: See `clock.SubnetClock`: for auditors.
+        limit: Paces the bytes of all requests.
     """
 
     def __init__(
@@ -70,12 +75,17 @@ class Agent(Closing):
         clock_ns: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], None] = time.sleep,
         strict_clock: bool = False,
+        limit: RateLimit | None = None,
     ) -> None:
         self.network: Final = network
         self.identity: Final = identity
         self._sleep = sleep
-        self._endpoint = Endpoint(network, identity, clock_ns=clock_ns, strict_clock=strict_clock)
-        self._queries = Queries(self._endpoint)
+        self._endpoint = Endpoint(
+            network, identity, clock_ns=clock_ns, strict_clock=strict_clock, limit=limit
+        )
+        self._queries = QueryClient(self._endpoint)
+        self._own: dict[bytes, int] = {}
+        """Messages signed here whose fate is open, with the latest certified time before that."""
 
     def close(self) -> None:
         """Close all connections."""
@@ -117,7 +127,7 @@ class Agent(Closing):
 
     def prepare(
         self, canister: Principal, method: str, arg: bytes, *, effective: Principal | None = None
-    ) -> SignedCall:
+    ) -> SignedMessage:
         """Sign a message that expires four minutes from now, by the subnet's time.
 
         Args:
@@ -140,44 +150,73 @@ class Agent(Closing):
             nonce=os.urandom(NONCE_BYTES),
         )
         identifier, body = envelope.seal(self.identity, content)
-        return SignedCall(identifier, target, self.identity.principal, expiry_ns, body)
+        self._own[identifier] = self._endpoint.clock.latest_ns
+        return SignedMessage(
+            request_id=identifier,
+            canister=target,
+            sender=self.identity.principal,
+            expiry_ns=expiry_ns,
+            body=body,
+        )
 
-    def send(self, call: SignedCall) -> Reply | Pending:
+    def send(self, message: SignedMessage) -> CertifiedReply | Unsettled:
         """Post a message once; the identical one may be sent again.
 
         Raises:
             DataNodeError: The mapped rejection; final if `reject.is_certified` says so.
-            CertificateError: The answer proves nothing; the message stays open.
+            CertificateError: Several answers prove nothing; the message stays open.
         """
         try:
-            answer = self._endpoint.post("call", f"canister/{call.canister}", call.body)
+            return self._sent(message)
+        except CertificateError:
+            # One replica signs badly or lies: another one may tell the truth.
+            self._sleep(FIRST_POLL_S)
+            return self.recover(message.request_id, message.canister, message.expiry_ns)
+
+    def _sent(self, message: SignedMessage) -> CertifiedReply | Unsettled:
+        try:
+            answer = self._endpoint.post("call", f"canister/{message.canister}", message.body)
             if answer.status == HTTPStatus.ACCEPTED:
-                return Pending.UNKNOWN
+                return Unsettled.ACCEPTED
             found = parse_call_answer(answer.body)
         except NetworkError:
-            return Pending.UNKNOWN
+            return Unsettled.UNKNOWN
         except FormatError as error:
             raise CertificateError(f"the network's answer is malformed: {error.what}") from error
-        except RefusedError as error:
-            return self._refused(call, error)
+        except HttpRefusedError as error:
+            return self._refused(message, error)
         if isinstance(found, bytes):
-            return self._settled(found, call.canister, call.request_id, call.expiry_ns)
+            try:
+                proof = self._endpoint.open(found, message.canister)
+            except NetworkError:
+                return Unsettled.UNKNOWN
+            return self._settled(proof, found, message.request_id, message.expiry_ns)
         rejection = error_of(found)
-        return Pending.UNKNOWN if rejection.retryable else self._refused(call, rejection)
+        return Unsettled.UNKNOWN if rejection.retryable else self._refused(message, rejection)
 
     def recover(
         self, request_id: bytes, effective_canister: Principal, expiry_ns: int
-    ) -> Reply | Pending:
+    ) -> CertifiedReply | Unsettled:
         """Ask the subnet what became of a message; only its sender may.
 
         Raises:
             DataNodeError: The mapped, certified rejection.
+            CertificateError: Several answers prove nothing.
         """
-        try:
-            raw = self._status(request_id, effective_canister)
-        except NetworkError:
-            return Pending.UNKNOWN
-        return self._settled(raw, effective_canister, request_id, expiry_ns)
+        for attempt in range(SUSPECT_ATTEMPTS):
+            if attempt:
+                self._sleep(FIRST_POLL_S)
+            try:
+                raw = self._status(request_id, effective_canister)
+                proof = self._endpoint.open(raw, effective_canister)
+                return self._settled(proof, raw, request_id, expiry_ns)
+            except CertificateError as error:
+                doubt = error
+            except NetworkError as error:
+                if is_certified(error):
+                    raise
+                return Unsettled.UNKNOWN
+        raise doubt
 
     def call(
         self, canister: Principal, method: str, arg: bytes, *, effective: Principal | None = None
@@ -192,17 +231,23 @@ class Agent(Closing):
             NetworkError: Proven not to have run.
         """
         message = self.prepare(canister, method, arg, effective=effective)
+        found = self._sent_twice(message)
+        if found is Unsettled.EXPIRED:  # this machine's clock was set; it has been read again
+            message = self.prepare(canister, method, arg, effective=effective)
+            found = self._sent_twice(message)
+        return self._awaited(message, found)
+
+    def _sent_twice(self, message: SignedMessage) -> CertifiedReply | Unsettled:
+        """Send; after a refusal once more: one replica may lag behind, so another one is asked."""
         try:
-            found = self.send(message)
+            return self.send(message)
         except CertificateError:
             raise
         except DataNodeError as error:
             if is_certified(error):
                 raise
-            # One replica's word: it may lag behind, so another one is asked.
             self._sleep(FIRST_POLL_S)
-            found = self.send(message)
-        return self._awaited(message, found)
+            return self.send(message)
 
     def read_state(self, canister: Principal, paths: Paths) -> HashTree:
         """Read parts of a subnet's state, certified and fresh.
@@ -219,43 +264,54 @@ class Agent(Closing):
         return retrying(lambda: self._endpoint.read(canister, paths), sleep=self._sleep)[0]
 
     def _status(self, request_id: bytes, canister: Principal) -> bytes:
-        return self._endpoint.ask_about(canister, [[outcome.STATUS, request_id]])
+        return self._endpoint.ask_about(canister, [[message_outcome.STATUS, request_id]])
 
     def _settled(
-        self, raw: bytes, canister: Principal, request_id: bytes, expiry_ns: int
-    ) -> Reply | Pending:
-        proof = self._endpoint.open(raw, canister)
+        self, proof: Certificate, raw: bytes, request_id: bytes, expiry_ns: int
+    ) -> CertifiedReply | Unsettled:
+        clock = self._endpoint.clock
         try:
-            found = outcome.outcome_of(proof, raw, request_id, expiry_ns)
+            found = message_outcome.outcome_of(
+                proof, raw, request_id, expiry_ns, is_recent=clock.is_recent(proof.time_ns)
+            )
         except FormatError as error:
             raise CertificateError(f"the certificate is malformed: {error.what}") from error
+        signed_after_ns = self._own.get(request_id)
+        if signed_after_ns is not None and not isinstance(found, Unsettled):
+            self._own.pop(request_id, None)
+            clock.prove(proof.time_ns)  # an answer to a message of this process is no replay
+        if found is Unsettled.FORGOTTEN and expiry_ns < (signed_after_ns or 0):
+            return Unsettled.EXPIRED  # it had expired before it was signed
         if isinstance(found, RejectError):
             raise error_of(found)
         return found
 
-    def _refused(self, call: SignedCall, error: DataNodeError) -> Reply | Pending:
+    def _refused(self, message: SignedMessage, error: DataNodeError) -> CertifiedReply | Unsettled:
         try:
-            if isinstance(error, RefusedError) and is_about_expiry(error):
-                self._endpoint.synchronise(call.canister)
-            raw = self._status(call.request_id, call.canister)
-        except RefusedError:
-            raise _typed(error) from None  # it knows neither the message nor the canister
+            if isinstance(error, HttpRefusedError) and is_about_expiry(error):
+                self._endpoint.synchronise(message.canister)
+            raw = self._status(message.request_id, message.canister)
+            proof = self._endpoint.open(raw, message.canister)
+        except HttpRefusedError as second:
+            # It knows neither the message nor the canister; or something on the way refuses all.
+            raise _intercepted(error, second) or _typed(error) from None
+        except CertificateError:
+            raise
         except DataNodeError:
-            return Pending.UNKNOWN
-        found = self._settled(raw, call.canister, call.request_id, call.expiry_ns)
-        tree = self._endpoint.open(raw, call.canister).tree
-        if found is Pending.UNKNOWN and outcome.is_absent(tree, call.request_id):
+            return Unsettled.UNKNOWN
+        found = self._settled(proof, raw, message.request_id, message.expiry_ns)
+        if found is Unsettled.UNKNOWN and message_outcome.is_absent(proof.tree, message.request_id):
             raise _typed(error)
         return found
 
-    def _awaited(self, message: SignedCall, found: Reply | Pending) -> bytes:
+    def _awaited(self, message: SignedMessage, found: CertifiedReply | Unsettled) -> bytes:
         pause_s, asked = FIRST_POLL_S, 0
         # A subnet that cannot be reached does not say that a message expired; our clock does, and
         # not the one that certificates set: an endpoint could replay them to hold it.
         clock = self._endpoint.clock
         left_ns = message.expiry_ns + MESSAGE_EXPIRY_NS - clock.now_ns()
-        give_up_ns = clock.local_ns() + min(left_ns, 2 * MESSAGE_EXPIRY_NS)
-        while found is Pending.UNKNOWN and clock.local_ns() < give_up_ns:
+        give_up_ns = clock.steady_ns() + min(left_ns, 2 * MESSAGE_EXPIRY_NS)
+        while found in message_outcome.OPEN and clock.steady_ns() < give_up_ns:
             self._sleep(pause_s)
             pause_s = min(pause_s * 1.5, LONGEST_POLL_S)
             asked += 1
@@ -263,15 +319,26 @@ class Agent(Closing):
                 found = self.send(message)
             else:
                 found = self.recover(message.request_id, message.canister, message.expiry_ns)
-        if isinstance(found, Reply):
+        if isinstance(found, CertifiedReply):
             return found.data
-        if found is Pending.EXPIRED:
+        if found is Unsettled.EXPIRED:
             raise NetworkError("the message expired before the subnet took it up; it did not run")
         raise UnknownOutcomeError("the network was lost before it said whether the message ran")
 
 
+def _intercepted(first: DataNodeError, second: HttpRefusedError) -> InterceptedError | None:
+    """Replicas refuse no reader's question about a message of its own with 403."""
+    forbidden = HTTPStatus.FORBIDDEN
+    if isinstance(first, HttpRefusedError) and {first.status, second.status} == {forbidden}:
+        return InterceptedError(
+            f"something between this machine and the network refuses everything ({forbidden}): "
+            f"{second.text or 'no reason given'}"
+        )
+    return None
+
+
 def _typed(error: DataNodeError) -> DataNodeError:
-    if isinstance(error, RefusedError) and error.status == HTTPStatus.FORBIDDEN:
+    if isinstance(error, HttpRefusedError) and error.status == HTTPStatus.FORBIDDEN:
         typed = UnauthorizedError(f"the network refused the caller: {error.text}")
         typed.__cause__ = error
         return typed

@@ -15,9 +15,9 @@ from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
 
 from datanode.agent import signature
-from datanode.agent.cbor import Cbor, Encodable, decode, encode
-from datanode.agent.fields import Fields, checked_data, checked_list
+from datanode.agent.fields import CborFields, checked_data, checked_list
 from datanode.agent.request_id import request_id
+from datanode.cbor import Cbor, Encodable, decode, encode
 from datanode.errors import FormatError, UnauthorizedError
 from datanode.principal import ANONYMOUS, Principal
 
@@ -37,7 +37,7 @@ Content: TypeAlias = Mapping[str, Encodable]
 
 
 class Signer(Protocol):
-    """Whoever can sign a request; `identity.Identity` is one."""
+    """Protocol for signers of requests; `identity.Identity` implements it."""
 
     @property
     def principal(self) -> Principal:
@@ -52,7 +52,7 @@ class Signer(Protocol):
 
 
 class RequestType(StrEnum):
-    """What a request asks for."""
+    """Kind of a request."""
 
     CALL = "call"
     QUERY = "query"
@@ -230,9 +230,9 @@ def parse(body: bytes) -> Envelope:
         FormatError: Not an envelope: malformed CBOR, unknown or missing fields, or a limit
             exceeded.
     """
-    outer = Fields(decode(body), "envelope")
+    outer = CborFields(decode(body), "envelope")
     value = outer.take("content")
-    content = Fields(value, "content")
+    content = CborFields(value, "content")
     kind = content.text("request_type")
     if kind not in set(RequestType):
         raise FormatError("content: an unknown request_type")
@@ -277,8 +277,8 @@ def _paths(value: list[Cbor]) -> tuple[tuple[bytes, ...], ...]:
 
 
 def _delegation(value: Cbor) -> Delegation:
-    outer = Fields(value, "signed delegation")
-    fields = Fields(outer.take("delegation"), "delegation")
+    outer = CborFields(value, "signed delegation")
+    fields = CborFields(outer.take("delegation"), "delegation")
     targets = fields.list("targets", MAX_TARGETS) if "targets" in fields else None
     delegation = Delegation(
         public_key_der=fields.data("pubkey", signature.MAX_PUBLIC_KEY_BYTES),

@@ -4,12 +4,12 @@ What is left over at the end is an error: an unknown field is something this rel
 understand, and ignoring it would mean to accept bytes whose meaning nobody has checked.
 """
 
-from datanode.agent.cbor import Cbor
+from datanode.cbor import Cbor
 from datanode.errors import FormatError
 from datanode.principal import Principal
 
 
-class Fields:
+class CborFields:
     """A map under inspection.
 
     Args:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Final, Self, TypeAlias
 
-from datanode.agent.cbor import Cbor, Encodable, decode, encode
+from datanode.cbor import Cbor, Encodable, decode, encode
 from datanode.digest import DIGEST_BYTES
 from datanode.errors import FormatError
 
@@ -33,15 +33,15 @@ Plan: TypeAlias = Mapping[bytes, "Plan | bytes"]
 """A tree to build: labels to subtrees or values."""
 
 
-class Missing(Enum):
+class LookupMiss(Enum):
     """Why a lookup found nothing."""
 
     ABSENT = "absent"
     UNKNOWN = "unknown"
 
 
-ABSENT: Final = Missing.ABSENT
-UNKNOWN: Final = Missing.UNKNOWN
+ABSENT: Final = LookupMiss.ABSENT
+UNKNOWN: Final = LookupMiss.UNKNOWN
 
 
 class _Kind(IntEnum):
@@ -149,14 +149,14 @@ class HashTree:
         """The tree as nested lists, to stand inside a certificate."""
         return _lists(self._root)
 
-    def lookup(self, path: Path) -> bytes | Missing:
+    def lookup(self, path: Path) -> bytes | LookupMiss:
         """Find the value at a path: the value, `ABSENT` or `UNKNOWN`.
 
         Raises:
             FormatError: There is a subtree where a value is expected.
         """
         node = self._descend(path)
-        if isinstance(node, Missing):
+        if isinstance(node, LookupMiss):
             return node
         if node.kind is _Kind.LEAF:
             return node.data
@@ -166,10 +166,10 @@ class HashTree:
             return UNKNOWN
         raise FormatError("hash tree: a subtree where a value should be")
 
-    def subtree(self, path: Path) -> "HashTree | Missing":
+    def subtree(self, path: Path) -> "HashTree | LookupMiss":
         """Find what hangs at a path: a tree (a leaf too), `ABSENT` or `UNKNOWN`."""
         node = self._descend(path)
-        if isinstance(node, Missing):
+        if isinstance(node, LookupMiss):
             return node
         return UNKNOWN if node.kind is _Kind.PRUNED else HashTree(node)
 
@@ -189,11 +189,11 @@ class HashTree:
         """
         return HashTree(_prune(self._root, [tuple(path) for path in paths]))
 
-    def _descend(self, path: Path) -> "_Node | Missing":
+    def _descend(self, path: Path) -> "_Node | LookupMiss":
         node = self._root
         for label in path:
             found = _find(node, label)
-            if isinstance(found, Missing):
+            if isinstance(found, LookupMiss):
                 return found
             node = found
         return node
@@ -258,7 +258,7 @@ def _sides(node: _Node, label: bytes) -> "tuple[_Node, ...]":
     return (left, right)
 
 
-def _find(node: _Node, label: bytes) -> "_Node | Missing":
+def _find(node: _Node, label: bytes) -> "_Node | LookupMiss":
     if node.kind is _Kind.LABELED:
         return node.parts[0] if node.data == label else ABSENT
     if node.kind is _Kind.FORK:

@@ -1,4 +1,4 @@
-"""What the networks are called that need no URL."""
+"""Names of the networks that need no URL."""
 
 from typing import Final
 

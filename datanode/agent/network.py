@@ -5,6 +5,7 @@ configured, or, for a network on this machine only, asked for and said so.
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from datanode.agent.bls import DER_PREFIX, PUBLIC_KEY_BYTES
-from datanode.agent.cbor import decode
-from datanode.agent.fields import Fields
+from datanode.agent.fields import CborFields
 from datanode.agent.names import LOCAL, MAINNET
+from datanode.agent.proxies import unreadable
 from datanode.agent.retry import retrying
-from datanode.agent.transport import RefusedError, Transport, is_loopback
+from datanode.agent.transport import HttpRefusedError, Transport, is_loopback
+from datanode.cbor import decode
 from datanode.errors import FormatError, NetworkError, UsageError
 from datanode.text import printable
 
@@ -84,11 +86,28 @@ def connect(
         UsageError: Not a name or URL, or a network elsewhere without a configured key.
         NetworkError: A network on this machine does not answer.
     """
+    for entry in unreadable(os.environ):
+        say(f"skipping {printable(entry, 60)} in NO_PROXY: neither a host name nor an address")
+    url, known, name = locate(name_or_url, root_key=root_key, local_state=local_state)
+    return Network(url, known or fetch_root_key(url, say=say), name)
+
+
+def locate(
+    name_or_url: str, *, root_key: bytes | None = None, local_state: Path = LOCAL_STATE
+) -> tuple[str, bytes | None, str]:
+    """Find a network without asking it anything.
+
+    Returns:
+        Its URL, its root key unless it must be asked for it, and its name.
+
+    Raises:
+        UsageError: Not a name or URL, or a network elsewhere without a configured key.
+    """
     if name_or_url == MAINNET:
-        return Network(MAINNET_URL, root_key or MAINNET_ROOT_KEY, MAINNET)
+        return MAINNET_URL, root_key or MAINNET_ROOT_KEY, MAINNET
     if name_or_url == LOCAL:
         url, known = _embedded(local_state) or (LOCAL_URL, None)
-        return Network(url, root_key or known or fetch_root_key(url, say=say), LOCAL)
+        return url, root_key or known, LOCAL
     url = _checked(name_or_url)
     if root_key is None and _is_mainnet(url):
         root_key = MAINNET_ROOT_KEY
@@ -97,7 +116,7 @@ def connect(
             f"no root key is configured for {url}",
             hint="Give it with --root-key; it is asked for on this machine's own networks only.",
         )
-    return Network(url, root_key or fetch_root_key(url, say=say), url)
+    return url, root_key, url
 
 
 def _checked(url: str) -> str:
@@ -152,8 +171,8 @@ def fetch_root_key(url: str, *, say: Callable[[str], None]) -> bytes:
     try:
         with Transport(url) as transport:
             status = retrying(lambda: transport.get("/api/v2/status"), attempts=2)
-        key = Fields(decode(status), "status").data("root_key")
-    except (FormatError, RefusedError) as error:
+        key = CborFields(decode(status), "status").data("root_key")
+    except (FormatError, HttpRefusedError) as error:
         raise NetworkError(f"{url} does not answer like an IC endpoint") from error
     except NetworkError as error:
         raise NetworkError(

@@ -1,16 +1,16 @@
 """Queries: asked of one replica, believed with the signature of a node of the subnet."""
 
 from datanode.agent import envelope
-from datanode.agent.answers import parse_query_answer
 from datanode.agent.certificate import NodeKeys, node_keys, verify_query_signature
 from datanode.agent.endpoint import Endpoint
 from datanode.agent.reject import RejectError, error_of
+from datanode.agent.replica_responses import parse_query_answer
 from datanode.errors import CertificateError, FormatError
 from datanode.limits import MESSAGE_EXPIRY_NS
 from datanode.principal import Principal
 
 
-class Queries:
+class QueryClient:
     """Asks queries and knows the keys of the nodes that may answer."""
 
     def __init__(self, endpoint: Endpoint) -> None:

@@ -27,11 +27,15 @@ _ERRORS: Final[dict[str, tuple[type[DataNodeError], str]]] = {
     "IC0207": (CyclesError, "the canister is out of cycles, or frozen"),
     "IC0501": (CyclesError, "the canister is out of cycles"),
     "IC0532": (CyclesError, "the canister has too few cycles to grow its memory"),
+    "IC0534": (NodeFullError, "the canister's limit of reserved cycles ends its growth"),
     "IC0507": (NodeFullError, "the canister is out of memory"),
     "IC0539": (NodeFullError, "the canister's heap is at its limit"),
     "IC0508": (NodeStoppedError, "the canister is stopped"),
     "IC0509": (NodeStoppedError, "the canister is stopping"),
-    "IC0537": (NodeStoppedError, "the canister has no code"),
+    "IC0537": (
+        NodeStoppedError,
+        "the canister has no code: it was never installed, or was deleted when the cycles ran out",
+    ),
     "IC0301": (NotFoundError, "there is no such canister"),
     "IC0302": (NotStorageNodeError, "the canister has no such method"),
     "IC0536": (NotStorageNodeError, "the canister has no such method"),
@@ -41,8 +45,14 @@ _ERRORS: Final[dict[str, tuple[type[DataNodeError], str]]] = {
 """Error codes of the replica; source: rs/types/error_types of the IC."""
 
 _HINTS: Final = {
+    "IC0534": "A full subnet reserves cycles for growth. Raise the limit: `datanode node settings "
+    "NODE --reserved-cycles-limit none`. Then run the same command again.",
+    "IC0539": "Raise the limit with `datanode node settings NODE --wasm-memory-limit 3GiB`, then "
+    "run the same command again.",
+    "IC0537": "Look at the balance with `datanode node status`; make a new node with "
+    "`datanode node create`.",
     "IC0301": "Is it on another --network, or deleted? `datanode node list` shows the known nodes, "
-    "`datanode node remove` forgets one."
+    "`datanode node remove` forgets one.",
 }
 """Where the error's own next step would lead astray."""
 

@@ -2,24 +2,35 @@
 
 from datanode.agent.envelope import Signer
 from datanode.auditing.auditor import Prover, audit_model
+from datanode.auditing.fleet import (
+    FleetReport,
+    audit_any,
+    is_fleet_report,
+    verify_fleet_report,
+)
 from datanode.auditing.modes import Full, Mode, Rolling, Sample, Scrub
-from datanode.auditing.outcomes import Finding, Outcome, Part
+from datanode.auditing.outcomes import AuditedPart, Finding, Outcome
 from datanode.auditing.report import AuditReport
-from datanode.auditing.verifying import ReportVerdict, verify_report
+from datanode.auditing.verifying import Expectation, ReportVerdict, verify_report
 
 __all__ = [
     "AuditReport",
+    "AuditedPart",
+    "Expectation",
     "Finding",
+    "FleetReport",
     "Full",
     "Mode",
     "Outcome",
-    "Part",
     "Prover",
     "ReportVerdict",
     "Rolling",
     "Sample",
     "Scrub",
     "Signer",
+    "audit_any",
     "audit_model",
+    "is_fleet_report",
+    "verify_fleet_report",
     "verify_report",
 ]

@@ -18,7 +18,7 @@ BAD_PERCENT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """Every chunk."""
+    """Every chunk and every file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Rolling:
 
 @dataclass(frozen=True, slots=True)
 class Scrub:
-    """Every chunk, re-hashed by the node itself, by consensus: costs cycles, moves no bytes."""
+    """Every frame, re-hashed by the node itself, by consensus: costs cycles, moves no bytes."""
 
 
 Mode: TypeAlias = Full | Sample | Rolling | Scrub
@@ -94,9 +94,15 @@ def sentence(mode: Mode, chunk_count: int, drawn_count: int) -> str:
     """Say what looking at so many chunks proves."""
     match mode:
         case Full():
-            return f"checked all {chunk_count} chunks"
+            return (
+                f"checked all {chunk_count} chunks, "
+                "and the SHA-256 of each file whose chunks are good"
+            )
         case Scrub():
-            return f"the node re-hashed all its frames by consensus; none of {chunk_count} was read"
+            return (
+                f"compared all {chunk_count} chunks with the frames that the node re-hashed by "
+                "consensus; no chunk was read"
+            )
         case Rolling(part, parts):
             return (
                 f"checked {drawn_count} of {chunk_count} chunks, part {part} of {parts}; "

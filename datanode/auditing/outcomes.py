@@ -1,19 +1,26 @@
-"""What an audit says of each thing it looked at."""
+"""Outcomes and findings of an audit."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
-from datanode.errors import AuditIncompleteError, CorruptionError, DataNodeError
+from datanode.errors import (
+    AuditIncompleteError,
+    CorruptionError,
+    DataNodeError,
+    SignatureError,
+)
 
 
 class Outcome(StrEnum):
-    """What became of one check."""
+    """Outcome of one check."""
 
     OK = "ok"
     CORRUPT = "corrupt"
     """The node gave other bytes than it certifies, twice."""
+    UNPROTECTED = "unprotected"
+    """A reference was missing, so that garbage collection could free the frame; it is restored."""
     MISSING = "missing"
     """The node says that it does not have what it certifies."""
     CONTAINED = "contained"
@@ -22,19 +29,26 @@ class Outcome(StrEnum):
     """The network gave up."""
     UNKNOWN = "unknown"
     """It could not be judged; the detail says why."""
+    UNSIGNED = "unsigned"
+    """The model's signature does not verify, or does not cover the files; of no other part."""
 
 
-BROKEN = frozenset({Outcome.CORRUPT, Outcome.MISSING})
+BROKEN = frozenset({Outcome.CORRUPT, Outcome.MISSING, Outcome.UNPROTECTED})
 """The outcomes that say something about the node's integrity."""
+REPAIRABLE = frozenset({Outcome.CORRUPT, Outcome.MISSING})
+"""Of those, the ones that sending the bytes again repairs."""
 
 
-class Part(StrEnum):
-    """What was looked at."""
+class AuditedPart(StrEnum):
+    """Kind of object that was checked."""
 
+    HEAD = "head"
+    FILE = "file"
     CHUNK = "chunk"
     CHUNK_PAGE = "chunk_page"
     TENSOR_PAGE = "tensor_page"
     PLACEMENT = "placement"
+    SIGNATURE = "signature"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +60,14 @@ class Finding:
         index: Its position in the manifest.
         outcome: What became of the check.
         detail: In words.
-        file: Path of the file that a chunk belongs to.
+        file: Path of the file, or of the file that a chunk belongs to.
         tensor: Name of the tensor, where a chunk is one's.
         offset_bytes: Where a chunk begins in its file, if that could be told.
         content: Content digest of a chunk, hex.
         frame: Frame digest, hex.
     """
 
-    part: Part
+    part: AuditedPart
     index: int
     outcome: Outcome
     detail: str
@@ -65,7 +79,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class FindingRun:
     """Consecutive drawn chunks with one outcome."""
 
     first: int
@@ -73,20 +87,22 @@ class Run:
     outcome: Outcome
 
 
-def runs(results: Iterable[tuple[int, Outcome]]) -> Iterator[Run]:
+def runs(results: Iterable[tuple[int, Outcome]]) -> Iterator[FindingRun]:
     """Join rising chunk indices with equal outcomes."""
     numbered = enumerate(results)
     # Consecutive indices keep their distance to the position.
     for (_, outcome), group in groupby(numbered, lambda item: (item[1][0] - item[0], item[1][1])):
         members = list(group)
-        yield Run(members[0][1][0], len(members), outcome)
+        yield FindingRun(members[0][1][0], len(members), outcome)
 
 
 def verdict(outcomes: Iterable[Outcome]) -> DataNodeError | None:
-    """What an audit with these outcomes comes to; None: all is well."""
+    """Summarize outcomes as the error to raise; None if all are OK."""
     found = set(outcomes) - {Outcome.OK}
     if found & BROKEN:
         return CorruptionError("the node does not hold what it certifies")
+    if Outcome.UNSIGNED in found:
+        return SignatureError("the signature of the model does not verify")
     if found:
         return AuditIncompleteError("some of it could not be checked; nothing wrong was found")
     return None

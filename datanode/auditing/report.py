@@ -2,23 +2,26 @@
 
 ::
 
-    {"v": 1, "kind": "datanode-audit", "datanode": <release>, "made_ns": number,
+    {"v": 2, "kind": "datanode-audit", "datanode": <release>, "made_ns": number,
      "root_key": <DER, hex>, "node": text, "model": text, "version": number, "latest": number,
      "manifest": <digest, hex>, "placement": <digest, hex>, "certified_ns": number,
      "mode": {"kind": "full" | "sample" | "rolling" | "scrub", ...}, "chunk_count": number,
      "checks": [[part, first index, count, outcome], ...], "findings": [{...}, ...],
-     "counts": {outcome: number}, "sentence": text, "verdict": "ok" | "corrupt" | "incomplete",
+     "counts": {outcome: number}, "sentence": text,
+     "verdict": "ok" | "corrupt" | "unsigned" | "incomplete",
      "canister": {"module_hash": hex, "controllers": [text, ...], "certificate": base64} or null,
      "status": {"interface_version": number, "store_version": number, "freezing_days": or null},
      "proof": {"certificate": base64, "witness": base64, "head": <frame, base64>,
                "chunk_pages": {index: <frame, zlib, base64>}},
+     "signature": absent, or {"public_key": <DER, hex>, "source": "model" | "file",
+                              "bundles": {path: base64}, "detail": text},
      "seal": {"digest": <SHA-256, hex>, "auditor": text or null, "public_key": hex or null,
               "signature": hex or null}}
 
 The digest is over the canonical JSON (sorted keys, no spaces) of everything but the seal. What the
 subnet certified (manifest, module hash, controllers) proves itself; what the auditor saw of the
-bytes is the auditor's word, and the signature says whose. Without a signature the digest guards
-against accidents alone.
+bytes is the auditor's word, and the signature says whose. Without the signature of an auditor that
+the verifier trusts, the outcomes prove nothing.
 """
 
 import base64
@@ -29,11 +32,13 @@ from dataclasses import asdict, dataclass
 from typing import Final, TypeAlias
 
 from datanode.agent.envelope import Signer
-from datanode.auditing.outcomes import BROKEN, Finding, Outcome, Part, Run, verdict
-from datanode.errors import DataNodeError
+from datanode.auditing.outcomes import BROKEN, AuditedPart, Finding, FindingRun, Outcome, verdict
+from datanode.auditing.signature_check import SignatureEvidence
+from datanode.errors import DataNodeError, SignatureError
 from datanode.principal import Principal
 
-REPORT_VERSION: Final = 1
+REPORT_VERSION: Final = 2
+"""1 accounted for neither head nor files."""
 KIND: Final = "datanode-audit"
 SIGNATURE_DOMAIN: Final = b"\x0edatanode-audit"
 
@@ -42,7 +47,7 @@ Json: TypeAlias = "str | int | Sequence[Json] | Mapping[str, Json] | None"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanisterFacts:
-    """What the subnet certifies of the canister itself.
+    """Facts about the canister that the subnet certifies.
 
     Attributes:
         module_hash: SHA-256 of the installed module.
@@ -57,7 +62,7 @@ class CanisterFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What an offline verification needs; all of it untrusted until then.
+    """Proof material for offline verification; untrusted until verified.
 
     Attributes:
         certificate: Over the canister's certified data, CBOR.
@@ -75,7 +80,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
-    """What an audit found, and the proof of it.
+    """Result of an audit, with its proof.
 
     Attributes:
         datanode: Release that made it.
@@ -98,6 +103,7 @@ class AuditReport:
         store_version: Of the node.
         freezing_days: How long the node's cycles last; None where it does not tell.
         proof: For verification offline.
+        signature: What the outcome for the model's signature follows from; None: not asked for.
     """
 
     datanode: str
@@ -112,7 +118,7 @@ class AuditReport:
     certified_ns: int
     mode: Mapping[str, str | int]
     chunk_count: int
-    checks: tuple[tuple[Part, Run], ...]
+    checks: tuple[tuple[AuditedPart, FindingRun], ...]
     findings: tuple[Finding, ...]
     sentence: str
     canister: CanisterFacts | None
@@ -120,13 +126,16 @@ class AuditReport:
     store_version: int
     freezing_days: int | None
     proof: Proof
+    signature: SignatureEvidence | None = None
 
     @property
     def counts(self) -> dict[Outcome, int]:
         """How many chunks had each outcome."""
-        counts = dict.fromkeys(Outcome, 0)
+        counts: dict[Outcome, int] = {
+            outcome: 0 for outcome in Outcome if outcome is not Outcome.UNSIGNED
+        }
         for part, run in self.checks:
-            if part is Part.CHUNK:
+            if part is AuditedPart.CHUNK:
                 counts[run.outcome] += run.count
         return counts
 
@@ -137,14 +146,19 @@ class AuditReport:
 
     @property
     def verdict(self) -> str:
-        """In one word: `ok`, `corrupt` or `incomplete`."""
+        """In one word: `ok`, `corrupt`, `unsigned` or `incomplete`."""
         if self.outcomes & BROKEN:
             return "corrupt"
+        if Outcome.UNSIGNED in self.outcomes:
+            return "unsigned"
         return "incomplete" if self.outcomes - {Outcome.OK} else "ok"
 
     def error(self) -> DataNodeError | None:
         """The error that says what is wrong, or None; it is returned, not raised."""
-        return verdict(self.outcomes)
+        error = verdict(self.outcomes)
+        if isinstance(error, SignatureError) and self.signature is not None:
+            return SignatureError(self.signature.detail)
+        return error
 
     def to_json(self, signer: Signer | None = None) -> str:
         """Write the report down, signed where a signer can sign."""
@@ -171,7 +185,10 @@ def body_digest(body: Mapping[str, Json]) -> bytes:
 
 def document(report: AuditReport) -> dict[str, Json]:
     """Write a report as JSON values, without the seal."""
-    canister = report.canister
+    canister, signature = report.canister, report.signature
+    asked: dict[str, Json] = (
+        {} if signature is None else {"signature": _signature_fields(signature)}
+    )
     return {
         "v": REPORT_VERSION,
         "kind": KIND,
@@ -215,6 +232,16 @@ def document(report: AuditReport) -> dict[str, Json]:
                 for index, page in sorted(report.proof.chunk_pages.items())
             },
         },
+        **asked,
+    }
+
+
+def _signature_fields(signature: SignatureEvidence) -> Json:
+    return {
+        "public_key": signature.public_key.hex(),
+        "source": "model" if signature.travels else "file",
+        "bundles": {name: _base64(content) for name, content in signature.bundles.items()},
+        "detail": signature.detail,
     }
 
 

@@ -1,4 +1,4 @@
-"""What it takes to be a codec."""
+"""The protocol that codecs implement."""
 
 from typing import Protocol
 

@@ -32,7 +32,7 @@ _ZSTD_BLOCK_WORDS: Final = 131_072
 
 
 class WordKind(Enum):
-    """What a word is: its exponent bits, and the counts of trailing bits that are worth trying.
+    """Layout of a word: exponent bits, and counts of trailing bits worth trying.
 
     Trailing 3: a BF16 kept as F16. Trailing 13 of a lower half: an F16 kept as F32.
     """

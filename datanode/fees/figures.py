@@ -10,6 +10,9 @@ from typing import Final
 from datanode.errors import FormatError, UsageError
 
 DEFAULT_SCHEDULE: Final = "docs"
+RENT_SCHEDULES: Final = ("docs", "code")
+"""Schedules whose storage prices are shown side by side; the higher one is planned with."""
+
 _PACKAGE: Final = "datanode.fees"
 
 

@@ -11,6 +11,7 @@ exact, so each formula here rounds where the replica does:
     rent          (s(storage of a day) + s(base of a day)) * seconds // day, compute likewise
     reservation   s(storage of the bytes above the threshold for half the time that they demand)
     outcall       (outcall + node * nodes + bytes * byte) * nodes, whatever the reference
+    log fetch     (fetch + bytes * byte) * nodes, whatever the reference
 
 with s(x) = x * nodes // reference.
 """
@@ -30,7 +31,7 @@ _EXECUTION_UNIT_INSTRUCTIONS: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rent:
-    """What a canister pays for a time.
+    """Charges of a canister for a period.
 
     Attributes:
         storage_cycles: For the memory that it holds.
@@ -77,6 +78,8 @@ class FeeSchedule:
         outcall_node_each: What is added to that for each node of the subnet.
         outcall_request_byte_each: A node's part of a byte of the request.
         outcall_response_byte_each: A node's part of a byte that the response may have.
+        log_fetch_each: A node's part of a canister's `fetch_canister_logs`.
+        log_fetch_byte_each: A node's part of a byte of its response.
     """
 
     name: str
@@ -103,6 +106,8 @@ class FeeSchedule:
     outcall_node_each: Figure
     outcall_request_byte_each: Figure
     outcall_response_byte_each: Figure
+    log_fetch_each: Figure
+    log_fetch_byte_each: Figure
 
     def __post_init__(self) -> None:
         if self.nodes < 1:
@@ -212,6 +217,16 @@ class FeeSchedule:
         above = max(0, min(subnet_bytes, capacity) - threshold)
         seconds = self.reservation_longest_s.value * above // (capacity - threshold)
         return self.storage_cycles(above, seconds // 2)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether canisters pay for nothing, as on a cloud engine."""
+        return not (self.ingress_byte.value or self.ten_instructions.value)
+
+    def log_fetch_cycles(self, response_bytes: int) -> int:
+        """Price a canister's `fetch_canister_logs` by the bytes of its response."""
+        each = self.log_fetch_each.value + self.log_fetch_byte_each.value * response_bytes
+        return each * self.nodes
 
     @property
     def creation_cycles(self) -> int:

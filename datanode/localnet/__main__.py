@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from datanode.errors import DataNodeError
-from datanode.localnet import serving
+from datanode.localnet.extra import require_extra
 from datanode.localnet.process import DEFAULT_PORT, DEFAULT_STATE_DIR, HINT
 from datanode.localnet.state.subnet import SubnetChoice
 
@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--state-dir", type=Path, default=DEFAULT_STATE_DIR)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     parser.add_argument("--fees", help="fee schedule")
+    parser.add_argument("--metering", help="metering version")
     parser.add_argument("--subnet-nodes", type=int, help="nodes that share the work")
     parser.add_argument("--subnet-sev", action=argparse.BooleanOptionalAction, default=None)
     parser.add_argument("--subnet-used-gib", type=int, help="what canisters of others hold")
@@ -32,11 +33,15 @@ def main() -> int:
         threading.Thread(target=_follow, args=(options.follow,), daemon=True).start()
     subnet = SubnetChoice(
         fees=options.fees,
+        metering=options.metering,
         nodes=options.subnet_nodes,
         sev=options.subnet_sev,
         used_gib=options.subnet_used_gib,
     )
     try:
+        require_extra()
+        from datanode.localnet import serving  # noqa: PLC0415 - needs the extra
+
         serving.serve(options.state_dir, port=options.port, subnet=subnet)
     except DataNodeError as error:
         sys.stderr.write(f"{error.what}\n")

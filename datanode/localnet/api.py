@@ -24,7 +24,8 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Final, Self, cast
 
@@ -33,19 +34,20 @@ from datanode.agent.client import Agent
 from datanode.agent.identity import Identity
 from datanode.agent.network import Network as Where
 from datanode.agent.reject import RejectError
-from datanode.cleanup import Closing, finishing, undoing
+from datanode.cleanup import SafeClose, always_after, rollback_on_error
 from datanode.errors import LocalNetworkError
 from datanode.localnet import handle, process
-from datanode.localnet.asking import ask
+from datanode.localnet.admin_client import ask
 from datanode.localnet.faults import Faults
 from datanode.localnet.handle import Argument, CanisterHandle, CanisterStatus
-from datanode.localnet.management import types
+from datanode.localnet.management import interface_types
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.provisional import CREATE, DEFAULT_CYCLES
-from datanode.localnet.process import Running
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.process import RunningProcess
+from datanode.localnet.state.ledger import BillEntry
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.localnet.state.topology import REGISTRY
+from datanode.localnet.wasm_file import Wasm
 from datanode.principal import Principal
 
 __all__ = ["CanisterHandle", "CanisterStatus", "LocalNetwork", "RejectError", "ask"]
@@ -53,7 +55,7 @@ __all__ = ["CanisterHandle", "CanisterStatus", "LocalNetwork", "RejectError", "a
 _POLL_S: Final = 0.005
 
 
-class LocalNetwork(Closing):
+class LocalNetwork(SafeClose):
     """A network in a folder; running inside a `with`, or between `start` and `stop`.
 
     Args:
@@ -61,6 +63,8 @@ class LocalNetwork(Closing):
             which is removed when the `with` ends.
         port: Where to listen; any free port by default, the same one after a restart.
         fees: Fee schedule, `docs` or `code`; by default what it was, at first `docs`.
+        metering: Metering version, `2026-06` or `2026-07`; by default what it was, at first the
+            newest.
         subnet_nodes: Nodes of the subnet; by default what it was, at first 13.
         subnet_sev: Whether they run under SEV.
         subnet_used_gib: How much memory the canisters of others hold; above 750 growing reserves
@@ -71,10 +75,11 @@ class LocalNetwork(Closing):
 
     def __init__(
         self,
-        directory: Path | None = None,
+        directory: str | PathLike[str] | None = None,
         *,
         port: int = 0,
         fees: str | None = None,
+        metering: str | None = None,
         subnet_nodes: int | None = None,
         subnet_sev: bool | None = None,
         subnet_used_gib: int | None = None,
@@ -83,25 +88,48 @@ class LocalNetwork(Closing):
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if directory is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="localnet-")
-            directory = Path(self._temporary.name)
+            directory = self._temporary.name
         self._follow = self._temporary is not None if follow is None else follow
-        self._directory = directory
+        self._directory = Path(directory)
         self._port = port
         self._subnet = SubnetChoice(
-            fees=fees, nodes=subnet_nodes, sev=subnet_sev, used_gib=subnet_used_gib
+            fees=fees,
+            metering=metering,
+            nodes=subnet_nodes,
+            sev=subnet_sev,
+            used_gib=subnet_used_gib,
         )
-        self._running: Running | None = None
+        self._running: RunningProcess | None = None
         self._agents: dict[Principal, Agent] = {}
 
     def __enter__(self) -> Self:
-        with undoing(self._remove):
+        with rollback_on_error(self._remove):
             self.start()
         return self
 
     def close(self) -> None:
         """Stop the server; a temporary folder is removed."""
-        with finishing(self._remove):
+        with always_after(self._remove):
             self.stop()
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[Self]:
+        """Use the network that runs in the folder already; it goes on afterwards.
+
+        Raises:
+            LocalNetworkError: None runs there.
+        """
+        self._running = process.status(self._directory)
+        if self._running is None:
+            raise LocalNetworkError(
+                f"no network runs in {self._directory}",
+                hint="Start it: `datanode localnet start --detach`.",
+            )
+        try:
+            yield self
+        finally:
+            self._disconnect()
+            self._running = None
 
     def start(self) -> None:
         """Start the server and return once it answers.
@@ -157,7 +185,7 @@ class LocalNetwork(Closing):
 
     @property
     def owner(self) -> Identity:
-        """Who creates and calls canisters when nobody else is named."""
+        """Identity that creates and calls canisters by default."""
         return self.identity("owner")
 
     def agent(self, identity: Identity | None = None) -> Agent:
@@ -170,31 +198,36 @@ class LocalNetwork(Closing):
 
     def create_canister(
         self,
-        wasm: bytes | Path | None = None,
+        wasm: Wasm | None = None,
         *args: Argument,
         cycles: int = DEFAULT_CYCLES,
         controllers: Sequence[Principal] | None = None,
         identity: Identity | None = None,
+        name: str | None = None,
     ) -> CanisterHandle:
         """Create a canister out of nothing, and install code in it.
 
         Args:
-            wasm: Its module: Wasm, gzipped Wasm, or a file of either or of WAT; None: no code.
+            wasm: Its module's bytes, or the path of a file of Wasm, gzipped Wasm or WAT; None: no
+                code.
             args: What its `canister_init` gets: Candid types and values, or bytes.
             cycles: Its balance before the code is installed.
             controllers: Who may manage it in the end; by default the identity alone.
             identity: Who creates and calls it; by default the network's `owner`.
+            name: Its name on the network's page.
         """
         who = identity or self.owner
         reply = handle.manage(
             self.agent(who),
             CREATE,
-            types.PROVISIONAL_CREATE,
+            interface_types.PROVISIONAL_CREATE,
             {"amount": cycles},
             effective=REGISTRY,
         )
-        principal = Arguments.decode(types.CANISTER, reply).principal("canister_id")
+        principal = Arguments.decode(interface_types.CANISTER, reply).principal("canister_id")
         made = self.canister(principal, identity=who)
+        if name is not None:
+            self._ask("/_/name", {"canister": principal.text, "name": name})
         if wasm is not None:
             made.install(wasm, *args)
         if controllers is not None:
@@ -208,7 +241,7 @@ class LocalNetwork(Closing):
         found = Principal.parse(principal) if isinstance(principal, str) else principal
         return CanisterHandle(self, found, identity or self.owner)
 
-    def ledger(self, *, after: int = 0) -> list[Entry]:
+    def ledger(self, *, after: int = 0) -> list[BillEntry]:
         """Read what every message cost, in the order of commitment; works when it is stopped too.
 
         Args:
@@ -229,19 +262,23 @@ class LocalNetwork(Closing):
         return cast("Mapping[str, int]", self._ask("/_/time"))
 
     def subnet(self) -> Mapping[str, object]:
-        """Tell the fee schedule, nodes, SEV and how full the subnet is."""
+        """Tell the fee schedule, metering version, nodes, SEV and how full the subnet is."""
         return cast("Mapping[str, object]", self._ask("/_/subnet"))
 
     def change_subnet(
         self,
         *,
         fees: str | None = None,
+        metering: str | None = None,
         nodes: int | None = None,
         sev: bool | None = None,
         used_gib: int | None = None,
     ) -> None:
         """Change what kind of subnet it is, from now on."""
-        self._ask("/_/subnet", {"fees": fees, "nodes": nodes, "sev": sev, "used_gib": used_gib})
+        self._ask(
+            "/_/subnet",
+            {"fees": fees, "metering": metering, "nodes": nodes, "sev": sev, "used_gib": used_gib},
+        )
 
     def canisters(self) -> list[Mapping[str, object]]:
         """List the canisters: id, status, balance, memory, module hash, controllers."""
@@ -272,7 +309,7 @@ class LocalNetwork(Closing):
         self._agents = {}
 
     @property
-    def _process(self) -> Running:
+    def _process(self) -> RunningProcess:
         if self._running is None:
             raise LocalNetworkError("the embedded network is not running")
         return self._running

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, cast
 
 from datanode.errors import UsageError
-from datanode.localnet.state.fault import Fault, Kind, Value, Verb
-from datanode.localnet.state.level import Level
+from datanode.localnet.state.drain_level import DrainLevel
+from datanode.localnet.state.fault import Fault, FaultKind, FaultVerb, Value
 from datanode.principal import Principal
 
-__all__ = ["Fault", "Faults", "Kind", "Level", "Verb"]
+__all__ = ["DrainLevel", "Fault", "FaultKind", "FaultVerb", "Faults"]
 
 
 class Faults:
@@ -56,7 +56,7 @@ class Faults:
             parameters=tuple(parameters.items()),
             canister=canister,
             method=method,
-            verb=None if verb is None else Verb(verb),
+            verb=None if verb is None else FaultVerb(verb),
             count=count,
             every=every,
             probability=probability,
@@ -81,7 +81,7 @@ class Faults:
         """Clear a fault, or all; returns how many."""
         return self._number("clear", {"number": number}, "cleared")
 
-    def drain(self, canister: Principal, level: Level = Level.THRESHOLD) -> int:
+    def drain(self, canister: Principal, level: DrainLevel = DrainLevel.THRESHOLD) -> int:
         """Take a canister's cycles down to its freezing threshold or to zero."""
         fields = {"canister": canister.text, "level": level.value}
         return self._number("drain", fields, "balance_cycles")
@@ -109,14 +109,14 @@ class Faults:
         return cast("int", self._do(what, fields)[name])
 
 
-def kind_of(text: str) -> Kind:
+def kind_of(text: str) -> FaultKind:
     """Read the name of a kind of fault.
 
     Raises:
         UsageError: There is no such kind.
     """
     try:
-        return Kind(text)
+        return FaultKind(text)
     except ValueError:
-        kinds = ", ".join(kind.value for kind in Kind)
+        kinds = ", ".join(kind.value for kind in FaultKind)
         raise UsageError(f"there is no fault {text!r}", hint=f"There are {kinds}.") from None

@@ -14,8 +14,7 @@ the words of the replica.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Protocol, TypeAlias, TypeVar, overload
+from typing import Final, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from datanode.agent import candid
 from datanode.agent.candid import Record, Type, Value
@@ -24,9 +23,10 @@ from datanode.agent.identity import Identity
 from datanode.agent.reject import reject_of
 from datanode.errors import DataNodeError, UsageError
 from datanode.localnet import wasm_file
-from datanode.localnet.management import snapshot_types, types
+from datanode.localnet.management import interface_types, snapshot_types
 from datanode.localnet.management.arguments import Arguments
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.ledger import BillEntry
+from datanode.localnet.wasm_file import Wasm
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import MIB
 
@@ -40,19 +40,19 @@ _CHUNK_BYTES: Final = MIB
 T = TypeVar("T")
 
 
-class World(Protocol):
+class HandleNetwork(Protocol):
     """Where a canister lives: what its handle needs of the network."""
 
     def agent(self, identity: Identity) -> Agent:
         """Return the agent that speaks as somebody."""
 
-    def ledger(self, *, after: int = 0) -> list[Entry]:
+    def ledger(self, *, after: int = 0) -> list[BillEntry]:
         """Read what every message cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanisterStatus:
-    """What controllers see of a canister.
+    """Canister status as controllers see it.
 
     Attributes:
         status: `running`, `stopping` or `stopped`.
@@ -85,7 +85,7 @@ class CanisterHandle:
         identity: Who calls it.
     """
 
-    def __init__(self, world: World, principal: Principal, identity: Identity) -> None:
+    def __init__(self, world: HandleNetwork, principal: Principal, identity: Identity) -> None:
         self._world = world
         self.id: Final = principal
         self.identity: Final = identity
@@ -124,47 +124,72 @@ class CanisterHandle:
         reply = _said(lambda: self._agent.query(self.id, method, encoded(args)))
         return reply if returns is None else candid.decode((returns,), reply)[0]
 
-    def install(self, wasm: bytes | Path, *args: Argument) -> None:
-        """Install code in the empty canister: Wasm, gzipped Wasm, or a file of either or of WAT.
+    def install(self, wasm: Wasm, *args: Argument) -> None:
+        """Install code in the empty canister.
 
         Args:
-            wasm: The module.
-            args: What its `canister_init` gets.
+            wasm: The module's bytes, or the path of a file of Wasm, gzipped Wasm or WAT.
+            args: Arguments of its `canister_init`.
         """
         self._install("install", wasm, args)
 
-    def upgrade(self, wasm: bytes | Path, *args: Argument) -> None:
-        """Exchange the code and keep stable memory; `args` is for `canister_post_upgrade`."""
-        self._install("upgrade", wasm, args)
+    def upgrade(
+        self,
+        wasm: Wasm,
+        *args: Argument,
+        wasm_memory_persistence: Literal["keep", "replace"] | None = None,
+        skip_pre_upgrade: bool | None = None,
+    ) -> None:
+        """Exchange the code and keep stable memory.
 
-    def reinstall(self, wasm: bytes | Path, *args: Argument) -> None:
+        Args:
+            wasm: The new module, as in `install`.
+            args: Arguments of its `canister_post_upgrade`.
+            wasm_memory_persistence: `keep` hands the heap to the new module too, as Motoko's
+                enhanced orthogonal persistence needs; `replace` clears it.
+            skip_pre_upgrade: Whether the old module's `canister_pre_upgrade` does not run.
+
+        Raises:
+            UsageError: `wasm_memory_persistence` is another word.
+        """
+        if wasm_memory_persistence not in {None, "keep", "replace"}:
+            raise UsageError("wasm_memory_persistence is 'keep' or 'replace'")
+        persistence = (wasm_memory_persistence, None) if wasm_memory_persistence else None
+        options: dict[str, Value] = {
+            "skip_pre_upgrade": skip_pre_upgrade,
+            "wasm_memory_persistence": persistence,
+        }
+        is_plain = persistence is None and skip_pre_upgrade is None
+        self._install("upgrade", wasm, args, None if is_plain else options)
+
+    def reinstall(self, wasm: Wasm, *args: Argument) -> None:
         """Exchange the code and clear all memory; `args` is for `canister_init`."""
         self._install("reinstall", wasm, args)
 
     def start(self) -> None:
         """Let it take messages."""
-        self._manage("start_canister", types.CANISTER)
+        self._manage("start_canister", interface_types.CANISTER)
 
     def stop(self) -> None:
         """Let it take no messages, once its own calls are answered."""
-        self._manage("stop_canister", types.CANISTER)
+        self._manage("stop_canister", interface_types.CANISTER)
 
     def delete(self) -> None:
         """Delete the stopped canister; its cycles are burnt."""
-        self._manage("delete_canister", types.CANISTER)
+        self._manage("delete_canister", interface_types.CANISTER)
 
     def top_up(self, cycles: int) -> None:
         """Give it cycles out of nothing."""
-        self._manage("provisional_top_up_canister", types.TOP_UP, amount=cycles)
+        self._manage("provisional_top_up_canister", interface_types.TOP_UP, amount=cycles)
 
     def update_settings(self, **settings: Value) -> None:
         """Change settings by their Candid names, e.g. `freezing_threshold=0`, `controllers=[]`."""
-        given = {**_nothing(types.SETTINGS), **settings}
-        self._manage("update_settings", types.UPDATE_SETTINGS, settings=given)
+        given = {**_nothing(interface_types.SETTINGS), **settings}
+        self._manage("update_settings", interface_types.UPDATE_SETTINGS, settings=given)
 
     def status(self) -> CanisterStatus:
         """Look at it, without a cost."""
-        fields = self._look("canister_status", types.CANISTER_STATUS)
+        fields = self._look("canister_status", interface_types.CANISTER_STATUS)
         settings = fields.record("settings")
         return CanisterStatus(
             status=fields.variant("status")[0],
@@ -180,12 +205,12 @@ class CanisterHandle:
 
     @property
     def balance_cycles(self) -> int:
-        """What it has."""
+        """Return the balance, cycles."""
         return self.status().balance_cycles
 
     def logs(self) -> list[str]:
         """Read what it printed, and how it trapped; the oldest line first."""
-        found = self._look("fetch_canister_logs", types.CANISTER_LOGS)
+        found = self._look("fetch_canister_logs", interface_types.CANISTER_LOGS)
         lines = found.records("canister_log_records")
         return [line.blob("content").decode("utf-8", "replace") for line in lines]
 
@@ -208,7 +233,7 @@ class CanisterHandle:
         """Delete a snapshot."""
         self._manage("delete_canister_snapshot", snapshot_types.ONE, snapshot_id=snapshot)
 
-    def ledger(self, *, after: int = 0) -> list[Entry]:
+    def ledger(self, *, after: int = 0) -> list[BillEntry]:
         """Read what its messages cost, item by item."""
         return [each for each in self._world.ledger(after=after) if each.canister == self.id]
 
@@ -221,29 +246,33 @@ class CanisterHandle:
         return manage(self._agent, method, record, given, effective=self.id)
 
     def _look(self, method: str, record: Record) -> Arguments:
-        arg = candid.encode((types.CANISTER,), ({"canister_id": self.id},))
+        arg = candid.encode((interface_types.CANISTER,), ({"canister_id": self.id},))
         reply = _said(
             lambda: self._agent.query(MANAGEMENT_CANISTER, method, arg, effective=self.id)
         )
         return Arguments.decode(record, reply)
 
-    def _install(self, mode: str, wasm: bytes | Path, args: Sequence[Argument]) -> None:
+    def _install(
+        self, mode: str, wasm: Wasm, args: Sequence[Argument], mode_options: Value = None
+    ) -> None:
         module, arg = wasm_file.read(wasm), encoded(args) if args else b""
-        fields: dict[str, Value] = {"mode": (mode, None), "arg": arg}
+        fields: dict[str, Value] = {"mode": (mode, mode_options), "arg": arg}
         if len(module) + len(arg) <= MAX_MESSAGE_BYTES:
-            self._manage("install_code", types.INSTALL, wasm_module=module, **fields)
+            self._manage("install_code", interface_types.INSTALL, wasm_module=module, **fields)
             return
-        self._manage("clear_chunk_store", types.CANISTER)
+        self._manage("clear_chunk_store", interface_types.CANISTER)
         hashes: list[Value] = []
         for at in range(0, len(module), _CHUNK_BYTES):
             chunk = module[at : at + _CHUNK_BYTES]
-            reply = self._manage("upload_chunk", types.UPLOAD_CHUNK, chunk=chunk)
-            hashes.append({"hash": Arguments.decode(types.CHUNK_HASH, reply).blob("hash")})
-        given = {**_nothing(types.INSTALL_CHUNKED), **fields, "target_canister": self.id}
+            reply = self._manage("upload_chunk", interface_types.UPLOAD_CHUNK, chunk=chunk)
+            hashes.append(
+                {"hash": Arguments.decode(interface_types.CHUNK_HASH, reply).blob("hash")}
+            )
+        given = {**_nothing(interface_types.INSTALL_CHUNKED), **fields, "target_canister": self.id}
         given |= {"chunk_hashes_list": hashes, "wasm_module_hash": wasm_file.digest(module)}
-        record = types.INSTALL_CHUNKED
+        record = interface_types.INSTALL_CHUNKED
         manage(self._agent, "install_chunked_code", record, given, effective=self.id)
-        self._manage("clear_chunk_store", types.CANISTER)
+        self._manage("clear_chunk_store", interface_types.CANISTER)
 
 
 def encoded(args: Sequence[Argument]) -> bytes:

@@ -19,12 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from datanode.cleanup import finishing, undoing
+from datanode.cleanup import always_after, rollback_on_error
 from datanode.errors import LocalNetworkError
+from datanode.files import PRIVATE_FOLDER, make_private
+from datanode.localnet.extra import require_extra
 from datanode.localnet.state import ledger
-from datanode.localnet.state.database import Database
-from datanode.localnet.state.folder import DESCRIPTION, LOCK
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.ledger import BillEntry
+from datanode.localnet.state.network_database import NetworkDatabase
+from datanode.localnet.state.state_folder import DESCRIPTION, LOCK
 from datanode.localnet.state.subnet import Subnet, SubnetChoice
 
 DEFAULT_STATE_DIR: Final = Path(".datanode/localnet")
@@ -40,7 +42,7 @@ _AS_IT_WAS: Final = SubnetChoice()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class RunningProcess:
     """A network that runs.
 
     Attributes:
@@ -68,7 +70,7 @@ def start(
     detach: bool = False,
     subnet: SubnetChoice = _AS_IT_WAS,
     follow: bool = False,
-) -> Running | None:
+) -> RunningProcess | None:
     """Start a network.
 
     Args:
@@ -81,8 +83,10 @@ def start(
 
     Raises:
         UsageError: There is no such subnet.
-        LocalNetworkError: A network runs there already, the port is taken, or it does not start.
+        LocalNetworkError: The extra is not installed, a network runs there already, the port is
+            taken, or it does not start.
     """
+    require_extra()
     Subnet().changed(subnet)
     if status(state_dir) is not None:
         raise LocalNetworkError(
@@ -97,14 +101,14 @@ def start(
     return _spawn(state_dir, port, subnet, follow=follow)
 
 
-def status(state_dir: Path = DEFAULT_STATE_DIR) -> Running | None:
+def status(state_dir: Path = DEFAULT_STATE_DIR) -> RunningProcess | None:
     """Find the network of a folder; None when none runs."""
     if not _is_locked(state_dir):
         return None
     try:
         fields = json.loads((state_dir / DESCRIPTION).read_text())
         os.kill(fields["pid"], 0)
-        return Running(
+        return RunningProcess(
             url=fields["url"],
             root_key=bytes.fromhex(fields["root_key"]),
             pid=fields["pid"],
@@ -150,13 +154,13 @@ def reset(state_dir: Path = DEFAULT_STATE_DIR) -> bool:
     return True
 
 
-def read_ledger(state_dir: Path = DEFAULT_STATE_DIR, *, after: int = 0) -> list[Entry]:
+def read_ledger(state_dir: Path = DEFAULT_STATE_DIR, *, after: int = 0) -> list[BillEntry]:
     """Read what every message cost, whether the network runs or not.
 
     Raises:
         LocalNetworkError: There is no network in the folder.
     """
-    entries: list[Entry] = []
+    entries: list[BillEntry] = []
     with _database(state_dir) as database:
         while page := ledger.page(database, after=after):
             entries += page
@@ -175,20 +179,21 @@ def read_subnet(state_dir: Path = DEFAULT_STATE_DIR) -> Subnet:
 
 
 @contextlib.contextmanager
-def _database(state_dir: Path) -> Iterator[Database]:
+def _database(state_dir: Path) -> Iterator[NetworkDatabase]:
     path = state_dir / "network.db"
     if not path.exists():
         raise LocalNetworkError(
             f"there is no network in {state_dir}",
             hint="Start it: `datanode localnet start --detach`, or name another --state-dir.",
         )
-    database = Database(path)
-    with finishing(database.close):
+    database = NetworkDatabase(path)
+    with always_after(database.close):
         yield database
 
 
-def _spawn(state_dir: Path, port: int, subnet: SubnetChoice, *, follow: bool) -> Running:
-    state_dir.mkdir(parents=True, exist_ok=True)
+def _spawn(state_dir: Path, port: int, subnet: SubnetChoice, *, follow: bool) -> RunningProcess:
+    state_dir.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    make_private(state_dir / LOG)
     command = [sys.executable, "-m", "datanode.localnet"]
     command += ["--state-dir", str(state_dir), "--port", str(port), *_options(subnet)]
     if follow:
@@ -204,7 +209,7 @@ def _spawn(state_dir: Path, port: int, subnet: SubnetChoice, *, follow: bool) ->
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
-    running: Running | None = None
+    running: RunningProcess | None = None
 
     def is_settled() -> bool:
         nonlocal running
@@ -213,7 +218,7 @@ def _spawn(state_dir: Path, port: int, subnet: SubnetChoice, *, follow: bool) ->
         return running is not None or server.poll() is not None
 
     # Whoever interrupts the start wants no network.
-    with undoing(partial(_end, server)):
+    with rollback_on_error(partial(_end, server)):
         _wait(is_settled, _START_TIMEOUT_S)
     if running is not None:
         # It runs on after this process; nobody is there to be told how it ended.
@@ -237,6 +242,7 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
 def _options(subnet: SubnetChoice) -> list[str]:
     values = {
         "--fees": subnet.fees,
+        "--metering": subnet.metering,
         "--subnet-nodes": subnet.nodes,
         "--subnet-used-gib": subnet.used_gib,
     }

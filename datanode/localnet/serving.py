@@ -18,10 +18,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from datanode.errors import LocalNetworkError
 from datanode.localnet.gateway import http
-from datanode.localnet.gateway.interface import Interface
-from datanode.localnet.gateway.server import Application
-from datanode.localnet.state.folder import DESCRIPTION, LOCK
-from datanode.localnet.state.network import Network, cache_folder
+from datanode.localnet.gateway.application import Application
+from datanode.localnet.gateway.ic_interface import Interface
+from datanode.localnet.state.network_state import NetworkState, cache_folder
+from datanode.localnet.state.state_folder import DESCRIPTION, LOCK
 from datanode.localnet.state.subnet import SubnetChoice
 
 HOST: Final = "127.0.0.1"
@@ -29,14 +29,48 @@ _BACKLOG: Final = 256
 _KEEP_ALIVE_S: Final = 300
 """Longer than clients pause between two messages: a connection that closes just when it is used
 again leaves them in doubt."""
+_UMASK: Final = 0o077
+"""Files of a network hold seeds, arguments of calls and memories: they are their owner's alone."""
+MAX_HEAD_BYTES: Final = 65_536
+"""Largest request line with headers. Ours."""
+MAX_HEADERS: Final = 100
+MAX_OVERHEAD_BYTES: Final = 512 * 1024
+"""Most bytes of a request beside its body: headers, trailers, extensions of chunks. Ours: more than
+one piece that the server reads at once."""
 _log: Final = logging.getLogger("datanode.localnet")
 
 
 class _Protocol(HttpToolsProtocol):
-    """HTTP with a way to cut the connection, for faults on cue."""
+    """HTTP with bounded headers, and a way to cut the connection, for faults on cue."""
+
+    _overhead_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Refuse a request whose headers, trailers or chunk extensions do not end."""
+        self._overhead_bytes += len(data)
+        super().data_received(data)
+        if self._overhead_bytes > MAX_OVERHEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The request's headers are too large.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= MAX_HEADERS:
+            raise ValueError("too many headers")  # answered with 400 by the base class
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if head_bytes > MAX_HEAD_BYTES:
+            raise ValueError("headers too large")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        # A byte of body in a chunk of its own costs five of framing.
+        self._overhead_bytes -= min(self._overhead_bytes, 8 * len(body))
+        super().on_body(body)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._overhead_bytes = 0
         cast("http.Event", self.scope)[http.ABORT] = self.transport.abort
 
 
@@ -53,12 +87,13 @@ def serve(state_dir: Path, *, port: int, subnet: SubnetChoice) -> None:
     Raises:
         LocalNetworkError: The folder is in use, or the port.
     """
+    os.umask(_UMASK)
     state_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     _log.setLevel(logging.INFO)
     with _locked(state_dir), _listening(port) as listener:
         (state_dir / DESCRIPTION).unlink(missing_ok=True)
-        network = Network(state_dir, module_cache=_cache(state_dir), subnet=subnet)
+        network = NetworkState(state_dir, module_cache=_cache(state_dir), subnet=subnet)
         application = Application(Interface(network))
         server = uvicorn.Server(
             uvicorn.Config(
@@ -110,7 +145,7 @@ def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _describe(state_dir: Path, network: Network, port: int) -> str:
+def _describe(state_dir: Path, network: NetworkState, port: int) -> str:
     """Tell other processes where the network is; returns its address."""
     url = f"http://{HOST}:{port}"
     text = json.dumps(

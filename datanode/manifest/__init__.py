@@ -10,6 +10,7 @@ has the same manifest everywhere.
 from datanode.manifest.build import Manifest, ManifestBuilder, build
 from datanode.manifest.check import check_pages, check_tensor
 from datanode.manifest.head import FileEntry, ManifestHead, parse_head
+from datanode.manifest.limits import check_limits
 from datanode.manifest.pages import TensorEntry, parse_chunk_page, parse_tensor_page
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ManifestHead",
     "TensorEntry",
     "build",
+    "check_limits",
     "check_pages",
     "check_tensor",
     "parse_chunk_page",

@@ -10,7 +10,7 @@ their encodings)::
     "tensors"      [frame digest of each tensor page, ...]
     "metadata"     {text: text}
     "chunk_count"  count of all chunks
-    "tensor_count" count of all tensors, at most 100,000
+    "tensor_count" count of all tensors, at most 200,000
 
 The chunks of the files follow each other and tile 0 to the chunk count; a file of n bytes has
 between ceil(n / MAX_CHUNK_BYTES) and n chunks. A path has 1 to 512 characters of
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from datanode import canonical_cbor as cbor
+from datanode import cbor
 from datanode.digest import DIGEST_BYTES, FrameDigest
 from datanode.errors import FormatError, UnsupportedVersionError
 from datanode.limits import (
@@ -109,8 +109,12 @@ class ManifestHead:
             raise FormatError("the files of a manifest do not have its chunk count")
         if len(self.chunk_pages) != -(-self.chunk_count // MAX_CHUNKS_A_PAGE):
             raise FormatError("a manifest has not the chunk pages that its chunk count needs")
+        if self.tensor_count > MAX_TENSORS:
+            raise FormatError(
+                f"a manifest of {self.tensor_count:,} tensors, the limit is {MAX_TENSORS:,}"
+            )
         least = -(-self.tensor_count // MAX_TENSORS_A_PAGE)
-        if not least <= len(self.tensor_pages) <= self.tensor_count <= MAX_TENSORS:
+        if not least <= len(self.tensor_pages) <= self.tensor_count:
             raise FormatError("a manifest has not the tensor pages that its tensor count needs")
 
     def pack(self) -> bytes:
@@ -128,7 +132,10 @@ class ManifestHead:
             pairs.append(("base", cbor.array([cbor.blob(self.base)])))
         raw = cbor.text_map(pairs)
         if len(raw) > MAX_MANIFEST_HEAD_BYTES:
-            raise FormatError(f"a manifest head of {len(raw)} bytes; its metadata may be too large")
+            raise FormatError(
+                f"a manifest head of {len(raw):,} bytes, the limit is {MAX_MANIFEST_HEAD_BYTES:,}: "
+                "there are too many files, or too much metadata"
+            )
         return raw
 
 
@@ -141,7 +148,7 @@ def parse_head(raw: bytes | memoryview) -> ManifestHead:
     """
     if len(raw) > MAX_MANIFEST_HEAD_BYTES:
         raise FormatError(f"a manifest head of {len(raw)} bytes")
-    reader = cbor.Reader(raw, _WHAT)
+    reader = cbor.CborReader(raw, _WHAT)
     keys = reader.map()
     reader.key("v")
     if (version := reader.u64()) != VERSION:
@@ -175,7 +182,7 @@ def parse_head(raw: bytes | memoryview) -> ManifestHead:
     )
 
 
-def _digests(reader: cbor.Reader, key: str) -> Iterator[FrameDigest]:
+def _digests(reader: cbor.CborReader, key: str) -> Iterator[FrameDigest]:
     reader.key(key)
     for _ in range(reader.array(_DIGEST_ITEM_BYTES)):
         yield FrameDigest(reader.digest())
@@ -193,7 +200,7 @@ def _pack_file(entry: FileEntry) -> bytes:
     )
 
 
-def _parse_file(reader: cbor.Reader) -> FileEntry:
+def _parse_file(reader: cbor.CborReader) -> FileEntry:
     reader.tuple(_FILE_FIELDS)
     return FileEntry(
         path=reader.text(MAX_NAME_BYTES),

@@ -17,20 +17,22 @@ A tensor page is a deterministic CBOR array of 1 to 4,096 entries, at most 1 MiB
     [name, dtype, [extent, ...], file index, offset in the file, first chunk, chunk count]
 
 The dtype is safetensors' word. The offset counts from the start of the file, the chunks from that
-of the manifest. They are chunks of the file, and the first starts at the offset. A tensor without
-elements has no chunks; its first one is then that which follows it, or the end of the file's.
+of the manifest. They are chunks of the file, and the offset lies in the first of them: small
+tensors that follow each other share a chunk (`uploader/grouping.py`). A tensor has as many bytes as
+its dtype and shape ask for (`datanode/dtypes.py`). A tensor without elements has no chunks; its
+first one is then any of its file, or the end of the file's.
 Entries rise by (file index, offset, name); a name stands once in a file. A page ends where the
 next entry would break a limit, so that the same tensors always give the same pages.
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
-from datanode import canonical_cbor as cbor
+from datanode import cbor
 from datanode.digest import ContentDigest, FrameDigest
+from datanode.dtypes import tensor_bytes
 from datanode.errors import FormatError, UnsupportedVersionError
 from datanode.limits import (
     CHUNK_RECORD_BYTES,
@@ -40,6 +42,7 @@ from datanode.limits import (
     MAX_TENSORS_A_PAGE,
 )
 from datanode.model import ChunkRecord, ElementType
+from datanode.text import printable
 from datanode.units import MIB
 
 MAX_TENSOR_PAGE_BYTES: Final = 1 * MIB
@@ -56,7 +59,7 @@ _MAX_U64: Final = 2**64 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorEntry:
-    """What the manifest says of a tensor.
+    """Entry of a tensor in the manifest.
 
     Attributes:
         name: 1 to 512 bytes, unique in its file.
@@ -86,12 +89,21 @@ class TensorEntry:
             raise FormatError(f"not an offset of a tensor: {self.offset_bytes}")
         numbers = (self.file_index, self.first_chunk, self.chunk_count)
         if not all(0 <= number <= _MAX_U32 for number in numbers):
-            raise FormatError(f"an index of {self.name} is out of range")
+            raise FormatError(f"an index of {printable(self.name)} is out of range")
 
     @property
     def place(self) -> tuple[int, int, str]:
-        """What entries are ordered by."""
+        """Return the sort key of entries."""
         return self.file_index, self.offset_bytes, self.name
+
+    @property
+    def length_bytes(self) -> int:
+        """How many bytes the tensor takes in its file.
+
+        Raises:
+            FormatError: The dtype is not known to this release.
+        """
+        return tensor_bytes(self.dtype, self.shape)
 
 
 def pack_record(record: ChunkRecord) -> bytes:
@@ -178,17 +190,18 @@ def parse_tensor_page(raw: bytes | memoryview) -> tuple[TensorEntry, ...]:
     """
     if len(raw) > MAX_TENSOR_PAGE_BYTES:
         raise FormatError(f"a tensor page of {len(raw)} bytes")
-    reader = cbor.Reader(raw, _WHAT)
+    reader = cbor.CborReader(raw, _WHAT)
     count = reader.array(_LEAST_ENTRY_BYTES)
     if not 1 <= count <= MAX_TENSORS_A_PAGE:
         raise FormatError(f"a tensor page of {count} entries")
     entries = tuple(_parse_entry(reader) for _ in range(count))
     reader.end()
-    check_order(entries)
+    for _ in rising(entries):
+        pass
     return entries
 
 
-def _parse_entry(reader: cbor.Reader) -> TensorEntry:
+def _parse_entry(reader: cbor.CborReader) -> TensorEntry:
     reader.tuple(_TENSOR_FIELDS)
     name = reader.text(MAX_NAME_BYTES)
     dtype = reader.text(MAX_DTYPE_BYTES)
@@ -206,14 +219,23 @@ def _parse_entry(reader: cbor.Reader) -> TensorEntry:
     )
 
 
-def check_order(entries: Sequence[TensorEntry]) -> None:
-    """Check that entries rise and that a name stands once in a file.
+def rising(entries: Iterable[TensorEntry]) -> Iterator[TensorEntry]:
+    """Pass entries on while they rise and no name stands twice in a file.
 
     Raises:
-        FormatError: They do not.
+        FormatError: The next one does not.
     """
-    # Python orders text by code points, which is the order of its UTF-8 bytes.
-    if any(a.place >= b.place for a, b in pairwise(entries)):
-        raise FormatError("tensors of a manifest do not rise by file, offset and name")
-    if len({(entry.file_index, entry.name) for entry in entries}) != len(entries):
-        raise FormatError("a tensor stands twice in a file of a manifest")
+    last: TensorEntry | None = None
+    names: set[str] = set()
+    for entry in entries:
+        if last is not None:
+            # Python orders text by code points, which is the order of its UTF-8 bytes.
+            if last.place >= entry.place:
+                raise FormatError("tensors of a manifest do not rise by file, offset and name")
+            if entry.file_index != last.file_index:
+                names.clear()
+        if entry.name in names:
+            raise FormatError("a tensor stands twice in a file of a manifest")
+        names.add(entry.name)
+        last = entry
+        yield entry

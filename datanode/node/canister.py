@@ -5,23 +5,31 @@ interface are told apart from trouble. Methods that work in steps are called unt
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from datanode.agent.candid import Value, encode
 from datanode.agent.client import Agent
-from datanode.agent.outcome import Pending, Reply, SignedCall
-from datanode.agent.reject import is_certified
-from datanode.digest import FrameDigest
+from datanode.agent.message_outcome import CertifiedReply
+from datanode.agent.reject import is_certified, reject_of
+from datanode.agent.retry import SUSPECT_ATTEMPTS
+from datanode.agent.signed_message import SignedMessage, Unsettled
+from datanode.digest import ContentDigest, FrameDigest
 from datanode.errors import (
+    CyclesError,
     DataNodeError,
     FormatError,
+    NodeStoppedError,
     NotFoundError,
     NotStorageNodeError,
+    UnauthorizedError,
     UnsupportedVersionError,
 )
 from datanode.limits import MAX_DIGESTS_A_CALL
 from datanode.model import ChunkRecord
-from datanode.node import answers
-from datanode.node.interface import INTERFACE_VERSION, METHODS
+from datanode.node import reply_decoding
+from datanode.node.candid_interface import INTERFACE_VERSION, METHODS
+from datanode.node.error_mapping import open_reply
+from datanode.node.management import canister_status
 from datanode.node.port import (
     FrameAbsence,
     GarbageStep,
@@ -29,31 +37,28 @@ from datanode.node.port import (
     Lease,
     ManifestPart,
     ModelInfo,
+    NodeSettings,
     NodeStatus,
     Refused,
     Role,
     ScrubStep,
     Settled,
-    SignedMessage,
-    Unsettled,
     Visibility,
     WitnessAnswer,
 )
-from datanode.node.refusals import open_reply
 from datanode.node.values import Row, case, items, narrow
 from datanode.principal import Principal
 
 MAX_MODELS = 100_000
-"""Most models that are listed: a node could go on for ever, and fill the memory. Ours."""
+"""Most models, or pages of them, that are listed: a hostile node could go on for ever. Ours."""
+
+MAX_LEASES = 10_000
+"""Most leases that are listed: for the same reason. Ours."""
 
 MAX_LEASE_FRAMES = 1 << 22
 """Most frames, or pages of them, that are listed of a lease: for the same reason. Ours."""
 
-_UNSETTLED = {
-    Pending.UNKNOWN: Unsettled.UNKNOWN,
-    Pending.EXPIRED: Unsettled.EXPIRED,
-    Pending.FORGOTTEN: Unsettled.FORGOTTEN,
-}
+_NO_CODE = "IC0537"
 
 
 class CanisterNode:
@@ -81,9 +86,10 @@ class CanisterNode:
             NotStorageNodeError: The canister is something else.
             UnsupportedVersionError: It speaks a newer interface than this release.
         """
-        reply = self._agent.query(self._principal, "status", encode((), ()))
+        argument = encode((), ())
+        reply = self._drained(lambda: self._agent.query(self._principal, "status", argument))
         try:
-            status = answers.status(open_reply(METHODS["status"], reply))
+            status = reply_decoding.status(open_reply(METHODS["status"], reply))
         except FormatError as error:
             raise NotStorageNodeError(
                 f"{self._principal} answers, and not as a storage canister does"
@@ -96,6 +102,22 @@ class CanisterNode:
         self._is_known = True
         return status
 
+    def settings(self) -> NodeSettings | None:
+        """See `StorageNode`."""
+        try:
+            found = canister_status(self._agent, self._principal)
+        except UnauthorizedError:
+            return None
+        return NodeSettings(
+            memory_bytes=found.memory_bytes,
+            cycles=found.cycles,
+            burn_per_day_cycles=found.burn_per_day_cycles,
+            freezing_threshold_s=found.freezing_threshold_s,
+            reserved_cycles=found.reserved_cycles,
+            reserved_cycles_limit=found.reserved_cycles_limit,
+            wasm_memory_limit_bytes=found.wasm_memory_limit_bytes,
+        )
+
     def begin_upload(
         self, model: str, *, frames_count: int, frame_bytes: int, takeover: bool = False
     ) -> Lease:
@@ -106,38 +128,42 @@ class CanisterNode:
             "frame_bytes": frame_bytes,
             "takeover": takeover,
         }
-        return answers.lease(self._call("begin_upload", wish))
+        return reply_decoding.lease(self._call("begin_upload", wish))
 
     def renew_upload(self, lease_id: int) -> Lease:
         """See `StorageNode`."""
-        return answers.lease(self._call("renew_upload", lease_id))
+        return reply_decoding.lease(self._call("renew_upload", lease_id))
 
     def end_upload(self, lease_id: int) -> None:
         """See `StorageNode`."""
         self._call("end_upload", lease_id)
 
+    def leases(self) -> list[Lease]:
+        """See `StorageNode`."""
+        leases: list[Lease] = []
+        after: int | None = None
+        while True:
+            page = Row.of(self._query("leases", after))
+            leases += map(reply_decoding.lease, page.items("leases"))
+            following = page.optional("next", int)
+            if following is None:
+                return leases
+            if (after is not None and following <= after) or len(leases) > MAX_LEASES:
+                raise FormatError("the node's list of leases does not advance, or does not end")
+            after = following
+
+    def end_lease(self, lease_id: int) -> None:
+        """See `StorageNode`."""
+        self._call("end_lease", lease_id)
+
     def prepare(self, lease_id: int, frames: Sequence[bytes]) -> SignedMessage:
         """See `StorageNode`."""
         argument = encode(METHODS["put_frames"].arguments, (lease_id, frames))
-        call = self._agent.prepare(self._principal, "put_frames", argument)
-        return SignedMessage(
-            request_id=call.request_id,
-            canister=self._principal,
-            sender=call.sender,
-            expiry_ns=call.expiry_ns,
-            body=call.body,
-        )
+        return self._agent.prepare(self._principal, "put_frames", argument)
 
     def send(self, message: SignedMessage) -> Settled | Refused | Unsettled:
         """See `StorageNode`."""
-        call = SignedCall(
-            request_id=message.request_id,
-            canister=message.canister,
-            sender=message.sender,
-            expiry_ns=message.expiry_ns,
-            body=message.body,
-        )
-        return _outcome(lambda: self._agent.send(call))
+        return _outcome(lambda: self._agent.send(message))
 
     def recover(self, request_id: bytes, expiry_ns: int) -> Settled | Refused | Unsettled:
         """See `StorageNode`."""
@@ -147,25 +173,36 @@ class CanisterNode:
         """See `StorageNode`."""
         return self._bits("pin_frames", self._call, lease_id, digests)
 
-    def lease_frames(self, lease_id: int) -> Iterator[ChunkRecord]:
+    def lease_frames(self, lease_id: int, *, replicated: bool = False) -> Iterator[ChunkRecord]:
         """See `StorageNode`."""
+        ask = self._asking(replicated=replicated)
         cursor: bytes | None = b""
         count = 0
         while cursor is not None:
-            page = Row.of(self._query("lease_frames", lease_id, cursor))
+            page = Row.of(ask("lease_frames", lease_id, cursor))
             frames = page.rows("frames")
             count += max(1, len(frames))
             if count > MAX_LEASE_FRAMES:
                 raise FormatError("the node's list of a lease's frames does not end")
-            yield from map(answers.held, frames)
+            yield from map(reply_decoding.held, frames)
             cursor = page.optional("next", bytes)
 
     def missing_frames(
         self, lease_id: int, digests: Sequence[FrameDigest], *, replicated: bool = False
     ) -> list[bool]:
         """See `StorageNode`."""
-        ask = self._call if replicated else self._query
-        return self._bits("missing_frames", ask, lease_id, digests)
+        return self._bits("missing_frames", self._asking(replicated=replicated), lease_id, digests)
+
+    def find_contents(
+        self, contents: Sequence[ContentDigest], *, replicated: bool = False
+    ) -> list[ChunkRecord | None]:
+        """See `StorageNode`."""
+        ask = self._asking(replicated=replicated)
+        found: list[ChunkRecord | None] = []
+        for at in range(0, len(contents), MAX_DIGESTS_A_CALL):
+            batch = contents[at : at + MAX_DIGESTS_A_CALL]
+            found += reply_decoding.found(ask("find_contents", batch), batch)
+        return found
 
     def seal_model(
         self,
@@ -195,32 +232,41 @@ class CanisterNode:
     ) -> list[bytes | FrameAbsence]:
         """See `StorageNode`."""
         wish: Value = {"model": model, "manifest": manifest, "chunks": chunks}
-        return [answers.frame_answer(value) for value in items(self._query("get_frames", wish))]
+        return [
+            reply_decoding.frame_answer(value) for value in items(self._query("get_frames", wish))
+        ]
 
     def get_manifest(
         self, model: str, manifest: FrameDigest, part: ManifestPart, index: int = 0
     ) -> bytes:
         """See `StorageNode`."""
-        wish = {"model": model, "manifest": manifest, "part": answers.manifest_part(part, index)}
+        wish = {
+            "model": model,
+            "manifest": manifest,
+            "part": reply_decoding.manifest_part(part, index),
+        }
         return narrow(self._query("get_manifest", wish), bytes)
 
-    def models(self) -> list[ModelInfo]:
+    def models(self, *, replicated: bool = False) -> list[ModelInfo]:
         """See `StorageNode`."""
+        ask = self._asking(replicated=replicated)
         models: list[ModelInfo] = []
         after: str | None = None
+        pages_count = 0
         while True:
-            page = Row.of(self._query("models", after))
-            models += map(answers.model, page.items("models"))
+            page = Row.of(ask("models", after))
+            models += map(reply_decoding.model, page.items("models"))
+            pages_count += 1
             following = page.optional("next", str)
             if following is None:
                 return models
-            if following <= (after or "") or len(models) > MAX_MODELS:
+            if following <= (after or "") or max(len(models), pages_count) > MAX_MODELS:
                 raise FormatError("the node's list of models does not go on, or does not end")
             after = following
 
-    def model(self, name: str) -> ModelInfo:
+    def model(self, name: str, *, replicated: bool = False) -> ModelInfo:
         """See `StorageNode`."""
-        return answers.model(self._query("model", name))
+        return reply_decoding.model(self._asking(replicated=replicated)("model", name))
 
     def witness(self, model: str, version: int | None = None) -> WitnessAnswer:
         """See `StorageNode`."""
@@ -233,15 +279,16 @@ class CanisterNode:
                 f"not on the node, or not for this identity: version {version} of {model}",
                 hint=f"`datanode show {model}` lists its versions.",
             ) from error
-        return answers.witness(answer)
+        return reply_decoding.witness(answer)
 
     def scrub(self, cursor: bytes, max_bytes: int) -> ScrubStep:
         """See `StorageNode`."""
         row = Row.of(self._call("scrub", cursor, max_bytes))
         return ScrubStep(
             next_cursor=row.optional("next", bytes),
-            checked_count=row.number("checked"),
-            corrupt=tuple(FrameDigest(narrow(item, bytes)) for item in row.items("corrupt")),
+            checked=_digests(row, "checked"),
+            corrupt=_digests(row, "corrupt"),
+            restored=_digests(row, "restored"),
         )
 
     def delete_model(self, name: str, version: int | None = None) -> None:
@@ -262,7 +309,7 @@ class CanisterNode:
 
     def grant(self, grant: Grant) -> None:
         """See `StorageNode`."""
-        self._call("grant", answers.grant_value(grant))
+        self._call("grant", reply_decoding.grant_value(grant))
 
     def revoke(self, to: Principal, role: Role, model: str | None) -> None:
         """See `StorageNode`."""
@@ -270,7 +317,7 @@ class CanisterNode:
 
     def grants(self, model: str | None) -> list[Grant]:
         """See `StorageNode`."""
-        return [answers.grant(value) for value in items(self._query("grants", model))]
+        return [reply_decoding.grant(value) for value in items(self._query("grants", model))]
 
     def transfer_model(self, model: str, to: Principal) -> None:
         """See `StorageNode`."""
@@ -280,7 +327,15 @@ class CanisterNode:
         """See `StorageNode`."""
         self._call("set_visibility", {"model": model, "visibility": (visibility.value, None)})
 
+    def _asking(self, *, replicated: bool) -> Callable[..., Value]:
+        """Choose how to ask: one replica, or the subnet."""
+        return self._call if replicated else self._query
+
     def _query(self, method: str, *arguments: Value) -> Value:
+        """Ask one replica; a reply that is no Candid of ours is asked for again, of another."""
+        for _ in range(SUSPECT_ATTEMPTS - 1):
+            with suppress(FormatError):
+                return self._ask(self._agent.query, method, arguments)
         return self._ask(self._agent.query, method, arguments)
 
     def _call(self, method: str, *arguments: Value) -> Value:
@@ -295,8 +350,35 @@ class CanisterNode:
         if not self._is_known:
             self.status()
         kind = METHODS[method]
-        reply = ask(self._principal, method, encode(kind.arguments, arguments))
-        return open_reply(kind, reply)
+        argument = encode(kind.arguments, arguments)
+        return open_reply(kind, self._drained(lambda: ask(self._principal, method, argument)))
+
+    def _drained(self, ask: Callable[[], bytes]) -> bytes:
+        """Tell a canister whose code was deleted when its cycles ran out from an empty one.
+
+        Raises:
+            CyclesError: It ran out of cycles.
+        """
+        try:
+            return ask()
+        except NodeStoppedError as error:
+            reject = reject_of(error)
+            if reject is None or reject.error_code != _NO_CODE or not self._is_out_of_cycles():
+                raise
+            raise CyclesError(
+                f"{self._principal} ran out of cycles: the subnet deleted its code and everything "
+                "it stored",
+                hint="Make a new node with `datanode node create`, and upload again.",
+            ) from error
+
+    def _is_out_of_cycles(self) -> bool:
+        try:
+            status = canister_status(self._agent, self._principal)
+        except CyclesError:
+            return True  # it cannot even pay for the question
+        except DataNodeError:
+            return False  # only controllers may look
+        return status.cycles < status.burn_per_day_cycles or not status.cycles
 
     def _bits(
         self,
@@ -305,15 +387,21 @@ class CanisterNode:
         lease_id: int,
         digests: Sequence[FrameDigest],
     ) -> list[bool]:
-        """Ask about digests in batches; the answer is one bit each."""
+        """Ask about digests in batches, each digest once; the answer is one bit each."""
+        distinct = list(dict.fromkeys(digests))
         bits: list[bool] = []
-        for at in range(0, len(digests), MAX_DIGESTS_A_CALL):
-            batch = digests[at : at + MAX_DIGESTS_A_CALL]
-            bits += answers.bits(narrow(ask(method, lease_id, batch), bytes), len(batch))
-        return bits
+        for at in range(0, len(distinct), MAX_DIGESTS_A_CALL):
+            batch = distinct[at : at + MAX_DIGESTS_A_CALL]
+            bits += reply_decoding.bits(narrow(ask(method, lease_id, batch), bytes), len(batch))
+        told = dict(zip(distinct, bits, strict=True))
+        return [told[digest] for digest in digests]
 
 
-def _outcome(ask: Callable[[], Reply | Pending]) -> Settled | Refused | Unsettled:
+def _digests(row: Row, name: str) -> tuple[FrameDigest, ...]:
+    return tuple(FrameDigest(narrow(item, bytes)) for item in row.items(name))
+
+
+def _outcome(ask: Callable[[], CertifiedReply | Unsettled]) -> Settled | Refused | Unsettled:
     """Tell certified ends, good or bad, from what is still open."""
     try:
         reply = ask()
@@ -321,12 +409,14 @@ def _outcome(ask: Callable[[], Reply | Pending]) -> Settled | Refused | Unsettle
         if is_certified(error):
             return Refused(error=error)
         raise
-    if isinstance(reply, Pending):
-        return _UNSETTLED[reply]
+    if isinstance(reply, Unsettled):
+        return reply
     try:
         results = items(open_reply(METHODS["put_frames"], reply.data))
     except FormatError:
         raise
     except DataNodeError as error:
         return Refused(error=error)
-    return Settled(results=tuple(map(answers.put_result, results)), receipt=reply.certificate)
+    return Settled(
+        results=tuple(map(reply_decoding.put_result, results)), receipt=reply.certificate
+    )

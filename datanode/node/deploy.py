@@ -15,21 +15,26 @@ from datanode.errors import (
     UnsupportedVersionError,
     UsageError,
 )
-from datanode.node import management
+from datanode.node import management, settings
+from datanode.node.candid_interface import SETTINGS
 from datanode.node.canister import CanisterNode
-from datanode.node.interface import SETTINGS
-from datanode.node.management import CanisterStatus
+from datanode.node.management import NodeCanisterStatus
 from datanode.principal import Principal
-from datanode.units import TC
+from datanode.units import GIB, TC
 
-STORE_VERSION: Final = 2
+STORE_VERSION: Final = 3
 """The newest layout of stable memory that the module of this release reads."""
 
 DEFAULT_CYCLES: Final = 100 * TC
 """What a node on a local network starts with: enough for a large model and years of rent."""
 
 BLINDING_SEED_BYTES: Final = 32
-_WASM: Final = "storage.wasm.gz"
+INFERENCE_MEMORY_LIMIT_BYTES: Final = 4 * GIB
+"""`wasm_memory_limit` of an inference canister: weights may fill the heap of 32-bit Wasm."""
+
+INFERENCE_SECTION: Final = b"datanode:inference"
+"""Metadata section that an inference module has and a storage module has not."""
+
 _CHECKOUT: Final = Path(__file__).parents[2] / "canisters" / "wasm"
 
 
@@ -39,12 +44,22 @@ def storage_wasm() -> bytes:
     Raises:
         UsageError: This installation has none.
     """
-    packaged = resources.files("datanode") / "_wasm" / _WASM
-    for place in (packaged, _CHECKOUT / _WASM):
+    return _wasm("storage")
+
+
+def inference_wasm() -> bytes:
+    """Return the inference canister's module; see `storage_wasm`."""
+    return _wasm("inference")
+
+
+def _wasm(name: str) -> bytes:
+    file = f"{name}.wasm.gz"
+    packaged = resources.files("datanode") / "_wasm" / file
+    for place in (packaged, _CHECKOUT / file):
         if place.is_file():
             return place.read_bytes()
     raise UsageError(
-        "this installation carries no storage canister",
+        f"this installation carries no {name} canister",
         hint="Install the released package, or build it with `make wasm`.",
     )
 
@@ -81,11 +96,13 @@ def install_node(
     wasm: bytes | None = None,
     random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> None:
-    """Install the storage canister in an empty canister that this identity controls."""
+    """Set up an empty canister that this identity controls, and install the storage canister."""
     module = storage_wasm() if wasm is None else wasm
+    # First: on a full subnet the module itself would exceed the default limit of reserved cycles.
+    settings.apply(agent, canister, settings.GOOD)
     seed = random_bytes(BLINDING_SEED_BYTES)
-    settings = encode((SETTINGS,), ({"blinding_seed": seed},))
-    management.install(agent, canister, module, settings, upgrade=False)
+    argument = encode((SETTINGS,), ({"blinding_seed": seed},))
+    management.install(agent, canister, module, argument, upgrade=False)
     _check_module(agent, canister, module)
 
 
@@ -96,7 +113,10 @@ def upgrade_node(agent: Agent, canister: Principal, *, wasm: bytes | None = None
         UnsupportedVersionError: The node's memory has a newer layout than the module reads.
         NotStorageNodeError: The canister is something else.
     """
-    module = storage_wasm() if wasm is None else wasm
+    if wasm is not None:
+        module = wasm
+    else:
+        module = inference_wasm() if is_inference_node(agent, canister) else storage_wasm()
     store_version = CanisterNode(agent, canister).status().store_version
     if store_version > STORE_VERSION:
         raise UnsupportedVersionError(
@@ -105,6 +125,29 @@ def upgrade_node(agent: Agent, canister: Principal, *, wasm: bytes | None = None
         )
     management.install(agent, canister, module, encode((), ()), upgrade=True)
     _check_module(agent, canister, module)
+
+
+def promote_node(agent: Agent, canister: Principal) -> None:
+    """Turn a storage canister into an inference canister; everything it stores stays.
+
+    A canister that runs this release's inference module already is left as it is.
+
+    Raises:
+        UnsupportedVersionError: The node's memory has a newer layout than the module reads.
+        NotStorageNodeError: The canister is something else.
+    """
+    module = inference_wasm()
+    if _module_hash(agent, canister) == hashlib.sha256(module).digest():
+        return
+    limit = settings.SettingsChange(wasm_memory_limit_bytes=INFERENCE_MEMORY_LIMIT_BYTES)
+    settings.apply(agent, canister, limit)
+    upgrade_node(agent, canister, wasm=module)
+
+
+def is_inference_node(agent: Agent, canister: Principal) -> bool:
+    """Tell whether a canister runs an inference module, as the subnet certifies."""
+    path = [b"canister", canister.raw, b"metadata", INFERENCE_SECTION]
+    return isinstance(agent.read_state(canister, [path]).lookup(path), bytes)
 
 
 def top_up(agent: Agent, canister: Principal, cycles: int) -> None:
@@ -117,7 +160,7 @@ def top_up(agent: Agent, canister: Principal, cycles: int) -> None:
     management.top_up_from_nothing(agent, canister, cycles)
 
 
-def canister_status(agent: Agent, canister: Principal) -> CanisterStatus:
+def canister_status(agent: Agent, canister: Principal) -> NodeCanisterStatus:
     """See `management.canister_status`."""
     return management.canister_status(agent, canister)
 
@@ -134,10 +177,14 @@ def _created(agent: Agent, cycles: int) -> Principal:
 
 def _check_module(agent: Agent, canister: Principal, wasm: bytes) -> None:
     """The subnet certifies what runs now."""
+    if _module_hash(agent, canister) != hashlib.sha256(wasm).digest():
+        raise CertificateError(f"the module that {canister} runs is not the one that was sent")
+
+
+def _module_hash(agent: Agent, canister: Principal) -> bytes | None:
     path = [b"canister", canister.raw, b"module_hash"]
     installed = agent.read_state(canister, [path]).lookup(path)
-    if installed != hashlib.sha256(wasm).digest():
-        raise CertificateError(f"the module that {canister} runs is not the one that was sent")
+    return installed if isinstance(installed, bytes) else None
 
 
 def _local_only(agent: Agent) -> None:

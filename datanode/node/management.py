@@ -62,7 +62,16 @@ _INSTALL_CHUNKED: Final = Record(
 _STATUS: Final = Record(
     {
         "status": Variant({"running": Null, "stopping": Null, "stopped": Null}),
-        "settings": Record({"controllers": Vec(PrincipalType), "freezing_threshold": Nat}),
+        "settings": Record(
+            {
+                "controllers": Vec(PrincipalType),
+                "freezing_threshold": Nat,
+                "reserved_cycles_limit": Opt(Nat),
+                "wasm_memory_limit": Opt(Nat),
+                "minimum_incoming_canister_call_cycles": Opt(Nat),
+            }
+        ),
+        "reserved_cycles": Opt(Nat),
         "module_hash": Opt(Blob),
         "memory_size": Nat,
         "cycles": Nat,
@@ -78,8 +87,8 @@ FIRST_CANISTERS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CanisterStatus:
-    """What the subnet tells a controller.
+class NodeCanisterStatus:
+    """Canister status as the management canister reports it.
 
     Attributes:
         status: `running`, `stopping` or `stopped`.
@@ -89,6 +98,10 @@ class CanisterStatus:
         cycles: Balance.
         burn_per_day_cycles: What it costs a day to exist.
         freezing_threshold_s: For how long its balance must last, or it is frozen.
+        reserved_cycles: Cycles set aside for storage; they pay rent first.
+        reserved_cycles_limit: Most cycles that growth may set aside; None: the network has none.
+        wasm_memory_limit_bytes: Largest heap; 0: the platform's.
+        call_cycles: What calls of other canisters must attach.
     """
 
     status: str
@@ -98,13 +111,17 @@ class CanisterStatus:
     cycles: int
     burn_per_day_cycles: int
     freezing_threshold_s: int
+    reserved_cycles: int
+    reserved_cycles_limit: int | None
+    wasm_memory_limit_bytes: int | None
+    call_cycles: int | None
 
     @property
     def days(self) -> int:
         """Days until the canister is frozen, if nothing but its existence costs."""
         if not self.burn_per_day_cycles:
             return 0
-        lasts_s = self.cycles * DAY_S // self.burn_per_day_cycles
+        lasts_s = (self.cycles + self.reserved_cycles) * DAY_S // self.burn_per_day_cycles
         return max(lasts_s - self.freezing_threshold_s, 0) // DAY_S
 
 
@@ -161,7 +178,7 @@ def _upload_chunk(agent: Agent, canister: Principal, chunk: bytes) -> bytes:
     return Row.of(decode((_CHUNK,), reply)[0]).data("hash")
 
 
-def canister_status(agent: Agent, canister: Principal) -> CanisterStatus:
+def canister_status(agent: Agent, canister: Principal) -> NodeCanisterStatus:
     """Ask the subnet about a canister, as a controller of it.
 
     Raises:
@@ -172,7 +189,7 @@ def canister_status(agent: Agent, canister: Principal) -> CanisterStatus:
     reply = call(agent, "canister_status", CANISTER, argument, effective=canister)
     row = Row.of(decode((_STATUS,), reply)[0])
     settings = Row.of(row.fields["settings"])
-    return CanisterStatus(
+    return NodeCanisterStatus(
         status=row.case("status"),
         controllers=tuple(_principals(settings)),
         module_hash=row.optional("module_hash", bytes),
@@ -180,6 +197,10 @@ def canister_status(agent: Agent, canister: Principal) -> CanisterStatus:
         cycles=row.number("cycles"),
         burn_per_day_cycles=row.number("idle_cycles_burned_per_day"),
         freezing_threshold_s=settings.number("freezing_threshold"),
+        reserved_cycles=row.optional("reserved_cycles", int) or 0,
+        reserved_cycles_limit=settings.optional("reserved_cycles_limit", int),
+        wasm_memory_limit_bytes=settings.optional("wasm_memory_limit", int),
+        call_cycles=settings.optional("minimum_incoming_canister_call_cycles", int),
     )
 
 

@@ -9,16 +9,17 @@ sent and goes when what it paid for is in place, so that the same command repeat
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from datanode.errors import FormatError, UnsupportedVersionError, UsageError
-from datanode.files import disk_errors, locked, replace_file
+from datanode import record_file
+from datanode.errors import UsageError
+from datanode.files import disk_errors, locked
 from datanode.principal import Principal
+from datanode.record_file import RecordFields
 
 _FOLDER: Final = "orders"
 _VERSION: Final = 1
@@ -26,7 +27,7 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is paid for.
+    """Kind of payment.
 
     Attributes:
         cycles: How many, the ledger's fee aside.
@@ -45,7 +46,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purpose:
-    """What an order is for; one order at a time is open for each.
+    """Purpose of an order; at most one order is open for each.
 
     Attributes:
         root_key: Of the network.
@@ -119,37 +120,29 @@ def forget(state_dir: Path, purpose: Purpose) -> None:
 
 
 def _read(path: Path) -> Order | None:
-    with disk_errors(path):
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-    try:
-        content = json.loads(data)
-        if content["v"] > _VERSION:
-            raise UnsupportedVersionError(f"{path} was written by a newer release")
-        subnet = content["subnet"]
+    def parse(fields: RecordFields) -> Order:
+        subnet = fields.optional_text("subnet")
         return Order(
-            cycles=int(content["cycles"]),
+            cycles=fields.number("cycles"),
             subnet=None if subnet is None else Principal.parse(subnet),
-            made_ns=int(content["made_ns"]),
+            made_ns=fields.number("made_ns"),
             is_fresh=False,
             path=path,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FormatError) as error:
-        raise UsageError(
-            f"{path} is damaged",
-            safe="Nothing was paid now.",
-            hint="It kept an order whose outcome is not known: look whether the account paid, then "
-            "move the file away.",
-        ) from error
+
+    damaged = UsageError(
+        f"{path} is damaged",
+        safe="Nothing was paid now.",
+        hint="It kept an order whose outcome is not known: look whether the account paid, then "
+        "move the file away.",
+    )
+    return record_file.read(path, parse, version=_VERSION, damaged=damaged)
 
 
 def _write(order: Order) -> None:
     content = {
-        "v": _VERSION,
         "cycles": order.cycles,
         "subnet": None if order.subnet is None else order.subnet.text,
         "made_ns": order.made_ns,
     }
-    replace_file(order.path, json.dumps(content).encode() + b"\n")
+    record_file.write(order.path, content, version=_VERSION)

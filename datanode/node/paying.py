@@ -5,8 +5,8 @@ canister that it has paid for, and whatever is installed in it.
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from datanode.agent.client import Agent
@@ -17,14 +17,20 @@ from datanode.node.orders import Order, Purpose
 from datanode.principal import Principal
 
 
-def creation(agent: Agent, name: str) -> Purpose:
-    """Name the order that a node to come is paid by."""
-    return _purpose(agent, "create", name)
+def creation(agent: Agent, name: str, member: int = 0) -> Purpose:
+    """Name the order that a node to come is paid by: a member of the fleet `name`, or all of it."""
+    return _purpose(agent, "create", f"{name} {member}" if member else name)
 
 
 @contextmanager
 def created_node(
-    agent: Agent, state_dir: Path, name: str, *, cycles: int, subnet: Principal | None = None
+    agent: Agent,
+    state_dir: Path,
+    name: str,
+    *,
+    cycles: int,
+    subnet: Principal | None = None,
+    member: int = 0,
 ) -> Iterator[Principal]:
     """Pay for a canister and install the storage canister in it.
 
@@ -36,6 +42,7 @@ def created_node(
         name: What the node is to be called.
         cycles: What it is given; the creation fee is taken from that.
         subnet: Where; None: the ledger chooses.
+        member: Place in the fleet of that name; each place has an order of its own.
 
     Raises:
         CyclesError: The account holds too little, or what is left of the amount once the canister
@@ -43,10 +50,11 @@ def created_node(
         NodeRejectedError: The ledger refuses for good.
         UnknownOutcomeError: The answer was lost; the same again finds the canister.
     """
-    with _ordered(agent, state_dir, creation(agent, name), cycles, subnet) as order:
+    purpose = creation(agent, name, member)
+    with _ordered(agent, state_dir, purpose, cycles, subnet) as order:
         made = cycles_ledger.create(agent, order)
         if isinstance(made, Refusal):
-            orders.forget(state_dir, creation(agent, name))
+            orders.forget(state_dir, purpose)
             raise made.error
         try:
             _install_once(agent, made)
@@ -71,6 +79,25 @@ def top_up(agent: Agent, state_dir: Path, canister: Principal, cycles: int) -> N
         if refusal is not None:
             orders.forget(state_dir, purpose)
             raise refusal.error
+
+
+def top_up_each(agent: Agent, state_dir: Path, canisters: Sequence[Principal], cycles: int) -> None:
+    """Give cycles of the account to each of several canisters.
+
+    All orders stay open until the last is carried out, so that another run after a failure repeats
+    the identical orders, and the ledger pays none of them twice.
+
+    Raises:
+        DataNodeError: As `created_node`.
+    """
+    with ExitStack() as stack:
+        for canister in canisters:
+            purpose = _purpose(agent, "top-up", canister.text)
+            order = stack.enter_context(_ordered(agent, state_dir, purpose, cycles))
+            refusal = cycles_ledger.withdraw(agent, order, canister)
+            if refusal is not None:
+                orders.forget(state_dir, purpose)
+                raise refusal.error
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from datanode.digest import FrameDigest
+from datanode.agent.signed_message import SignedMessage, Unsettled
+from datanode.digest import ContentDigest, FrameDigest
 from datanode.errors import DataNodeError
 from datanode.model import ChunkRecord
 from datanode.principal import Principal
@@ -38,7 +39,7 @@ class Lease:
 
 
 class PutStatus(StrEnum):
-    """What became of one frame of a message."""
+    """Outcome of one frame of a message."""
 
     STORED = "stored"
     ALREADY_STORED = "already_stored"
@@ -52,25 +53,6 @@ class PutResult:
 
     status: PutStatus
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedMessage:
-    """An ingress message, ready to be sent, any number of times, until it expires.
-
-    Attributes:
-        request_id: 32 bytes that name it; the certified answer is filed under them.
-        canister: Where it goes.
-        sender: Who signed it.
-        expiry_ns: Subnet time after which it can no longer run.
-        body: The signed envelope, CBOR.
-    """
-
-    request_id: bytes
-    canister: Principal
-    sender: Principal
-    expiry_ns: int
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,19 +81,8 @@ class Refused:
     error: DataNodeError
 
 
-class Unsettled(StrEnum):
-    """Why a message has no certified answer yet."""
-
-    UNKNOWN = "unknown"
-    """It may or may not run: send the identical bytes again, or recover it."""
-    EXPIRED = "expired"
-    """Proven: it did not run, and never will."""
-    FORGOTTEN = "forgotten"
-    """Too long ago for the subnet to remember: ask `missing_frames`, replicated."""
-
-
 class Visibility(StrEnum):
-    """Who may read a model."""
+    """Visibility of a model."""
 
     PUBLIC = "public"
     PRIVATE = "private_"
@@ -166,7 +137,7 @@ class FrameAbsence(StrEnum):
 
 
 class Role(StrEnum):
-    """What a grant allows."""
+    """Role that a grant gives."""
 
     UPLOADER = "uploader"
     READER = "reader"
@@ -185,7 +156,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusDetails:
-    """What a controller sees; see `storage.did` for each field."""
+    """Status details for controllers; see `storage.did` for each field."""
 
     cycles: int
     burn_per_day_cycles: int
@@ -210,12 +181,43 @@ class NodeStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """Settings and figures of a node that bound its growth; the subnet tells them to controllers.
+
+    Attributes:
+        memory_bytes: Memory that it pays for.
+        cycles: Its balance.
+        burn_per_day_cycles: What its existence costs a day.
+        freezing_threshold_s: For how long its balance must last, or it takes no messages.
+        reserved_cycles: Cycles set aside for storage; they pay rent first.
+        reserved_cycles_limit: Most cycles that growth may set aside; None: the network has none.
+        wasm_memory_limit_bytes: Largest heap; 0 or None: the platform's.
+    """
+
+    memory_bytes: int
+    cycles: int
+    burn_per_day_cycles: int
+    freezing_threshold_s: int
+    reserved_cycles: int
+    reserved_cycles_limit: int | None
+    wasm_memory_limit_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScrubStep:
-    """One step of re-hashing stored bytes; `next_cursor` is None at the end."""
+    """One step of a scrub.
+
+    Attributes:
+        next_cursor: Where to go on; None at the end.
+        checked: Frames that were re-hashed.
+        corrupt: Of those, frames whose bytes do not have their digest.
+        restored: Frames of sealed versions whose reference was missing and is there again.
+    """
 
     next_cursor: bytes | None
-    checked_count: int
+    checked: tuple[FrameDigest, ...]
     corrupt: tuple[FrameDigest, ...]
+    restored: tuple[FrameDigest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +244,10 @@ class StorageNode(Protocol):
     Every method may be repeated. All raise the errors of `datanode.errors`: `UnauthorizedError`,
     `NotFoundError`, `LeaseHeldError`, `LeaseLostError`, `QuotaError`, `NodeFullError`,
     `CyclesError`, `ConflictError`, `NodeStoppedError`, `NetworkError` and its kin.
+
+    A query is the answer of one replica, which may lag behind, lie, or sign badly. Methods with
+    `replicated` return the certified answer of the whole subnet instead: an update call, which
+    costs the node cycles. Pass it wherever a wrong answer would be paid for.
     """
 
     @property
@@ -251,6 +257,10 @@ class StorageNode(Protocol):
 
     def status(self) -> NodeStatus:
         """Ask for versions and, as a controller, details."""
+        ...
+
+    def settings(self) -> NodeSettings | None:
+        """Ask the subnet for the settings of the node, by consensus; None: not a controller."""
         ...
 
     def begin_upload(
@@ -265,6 +275,18 @@ class StorageNode(Protocol):
 
     def end_upload(self, lease_id: int) -> None:
         """Give a lease up; its frames fall to garbage in time."""
+        ...
+
+    def leases(self) -> list[Lease]:
+        """List the leases of all uploaders by their number; controllers only."""
+        ...
+
+    def end_lease(self, lease_id: int) -> None:
+        """End the lease of any uploader; controllers only.
+
+        Raises:
+            NotFoundError: There is no such lease.
+        """
         ...
 
     def prepare(self, lease_id: int, frames: Sequence[bytes]) -> SignedMessage:
@@ -288,14 +310,27 @@ class StorageNode(Protocol):
         """Hold frames that the caller may already read; False where that is not so."""
         ...
 
-    def lease_frames(self, lease_id: int) -> Iterator[ChunkRecord]:
-        """List what is held under a lease, as the frames' headers describe it (query)."""
+    def lease_frames(self, lease_id: int, *, replicated: bool = False) -> Iterator[ChunkRecord]:
+        """List the frames held under a lease, as their headers describe them."""
         ...
 
     def missing_frames(
         self, lease_id: int, digests: Sequence[FrameDigest], *, replicated: bool = False
     ) -> list[bool]:
-        """Tell which frames are not held for the caller; replicated: by consensus, certified."""
+        """Tell which frames are not held for the caller."""
+        ...
+
+    def find_contents(
+        self, contents: Sequence[ContentDigest], *, replicated: bool = False
+    ) -> list[ChunkRecord | None]:
+        """Find the frame of each content in the versions that the caller sealed and may still read.
+
+        The contents must be distinct. None: no such version has the content, or its frame is
+        damaged.
+
+        Raises:
+            UnauthorizedError: The caller may not upload.
+        """
         ...
 
     def seal_model(
@@ -326,11 +361,11 @@ class StorageNode(Protocol):
         """Read the frame of a part of a manifest (query; not verified)."""
         ...
 
-    def models(self) -> list[ModelInfo]:
+    def models(self, *, replicated: bool = False) -> list[ModelInfo]:
         """List the models that the caller may read."""
         ...
 
-    def model(self, name: str) -> ModelInfo:
+    def model(self, name: str, *, replicated: bool = False) -> ModelInfo:
         """Describe one model with all its versions."""
         ...
 
@@ -339,7 +374,7 @@ class StorageNode(Protocol):
         ...
 
     def scrub(self, cursor: bytes, max_bytes: int) -> ScrubStep:
-        """Have the node re-hash stored frames, by consensus."""
+        """Have the node re-hash stored frames and restore lost references, by consensus."""
         ...
 
     def delete_model(self, name: str, version: int | None = None) -> None:

@@ -1,38 +1,38 @@
 """Back from the node to the disk: files byte for byte, or one tensor.
 
-A file is written beside its place, under a name that no manifest can contain (`~` is not among its
-letters), fsynced, compared with the SHA-256 of the manifest, and only then renamed. After an
+A file is written beside its place (`destination.py`), fsynced, compared with the SHA-256 of the
+manifest, and only then renamed. Every place is checked before the first byte is fetched. After an
 interruption the unfinished file is read again, its good chunks are kept, and the rest is fetched.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from datanode.digest import content_digest
-from datanode.errors import CorruptionError, UsageError
-from datanode.files import disk_errors, sync_folder
+from datanode.errors import CorruptionError, NotFoundError
+from datanode.files import disk_errors
+from datanode.globs import is_chosen
 from datanode.manifest import FileEntry, TensorEntry
+from datanode.reader.destination import check_place, finish, place_of, unfinished
+from datanode.reader.tensors import read_tensor
 from datanode.reader.version import JOBS, VerifiedVersion
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-_ASIDE: Final = "~datanode"
 _SAFE: Final = "Finished files are whole; an unfinished one is continued."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchSummary:
-    """What a fetch came to.
+    """Summary of a fetch.
 
     Attributes:
-        files_count: Files of the version.
+        files_count: Files of the version that were asked for.
         skipped_count: Of those, files that were there, byte for byte.
         raw_bytes: Bytes of all files.
         fetched_bytes: Of those, bytes that came from the node now.
@@ -48,44 +48,76 @@ def fetch_model(
     version: VerifiedVersion,
     destination: Path,
     *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     jobs: int = JOBS,
-    on_bytes: Callable[[int], None] = lambda _: None,
+    on_bytes: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> FetchSummary:
-    """Rebuild every file of a version below a folder.
+    """Rebuild the files of a version below a folder.
 
     Args:
         version: What to fetch.
         destination: A folder; it is made when needed. Files of the same content are left alone.
+        include: Globs; when given, only files that match one are fetched.
+        exclude: Globs; files that match one are not fetched.
         jobs: Queries in flight.
-        on_bytes: Called with each number of bytes that are in place now.
+        on_bytes: Called with the bytes that are in place, and their total.
 
     Raises:
+        NotFoundError: No file matches.
         CorruptionError: A chunk or a file is not what the manifest names.
         DiskFullError: No space is left; finished files are whole.
-        UsageError: The destination cannot be written, or somebody else is writing to it.
+        DestinationError: Something lies in a place that is not replaced; nothing was fetched.
+        UsageError: The destination cannot be written, or another process is writing to it.
     """
-    skipped = fetched = 0
-    for entry in version.head.files:
-        place = _place(destination, entry.path)
+    files = [entry for entry in version.head.files if is_chosen(entry.path, include, exclude)]
+    if not files and (include or exclude):
+        raise NotFoundError(
+            f"no file of {version.model} matches",
+            hint=f"`datanode show {version.model}` lists its files.",
+        )
+    total_bytes = sum(entry.length_bytes for entry in files)
+    skipped = fetched = done = 0
+
+    def arrived(count: int) -> None:
+        nonlocal done
+        done += count
+        on_bytes(done, total_bytes)
+
+    with disk_errors(destination, safe=_SAFE):
+        places = [place_of(destination, entry.path) for entry in files]
+    for entry, place in zip(files, places, strict=True):
         with disk_errors(place, safe=_SAFE):
             if _is_there(place, entry):
                 skipped += 1
-                on_bytes(entry.length_bytes)
+                arrived(entry.length_bytes)
                 continue
             place.parent.mkdir(parents=True, exist_ok=True)
-            fetched += _fetch_file(version, entry, place, jobs, on_bytes)
+            fetched += _fetch_file(version, entry, place, jobs, arrived)
     return FetchSummary(
-        files_count=len(version.head.files),
+        files_count=len(files),
         skipped_count=skipped,
-        raw_bytes=version.raw_bytes,
+        raw_bytes=total_bytes,
         fetched_bytes=fetched,
     )
 
 
 def fetch_tensor(
-    version: VerifiedVersion, name: str, destination: Path, *, jobs: int = JOBS
+    version: VerifiedVersion,
+    name: str,
+    destination: Path,
+    *,
+    jobs: int = JOBS,
+    on_bytes: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> TensorEntry:
     """Write one tensor's raw little-endian bytes to a file.
+
+    Args:
+        version: Holds the tensor.
+        name: Name of the tensor.
+        destination: The file.
+        jobs: Queries in flight.
+        on_bytes: Called with the bytes that are written, and their total.
 
     Returns:
         Its entry: dtype and shape say how to read the bytes.
@@ -93,28 +125,20 @@ def fetch_tensor(
     Raises:
         NotFoundError: There is no such tensor.
         CorruptionError: A chunk is not what the manifest names.
+        DestinationError: Something lies in the place that is not replaced.
         DiskFullError: No space is left; the old file is unchanged.
     """
+    with disk_errors(destination):
+        check_place(destination)
     entry = version.tensor(name)
-    chunks = range(entry.first_chunk, entry.first_chunk + entry.chunk_count)
-    with disk_errors(destination), _aside(destination) as aside:
+    parts = read_tensor(version, entry, jobs=jobs)
+    with disk_errors(destination), unfinished(destination) as aside:
         aside.truncate(0)
-        for raw in version.chunks(chunks, jobs=jobs):
+        for raw in parts:
             aside.write(raw)
-        _finish(aside, destination)
+            on_bytes(aside.tell(), entry.length_bytes)
+        finish(aside, destination)
     return entry
-
-
-def _place(destination: Path, path: str) -> Path:
-    """Find where a file goes; a link inside the destination must not lead out of it."""
-    place = destination / path
-    try:
-        is_inside = place.parent.resolve().is_relative_to(destination.resolve())
-    except (OSError, RuntimeError) as error:  # RuntimeError: how Python 3.12 calls a circle
-        raise UsageError(f"{place.parent} leads nowhere: {error}") from error
-    if not is_inside:
-        raise UsageError(f"{place.parent} leads out of {destination}: nothing is written there")
-    return place
 
 
 def _is_there(place: Path, entry: FileEntry) -> bool:
@@ -132,7 +156,7 @@ def _fetch_file(
     on_bytes: Callable[[int], None],
 ) -> int:
     """Complete one file; returns the bytes that came from the node."""
-    with _aside(place) as aside:
+    with unfinished(place) as aside:
         kept, sha256 = _resume(version, entry, aside)
         kept_bytes = aside.tell()
         on_bytes(kept_bytes)
@@ -149,7 +173,7 @@ def _fetch_file(
                 "it was sealed wrong",
                 safe="No file was replaced.",
             )
-        _finish(aside, place)
+        finish(aside, place)
     return length_bytes - kept_bytes
 
 
@@ -169,42 +193,3 @@ def _resume(version: VerifiedVersion, entry: FileEntry, aside: BinaryIO) -> "tup
     aside.seek(end)
     aside.truncate()
     return kept, sha256
-
-
-@contextlib.contextmanager
-def _aside(place: Path) -> Iterator[BinaryIO]:
-    """Open the unfinished file of a place, for this process alone."""
-    path = _aside_path(place)
-    # A link in its place would make us write somewhere else.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    with os.fdopen(descriptor, "r+b") as file:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _busy(place) from None
-        if not _is_still_at(path, descriptor):
-            # Whoever had the lock has renamed it to its place: this is the finished file now.
-            raise _busy(place)
-        yield file
-
-
-def _busy(place: Path) -> UsageError:
-    return UsageError(f"another process is writing {place}")
-
-
-def _is_still_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _aside_path(place: Path) -> Path:
-    return place.with_name(place.name + _ASIDE)
-
-
-def _finish(aside: BinaryIO, place: Path) -> None:
-    aside.flush()
-    os.fsync(aside.fileno())
-    _aside_path(place).replace(place)
-    sync_folder(place.parent)

@@ -44,8 +44,8 @@ class FrameSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the node had to say to one wish; unverified.
+class FrameReply:
+    """Unverified reply of the node to one request for a frame.
 
     Attributes:
         index: Position in the manifest.
@@ -79,7 +79,7 @@ def batches(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
 
 def ask(
     node: FrameSource, model: str, manifest: FrameDigest, batch: list[Wanted]
-) -> Iterator[Answer]:
+) -> Iterator[FrameReply]:
     """Ask for a batch, and again for what did not fit, until all is answered.
 
     Raises:
@@ -95,7 +95,7 @@ def ask(
             if frame is FrameAbsence.DID_NOT_FIT:
                 again.append(wish)
             else:
-                yield Answer(*wish, frame)
+                yield FrameReply(*wish, frame)
         batch = again
 
 
@@ -104,7 +104,7 @@ def read_frames(
     model: str,
     manifest: FrameDigest,
     wanted: Iterable[Wanted],
-    check: Callable[[Answer], _T],
+    check: Callable[[FrameReply], _T],
     *,
     jobs: int,
 ) -> Iterator[_T]:
@@ -114,13 +114,13 @@ def read_frames(
     """
 
     def fetch(batch: list[Wanted]) -> list[_T]:
-        answers: dict[int, Answer] = {}
+        answers: dict[int, FrameReply] = {}
         try:
             for answer in ask(node, model, manifest, batch):
                 answers[answer.index] = answer
         except DataNodeError as error:
             for index, record in batch:
-                answers.setdefault(index, Answer(index, record, error))
+                answers.setdefault(index, FrameReply(index, record, error))
         return [check(answers.pop(index)) for index, _ in batch]
 
     return ordered(fetch, batches(wanted), jobs=jobs)

@@ -1,4 +1,4 @@
-"""What may be believed of a node's answers: the recipe of certified reading, free of I/O.
+"""Verification of a node's answers: the recipe of certified reading, free of I/O.
 
 Nobody but the network's root key is trusted. Each step makes one thing trusted with the help of
 what the steps before it have made trusted; the code below carries the same numbers.
@@ -8,8 +8,9 @@ what the steps before it have made trusted; the code below carries the same numb
 2. The certified data of the node, looked up in that certificate, is the root of the witness.
 3. The witness speaks an interface version that this release knows.
 4. The witness proves the latest version of the model, and of the wanted version the manifest
-   digest and the placement digest; what it does not show is not assumed.
-5. The latest version is not lower than one seen before (`datanode/reader/seen.py`).
+   digest and the placement digest; what it does not show is not assumed. Models are not in the
+   order of their names, so a witness never proves that there is no such model.
+5. The latest version is not lower than one seen before (`datanode/reader/rollback_memory.py`).
 6. The head is the frame with the manifest digest; it parses strictly.
 7. A page is the frame with the digest that the head names for its place; it has as many records
    as that place must have.
@@ -17,7 +18,8 @@ what the steps before it have made trusted; the code below carries the same numb
 9. A chunk's frame has the frame digest of its record, and its header says what the record says.
 10. The frame opens to raw bytes that have the record's content digest.
 11. A file's bytes have the length and the SHA-256 that the head names (`reader/fetching.py`).
-12. A tensor's chunks are chunks of its file, and begin at its offset (`reader/version.py`).
+12. A tensor's chunks are chunks of its file, its first byte lies in the first of them and its last
+    byte before the end of the last (`reader/tensors.py`).
 """
 
 from collections.abc import Callable
@@ -26,7 +28,7 @@ from typing import Final, TypeVar
 
 from datanode import frame
 from datanode.agent.certificate import open_certificate
-from datanode.agent.hash_tree import ABSENT, HashTree
+from datanode.agent.hash_tree import ABSENT, HashTree, LookupMiss
 from datanode.codec import RAW_ID
 from datanode.digest import DIGEST_BYTES, FrameDigest, content_digest, frame_digest
 from datanode.errors import (
@@ -50,7 +52,7 @@ from datanode.placement import Placement
 from datanode.placement import parse as parse_placement
 from datanode.principal import Principal
 
-WITNESS_VERSION: Final = 1
+WITNESS_VERSION: Final = 2
 """The newest certified tree that this release reads."""
 
 _U32_BYTES: Final = 4
@@ -59,7 +61,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedVersion:
-    """What a certificate and a witness prove of one version.
+    """Facts about one version, proven by certificate and witness.
 
     Attributes:
         node: The canister that certified it.
@@ -120,6 +122,8 @@ def trust_witness(
                 f"the node certifies by version {interface}, this release reads {WITNESS_VERSION}"
             )
         about = [b"dn", b"model", model.encode()]  # 4
+        if isinstance(witness.subtree(about), LookupMiss):
+            raise CertificateError(f"the witness does not show model {model}")
         latest = _number(witness, [*about, b"latest"], f"model {model}")
         wanted = latest if version is None else version
         if not 0 <= wanted < 1 << 8 * _U32_BYTES:

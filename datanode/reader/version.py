@@ -1,25 +1,53 @@
 """A version of a model whose certificate has been verified: its parts on demand, each checked."""
 
+import threading
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import accumulate
+from typing import Final, Protocol
 
 from datanode.digest import FrameDigest
 from datanode.errors import CorruptionError, DataNodeError, NotFoundError
 from datanode.limits import MAX_CHUNKS_A_PAGE
-from datanode.manifest import FileEntry, ManifestHead, TensorEntry, check_tensor
+from datanode.manifest import FileEntry, ManifestHead, TensorEntry
 from datanode.model import ChunkRecord
-from datanode.node.port import FrameAbsence, ManifestPart, StorageNode, WitnessAnswer
+from datanode.node.port import FrameAbsence, ManifestPart, WitnessAnswer
 from datanode.placement import Placement
 from datanode.reader import proof
-from datanode.reader.frames import Answer, ask, read_frames
+from datanode.reader.frames import FrameReply, ask, read_frames
+from datanode.text import printable
 
 JOBS: Final = 4
 """Queries in flight by default: enough to hide a round trip, few enough to be polite."""
 
 _PAGES_KEPT: Final = 2
 """A page of records is some 6 MB in memory; walks go through them in order."""
+
+
+class VersionSource(Protocol):
+    """The part of a `StorageNode` that reading a version needs; members of a fleet stand in."""
+
+    def get_frames(
+        self, model: str, manifest: FrameDigest, chunks: Sequence[int]
+    ) -> list[bytes | FrameAbsence]:
+        """See `StorageNode`."""
+        ...
+
+    def get_manifest(
+        self, model: str, manifest: FrameDigest, part: ManifestPart, index: int = 0
+    ) -> bytes:
+        """See `StorageNode`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _ChunkPage:
+    """Records of a page, and the byte that each starts at, counted from the page's first."""
+
+    records: tuple[ChunkRecord, ...]
+    starts: "array[int]"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,13 +63,15 @@ class VerifiedVersion:
         head_frame: Its frame, for a report.
     """
 
-    node: StorageNode
+    node: VersionSource
     trusted: proof.TrustedVersion
     answer: WitnessAnswer
     root_key: bytes
     head: ManifestHead
     head_frame: bytes
-    _pages: dict[int, tuple[ChunkRecord, ...]] = field(default_factory=dict, repr=False)
+    _pages: "dict[int, _ChunkPage]" = field(default_factory=dict, repr=False)
+    _page_bytes: dict[int, int] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def model(self) -> str:
@@ -78,12 +108,18 @@ class VerifiedVersion:
         Raises:
             CorruptionError: The node has another page than the one that is certified.
         """
-        if index not in self._pages:
-            _, records = self.chunk_page_with_frame(index)
-            while len(self._pages) >= _PAGES_KEPT:
-                self._pages.pop(next(iter(self._pages)))
-            self._pages[index] = records
-        return self._pages[index]
+        return self._page(index).records
+
+    def _page(self, index: int) -> "_ChunkPage":
+        with self._lock:
+            if index not in self._pages:
+                _, records = self.chunk_page_with_frame(index)
+                while len(self._pages) >= _PAGES_KEPT:
+                    self._pages.pop(next(iter(self._pages)))
+                starts = array("Q", accumulate((each.raw_bytes for each in records), initial=0))
+                self._pages[index] = _ChunkPage(records, starts)
+                self._page_bytes[index] = starts[-1]
+            return self._pages[index]
 
     def chunk_page_with_frame(self, index: int) -> tuple[bytes, tuple[ChunkRecord, ...]]:
         """Read a page of chunk records anew, with its frame, for a report.
@@ -130,14 +166,12 @@ class VerifiedVersion:
 
         Raises:
             NotFoundError: There is none.
-            FormatError: It lies elsewhere than the manifest says: it was sealed wrong.
         """
         for entry in self.tensors():
             if entry.name == name:
-                check_tensor(self.head, entry, self.chunks_bytes)
                 return entry
         raise NotFoundError(
-            f"{self.model} has no tensor {name}",
+            f"{self.model} has no tensor {printable(name)}",
             hint=f"`datanode show {self.model} --tensors` lists them.",
         )
 
@@ -157,7 +191,42 @@ class VerifiedVersion:
         Raises:
             CorruptionError: As `chunk_page`.
         """
-        return sum(self.record(index).raw_bytes for index in range(first, end))
+        total = 0
+        while first < end:
+            page, place = divmod(first, MAX_CHUNKS_A_PAGE)
+            count = min(MAX_CHUNKS_A_PAGE - place, end - first)
+            total += self._bytes_in_page(page, place, place + count)
+            first += count
+        return total
+
+    def find_byte(self, first: int, offset_bytes: int) -> tuple[int, int]:
+        """Find a byte, counted from the start of chunk `first`.
+
+        Returns:
+            The chunk that holds it, and its place there.
+
+        Raises:
+            NotFoundError: The version ends before it.
+            CorruptionError: As `chunk_page`.
+        """
+        page, place = divmod(first, MAX_CHUNKS_A_PAGE)
+        while page < len(self.head.chunk_pages):
+            size = self._bytes_in_page(page, place, MAX_CHUNKS_A_PAGE)
+            if offset_bytes < size:
+                starts = self._page(page).starts
+                wanted = starts[place] + offset_bytes
+                found = bisect_right(starts, wanted) - 1
+                return page * MAX_CHUNKS_A_PAGE + found, wanted - starts[found]
+            offset_bytes -= size
+            page, place = page + 1, 0
+        raise NotFoundError(f"{self.model} ends {offset_bytes} bytes before that byte")
+
+    def _bytes_in_page(self, page: int, place: int, end: int) -> int:
+        """Count the raw bytes of some chunks of a page; a whole page is read only once."""
+        if place == 0 and end == MAX_CHUNKS_A_PAGE and page in self._page_bytes:
+            return self._page_bytes[page]
+        starts = self._page(page).starts
+        return starts[min(end, len(starts) - 1)] - starts[place]
 
     def read_chunk(self, index: int) -> bytes:
         """Read one chunk's raw bytes.
@@ -178,7 +247,30 @@ class VerifiedVersion:
         wanted = ((index, self.record(index)) for index in indices)
         return read_frames(self.node, self.model, self.manifest, wanted, self._raw, jobs=jobs)
 
-    def _raw(self, answer: Answer) -> bytes:
+    def frames(
+        self, wanted: Iterable[tuple[int, ChunkRecord]], *, jobs: int = JOBS
+    ) -> Iterator[tuple[int, ChunkRecord, bytes]]:
+        """Read frames as they are stored, each opened once and compared with its record.
+
+        Args:
+            wanted: Positions in the manifest and their records; consumed on the calling thread.
+            jobs: Queries in flight.
+
+        Raises:
+            CorruptionError: The node does not have one of them; earlier ones have been yielded.
+        """
+
+        def checked(answer: FrameReply) -> tuple[int, ChunkRecord, bytes]:
+            frame, _ = self._verified(answer)
+            return answer.index, answer.record, frame
+
+        return read_frames(self.node, self.model, self.manifest, wanted, checked, jobs=jobs)
+
+    def _raw(self, answer: FrameReply) -> bytes:
+        return self._verified(answer)[1]
+
+    def _verified(self, answer: FrameReply) -> tuple[bytes, bytes]:
+        """Return the frame and the raw bytes of an answer."""
         if isinstance(answer.frame, DataNodeError):
             raise answer.frame
         entry = self.file_of(answer.index)
@@ -187,6 +279,6 @@ class VerifiedVersion:
                 f"the node does not have chunk {answer.index} of {entry.path} ({answer.frame})"
             )
         try:
-            return proof.trust_chunk(answer.record, answer.frame)
+            return answer.frame, proof.trust_chunk(answer.record, answer.frame)
         except CorruptionError as error:
             raise CorruptionError(f"chunk {answer.index} of {entry.path}: {error.what}") from error

@@ -28,8 +28,8 @@ from datanode import codec, frame
 from datanode.digest import content_digest, frame_digest
 from datanode.model import ChunkSpec, ElementType
 from uploader.chunker import Layout
-from uploader.session.describing import describe
-from uploader.session.reading import record_of
+from uploader.session.encode_pipeline import record_of
+from uploader.session.manifest_builder import describe
 from uploader.source import open_source
 from uploader.source.base import Source
 
@@ -124,6 +124,13 @@ def _bits(
     return (frame_bytes + manifest_bytes) * 8 / weight_count
 
 
+def _plain_bits(tensors: dict[str, np.ndarray], raws: list[bytes]) -> float:
+    """Count the bytes of each chunk's raw bytes under plain zstd at its default level, 3."""
+    compressor = zstandard.ZstdCompressor()
+    packed_bytes = sum(len(compressor.compress(raw)) for raw in raws)
+    return packed_bytes * 8 / sum(value.size for value in tensors.values())
+
+
 def measure(tensors: dict[str, np.ndarray], rounds: int) -> dict[str, object]:
     """Measure one conversion."""
     with opened(tensors) as source:
@@ -152,6 +159,7 @@ def measure(tensors: dict[str, np.ndarray], rounds: int) -> dict[str, object]:
 
         return {
             "bits_a_weight": round(_bits(tensors, layout, specs, sealed), 4),
+            "plain_zstd_bits_a_weight": round(_plain_bits(tensors, raws), 4),
             "manifest_bytes": sum(map(len, manifest_frames(layout, sealed))),
             "chunks": len(weights),
             "encode": rate(encode, raw_bytes, rounds),

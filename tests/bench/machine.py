@@ -10,7 +10,15 @@ from pathlib import Path
 
 import zstandard
 
-_PACKAGES = ("numpy", "zstandard", "blake3", "httpx", "sqlalchemy", "wasmtime", "pyblst")
+_PACKAGES = (
+    "numpy",
+    "zstandard",
+    "blake3",
+    "httpcore",
+    "sqlalchemy",
+    "wasmtime",
+    "py_arkworks_bls12381",
+)
 _KIB = 1024
 
 

@@ -20,7 +20,7 @@ from datanode.model import ChunkRecord, ElementType
 from datanode.node.port import Lease, Settled
 from tests.bench.machine import cpu_of
 from tests.bench.rig import Rig, noise
-from uploader.session.reading import record_of
+from uploader.session.encode_pipeline import record_of
 from uploader.source.base import PinnedFile
 from uploader.state.database import open_database
 from uploader.state.outbox import Outbox
@@ -43,7 +43,8 @@ def measure(rig: Rig, messages_count: int = MESSAGES) -> dict[str, object]:
     ]
     records = [record_of(data) for data in frames]
     with open_database(f"sqlite:///{rig.folder / 'cpu' / 'state.db'}") as database:
-        desk = _Desk(rig, StateStore(database), Outbox(rig.folder / "cpu" / "outbox"), lease)
+        state = StateStore(database, me=rig.agent.identity.principal)
+        desk = _Desk(rig, state, Outbox(rig.folder / "cpu" / "outbox"), lease)
         for data, record in zip(frames[:WARM_UP], records, strict=False):
             desk.deliver(data, record)
         desk.taken.clear()
@@ -81,7 +82,7 @@ class _Desk:
 
         message = self._rig.node.prepare(self._lease.id, [data])
         done("sign")
-        self._outbox.put(message)
+        self._outbox.put(message, self._lease.id, [record])
         done("outbox")
         outgoing = [OutgoingFrame(self._count, record)]
         self._state.record_intent(self._upload, message, self._lease.id, outgoing, 1)

@@ -107,7 +107,7 @@ def scrubbed(node: CanisterNode) -> int:
         step = node.scrub(cursor, _SCRUB_BYTES)
         if step.corrupt:
             raise SystemExit(f"{node.principal} stored other frames than were sent: {step.corrupt}")
-        frames += step.checked_count
+        frames += len(step.checked)
         if step.next_cursor is None:
             return frames
         cursor = step.next_cursor

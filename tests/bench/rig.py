@@ -17,18 +17,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from datanode import frame
 from datanode.agent import identity as identities
 from datanode.agent.client import Agent
+from datanode.agent.identity import Identity
 from datanode.agent.network import Network
 from datanode.fees import FeeSchedule
 from datanode.limits import FRAME_HEADER_BYTES
 from datanode.localnet.api import LocalNetwork
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.ledger import BillEntry
+from datanode.metering import DEFAULT_METERING
 from datanode.model import ElementType
 from datanode.node import deploy
 from datanode.node.canister import CanisterNode
 from datanode.node.port import Lease, PutStatus, Settled
 from datanode.principal import Principal
 from datanode.reader import Reader
-from uploader.session.upload import UploadOptions, UploadSummary, Workplace, upload
+from uploader.session.upload import UploadContext, UploadOptions, UploadSummary, upload
 from uploader.source import open_source
 from uploader.state.database import open_database
 from uploader.state.outbox import Outbox
@@ -67,11 +69,11 @@ class Rig:
         entries = self.net.ledger()
         return entries[-1].sequence if entries else 0
 
-    def entries(self, *methods: str, after: int = 0) -> list[Entry]:
+    def entries(self, *methods: str, after: int = 0) -> list[BillEntry]:
         """The ledger's entries of these methods."""
         return [entry for entry in self.net.ledger(after=after) if entry.method in methods]
 
-    def put(self, lease: Lease, frames: Sequence[bytes]) -> Entry:
+    def put(self, lease: Lease, frames: Sequence[bytes]) -> BillEntry:
         """Store new frames with one message and return its bill."""
         last = self.last()
         answer = self.node.send(self.node.prepare(lease.id, frames))
@@ -95,11 +97,11 @@ class Rig:
             closing(open_source(source)) as opened,
             open_database(f"sqlite:///{folder / 'state.db'}") as database,
         ):
-            place = Workplace(
+            place = UploadContext(
                 node=self.node,
                 me=self.agent.identity.principal,
                 reader=self.reader,
-                state=StateStore(database),
+                state=StateStore(database, me=self.agent.identity.principal),
                 outbox=Outbox(folder / "outbox"),
                 fees=FeeSchedule.load(),
                 stopping=stopping,
@@ -108,16 +110,25 @@ class Rig:
 
 
 @contextmanager
-def rigged(folder: Path) -> Iterator[Rig]:
+def rigged(
+    folder: Path, metering: str = DEFAULT_METERING, *, subnet_used_gib: int = 0
+) -> Iterator[Rig]:
     """Start a network in a folder, with a node that has cycles for anything."""
-    pem = folder / "fixed.pem"
-    pem.write_bytes(_fixed_key())
-    pem.chmod(0o600)
-    with LocalNetwork(folder / "network") as net:
+    me = fixed_identity(folder / "fixed.pem")
+    with LocalNetwork(
+        folder / "network", metering=metering, subnet_used_gib=subnet_used_gib
+    ) as net:
         network = Network(url=net.url, root_key=net.root_key, name="local")
-        with Agent(network, identities.load(pem)) as agent:
+        with Agent(network, me) as agent:
             canister = deploy.create_node(agent, cycles=CYCLES, random_bytes=bytes)
             yield Rig(folder, net, agent, CanisterNode(agent, canister))
+
+
+def fixed_identity(pem: Path) -> Identity:
+    """Write the key that is the same in every run to a file, and load it."""
+    pem.write_bytes(_fixed_key())
+    pem.chmod(0o600)
+    return identities.load(pem)
 
 
 def _fixed_key() -> bytes:
@@ -142,11 +153,11 @@ def noise_frames(name: str, count: int, message_bytes: int = MESSAGE_BYTES) -> l
     ]
 
 
-def timeless_cycles(entry: Entry) -> int:
-    """What a message cost, without the rent that fell due meanwhile."""
+def timeless_cycles(entry: BillEntry) -> int:
+    """Return the cost of a message without rent."""
     return sum(cycles for name, cycles in entry.items if name not in _RENT)
 
 
-def of(entries: Sequence[Entry], canister: Principal) -> list[Entry]:
+def of(entries: Sequence[BillEntry], canister: Principal) -> list[BillEntry]:
     """Keep the entries that one canister paid."""
     return [entry for entry in entries if entry.canister == canister]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from datanode.localnet import process
-from datanode.localnet.state.database import Database
+from datanode.localnet.state.network_database import NetworkDatabase
 from tests.bench.rig import PUT
 from tests.bench.synthetic import change_one_tensor, write_weights
 from tests.fakes.ledger_judge import paid
@@ -123,7 +123,7 @@ class Site:
 
     def sent_bytes(self) -> int:
         """Bytes of the messages that the network has executed."""
-        with closing(Database(self.folder / STATE_DIR / "network.db")) as database:
+        with closing(NetworkDatabase(self.folder / STATE_DIR / "network.db")) as database:
             rows = database.rows(
                 "SELECT COALESCE(SUM(envelope_bytes), 0) FROM ledger WHERE method = ?", (PUT,)
             )

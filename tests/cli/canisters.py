@@ -1,5 +1,6 @@
-"""What a controller, or an accident, does to a canister."""
+"""Changes to a canister by its controller or by accident."""
 
+import os
 from functools import cache
 
 import wasmtime
@@ -7,8 +8,9 @@ import wasmtime
 from datanode.agent.candid import Blob as BlobType
 from datanode.agent.candid import Nat, Null, Opt, Record, Type, Value, Variant, decode, encode
 from datanode.agent.candid import Principal as PrincipalType
-from datanode.node import management
-from datanode.node.interface import STATUS
+from datanode.agent.client import Agent
+from datanode.node import deploy, management
+from datanode.node.candid_interface import SETTINGS, STATUS
 from datanode.principal import Principal
 from datanode.units import DAY_S
 from tests.cli.stage import User
@@ -71,6 +73,18 @@ def leave(user: User, canister: Principal, cycles: int) -> None:
 
 def uninstall(user: User, canister: Principal) -> None:
     _manage(user, canister, "uninstall_code", _CANISTER, {"canister_id": canister})
+
+
+def wipe(agent: Agent, canister: Principal) -> None:
+    """Install the storage canister anew: everything it held is gone."""
+    settings = encode((SETTINGS,), ({"blinding_seed": os.urandom(32)},))
+    wish: Value = {
+        "mode": ("reinstall", None),
+        "canister_id": canister,
+        "wasm_module": deploy.storage_wasm(),
+        "arg": settings,
+    }
+    management.call(agent, "install_code", _REINSTALL, wish, effective=canister)
 
 
 def reinstall(user: User, canister: Principal, wasm: bytes, arg: bytes = b"DIDL\0\0") -> None:

@@ -12,8 +12,8 @@ from datanode.agent.client import Agent
 from datanode.agent.network import Network
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy
-from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
+from tests.cli import canisters
 from tests.cli.stage import MakeUser, User
 
 
@@ -46,16 +46,14 @@ def user(  # noqa: PLR0917 - pytest's way of asking
 ) -> Iterator[User]:
     """The controller of the shared node, in a fresh home.
 
-    The models of a test go with it: an upload with a new state reads all that are there.
+    The node is wiped after each test: version numbers and freed bytes outlive a deletion.
     """
     made = User(tmp_path / "home", network, canister, capsys, monkeypatch)
     made.pem.write_bytes(owner_pem.read_bytes())
     made.pem.chmod(0o600)
     yield made
     with closing(_owner(network, owner_pem)) as agent:
-        node = CanisterNode(agent, canister)
-        for model in node.models():
-            node.delete_model(model.name)
+        canisters.wipe(agent, canister)
 
 
 @pytest.fixture
@@ -70,3 +68,17 @@ def stranger(user: User, tmp_path: Path) -> MakeUser:
         return made
 
     return make
+
+
+@pytest.fixture
+def mortal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[User]:
+    """A user with a network of their own, which may die."""
+    with LocalNetwork(tmp_path / "net") as net:
+        user = User(tmp_path / "home", net, Principal(b"\x04"), capsys, monkeypatch)
+        (user.config / "nodes.json").unlink()
+        made = user.ok("node", "create", "main")
+        user.canister = Principal.parse(made["canister"])
+        monkeypatch.setattr("datanode.command_context.WaitPolicy.__call__", lambda *_: None)
+        yield user

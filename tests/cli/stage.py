@@ -33,7 +33,7 @@ PYTHON: Final = sys.executable
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a command came to."""
+    """Result of a command."""
 
     code: int
     out: str
@@ -66,7 +66,7 @@ class Done:
 
 @dataclass(slots=True)
 class User:
-    """Somebody with a home, an identity and a network within reach."""
+    """A user with a home folder, an identity and a running network."""
 
     home: Path
     net: LocalNetwork
@@ -116,7 +116,7 @@ class User:
 
     @property
     def principal(self) -> Principal:
-        """Who the identity is; it is made when there is none."""
+        """Return the user's principal; create an identity if there is none."""
         if not self.pem.exists():
             identities.generate(self.pem)
         return identities.load(self.pem).principal

@@ -1,4 +1,4 @@
-"""What the shell asks when Tab is pressed."""
+"""Shell completion."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.cli.stage import PYTHON, User
+from tests.cli.stage import PYTHON, User, checkpoint
 
 DATANODE: Final = Path(PYTHON).with_name("datanode")
 """The installed script: completion goes by its name."""
@@ -48,6 +48,18 @@ def test_tab_completes_options_and_the_names_of_known_nodes(user: User) -> None:
 )
 def test_tab_completes_a_node_wherever_one_is_named(user: User, command: str) -> None:
     assert completed(f"datanode {command} ma") == ["main"]
+
+
+def test_tab_completes_models_of_the_node(user: User) -> None:
+    user.ok("upload", checkpoint(user.home / "m.safetensors", 20), "--as", "tab/one")
+    for command in ("show", "audit", "grant x --model"):
+        assert completed(f"datanode {command} ta") == ["tab/one"], command
+    assert completed("datanode show tax") == []
+    assert completed("datanode show --node aaaaa-aa ta") == []
+
+
+def test_tab_completes_kinds_of_faults() -> None:
+    assert completed("datanode localnet fault set la") == ["latency", "late"]
 
 
 def test_tab_is_silent_where_the_names_cannot_be_read(user: User) -> None:

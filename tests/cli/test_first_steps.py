@@ -1,4 +1,4 @@
-"""What somebody who has nothing yet is told: what there is, and what comes next."""
+"""Messages for first-time users: what exists and what to do next."""
 
 import socket
 import sqlite3
@@ -52,7 +52,7 @@ def test_a_network_that_cannot_start_says_what_to_do(
     assert "next:  `datanode localnet reset` starts a new, empty network." in said
 
 
-def test_a_network_that_is_deleted_leaves_its_names(
+def test_nodes_of_another_network_are_not_forgotten(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = user.home / "elsewhere" / ".datanode" / "localnet"
@@ -63,12 +63,43 @@ def test_a_network_that_is_deleted_leaves_its_names(
     (network / "seed").touch()
     done = user.run("localnet", "reset", "--yes")
     assert (done.code, done.out) == (0, "the network is deleted\n")
-    assert done.says("gone with it: main", "`datanode node remove NAME`")
+    assert "main" in user.run("node", "list").out
     network.mkdir()
     (network / "seed").touch()
     (user.config / "nodes.json").write_text("damaged")
     done = user.run("localnet", "reset", "--yes")
     assert (done.code, done.out) == (0, "the network is deleted\n")
+
+
+def test_network_is_found_from_anywhere_and_forgotten_with_its_nodes(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its first canister has the id that the shared network's first one has.
+    user.ok("node", "remove", "main")
+    place = user.home / "place"
+    elsewhere = user.home / "elsewhere"
+    place.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    none = user.run("localnet", "status", "--json")
+    assert (none.code, none.summary["running"]) == (50, False)
+    monkeypatch.chdir(place)
+    url = user.ok("localnet", "start", "--detach", "--port", "0")["url"]
+    try:
+        user.ok("node", "create", "mine")
+        user.ok("node", "create", "by-address", "--network", url)
+        monkeypatch.chdir(elsewhere)
+        found = user.ok("localnet", "status")
+        assert (found["url"], found["running"]) == (url, True)
+        assert user.run("localnet", "status").says(f"started in {place}")
+        monkeypatch.chdir(place)
+        assert user.ok("localnet", "status")["url"] == url
+    finally:
+        monkeypatch.chdir(place)
+        gone = user.ok("localnet", "reset", "--yes")
+    assert gone["forgotten"] == ["by-address", "mine"]
+    assert user.run("node", "list").says("no node is known")
+    assert user.run("localnet", "status").code == 50
 
 
 def test_every_help_fits_eighty_columns(

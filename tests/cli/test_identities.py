@@ -31,7 +31,7 @@ UNUSABLE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: _pem(ed25519.Ed25519PrivateKey.generate(), BestAvailableEncryption(b"secret")),
         "encrypted",
     ),
-    "P-256": (lambda: _pem(ec.generate_private_key(ec.SECP256R1())), "another kind"),
+    "P-384": (lambda: _pem(ec.generate_private_key(ec.SECP384R1())), "another kind"),
     "RSA": (lambda: _pem(rsa.generate_private_key(65537, 2048)), "key"),
     "cut": (lambda: _pem(ed25519.Ed25519PrivateKey.generate())[:60], "pem"),
 }
@@ -46,13 +46,17 @@ def test_an_unusable_identity_is_explained(user: User, case: str) -> None:
     before = len(messages(user.net.ledger()))
     for command in (
         ["upload", source, "--as", "m"],
-        ["doctor"],
         ["models"],
         ["node", "create", "x"],
+        ["identity", "show"],
     ):
         done = user.run(*command, "--identity", pem, "--json")
         assert done.code == 32, done.err
         assert word.lower() in done.error["what"].lower(), done.error
+    checked = user.run("doctor", "--identity", pem, "--json")
+    found = {item["check"]: item for item in checked.results[:-1]}
+    assert (checked.code, found["network"]["ok"], found["identity"]["ok"]) == (1, True, False)
+    assert word.lower() in found["identity"]["text"].lower()
     assert len(messages(user.net.ledger())) == before
     assert not list(user.state.glob("**/*")), "an upload that could not begin left something"
 
@@ -95,7 +99,7 @@ def test_commands_of_controllers_are_refused_to_others(user: User, stranger: Mak
     for command in (
         ["delete", "owned", "--yes"],
         ["grant", other.principal, "reader", "--model", "owned"],
-        ["grant", "public", "--model", "owned"],
+        ["publish", "owned"],
         ["revoke", other.principal, "reader"],
         ["gc"],
         ["gc", "--force"],
@@ -123,5 +127,63 @@ def test_a_damaged_identity_of_ours_is_not_replaced(user: User) -> None:
 def test_a_made_identity_is_said_and_private(user: User, tmp_path: Path) -> None:
     user.pem.unlink()
     done = user.fails(12, "upload", checkpoint(user.home / "m.safetensors", 206), "--as", "m")
-    assert done.says("made a new identity", "keep that file")
+    assert done.says("created identity", "back up this file")
     assert user.pem.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def newcomer(stranger: MakeUser) -> User:
+    """A user without an identity."""
+    made = stranger("newcomer")
+    made.pem.unlink()
+    return made
+
+
+def test_principal_is_shown_before_it_is_needed(newcomer: User) -> None:
+    assert newcomer.fails(10, "identity", "show").says("datanode identity new")
+    made = newcomer.ok("identity", "new")
+    assert made["file"] == str(newcomer.pem)
+    assert newcomer.pem.stat().st_mode & 0o777 == 0o600
+    assert newcomer.ok("identity", "show")["principal"] == made["principal"]
+    assert newcomer.fails(32, "identity", "new").says("exists already")
+    assert newcomer.ok("identity", "show")["principal"] == made["principal"]
+    other = newcomer.ok("identity", "new", newcomer.home / "other.pem")
+    named = newcomer.ok("identity", "show", "--identity", newcomer.home / "other.pem")
+    assert named["principal"] == other["principal"] != made["principal"]
+    assert newcomer.ok("identity", "show", "--identity", "anonymous")["file"] is None
+
+
+def test_imported_identity_is_the_one_in_use(newcomer: User) -> None:
+    pem = newcomer.home / "exported.pem"
+    pem.write_bytes(_pem(ec.generate_private_key(ec.SECP256K1())))
+    imported = newcomer.ok("identity", "import", pem)
+    assert newcomer.ok("identity", "show")["principal"] == imported["principal"]
+    assert newcomer.pem.read_bytes() == pem.read_bytes()
+    assert newcomer.pem.stat().st_mode & 0o777 == 0o600
+    before = newcomer.pem.read_bytes()
+    assert newcomer.fails(32, "identity", "import", pem).says("exists already", "nothing was")
+    assert newcomer.pem.read_bytes() == before
+    newcomer.pem.unlink()
+    pem.write_text("no key")
+    newcomer.fails(32, "identity", "import", pem)
+    assert not newcomer.pem.exists()
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_p256_identity_of_the_official_tool_is_used(
+    user: User, monkeypatch: pytest.MonkeyPatch, *, encrypted: bool
+) -> None:
+    secret = "never shown"  # noqa: S105
+    how = BestAvailableEncryption(secret.encode()) if encrypted else None
+    pem = user.home / "key.pem"
+    pem.write_bytes(_pem(ec.generate_private_key(ec.SECP256R1()), how))
+    if encrypted:
+        monkeypatch.setenv("DATANODE_IDENTITY_PASSWORD", secret)
+    done = user.run("models", "--identity", pem, "--json")
+    assert done.code == 0, done.err
+    if encrypted:
+        monkeypatch.setenv("DATANODE_IDENTITY_PASSWORD", secret[:-1])
+        wrong = user.run("models", "--identity", pem)
+        assert wrong.code == 32
+        assert "does not open" in wrong.err
+        assert secret[:-1] not in wrong.err + wrong.out

@@ -1,9 +1,12 @@
 """Two who want to upload the same model, and spending that is bounded."""
 
+import os
 import time
 
 from tests.cli.stage import MakeUser, User, checkpoint
 from tests.fakes.ledger_judge import paid
+from uploader.state.location import locate
+from uploader.state.upload_lock import Queueing, upload_lock
 
 
 def test_a_lease_of_somebody_else_is_told_and_can_be_taken_over(
@@ -61,27 +64,44 @@ def test_the_one_whose_lease_is_taken_is_told(user: User, stranger: MakeUser) ->
     assert "Traceback" not in err
 
 
-def test_two_processes_of_one_user_do_not_mix(user: User) -> None:
-    source = checkpoint(user.home / "m.safetensors", 806, tensors=20, size=1_500_000)
-    seen = len(user.net.ledger())
-    before = paid(user.net.ledger())
-    process = user.start("upload", source, "--as", "once", "--json")
-    while not any(entry.method == "put_frames" for entry in user.net.ledger(after=seen)):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    done = user.run("upload", source, "--as", "once")
-    assert done.code == 11, done.err
-    assert done.says(f"pid {process.pid}"), done.err
-    _, err = process.communicate(timeout=60)
+def test_an_upload_waits_for_another_of_the_same_identity(user: User) -> None:
+    source = checkpoint(user.home / "m.safetensors", 806)
+    where = locate(root_key=user.net.root_key)
+    with upload_lock(where, user.canister, user.principal, "other", Queueing(wait=False)):
+        done = user.fails(11, "upload", source, "--as", "once", "--no-wait", "--state", "x.db")
+        assert done.says("other", f"pid {os.getpid()}", "nothing was sent", "--no-wait"), done.err
+        process = user.start("upload", source, "--as", "once")
+        assert process.stderr
+        while "waiting for another upload of this identity" not in process.stderr.readline():
+            assert process.poll() is None
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert paid(user.net.ledger()).twice_count == before.twice_count
+
+
+def test_three_uploads_at_once_all_work_and_pay_nothing_twice(user: User) -> None:
+    source = checkpoint(user.home / "m.safetensors", 808, tensors=6, size=1_500_000)
+    user.ok("status")
+    (user.home / "link.db").symlink_to(user.home / "third.db")
+    before = paid(user.net.ledger())
+    states: list[list[object]] = [[], [], ["--state", user.home / "link.db"]]
+    names = ("one", "two", "two")
+    processes = [
+        user.start("upload", source, "--as", name, *state, "--json")
+        for name, state in zip(names, states, strict=True)
+    ]
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    after = paid(user.net.ledger())
+    assert after.twice_count == before.twice_count
+    assert user.ok("audit", "one")["verdict"] == user.ok("audit", "two")["verdict"] == "ok"
 
 
 def test_a_budget_is_kept_and_raised(user: User) -> None:
     source = checkpoint(user.home / "m.safetensors", 807, tensors=4, size=1_500_000)
     seen = len(user.net.ledger())
     done = user.fails(25, "upload", source, "--as", "budget", "--max-cycles", "0.007TC")
-    assert done.says("raise --max-cycles", "nothing is lost"), done.err
+    assert done.says("larger --max-cycles", "stored and paid"), done.err
     spent = [e.total_cycles for e in user.net.ledger(after=seen) if e.method == "put_frames"]
     assert 0 < sum(spent) <= 7_000_000_000
     assert user.ok("upload", source, "--as", "budget", "--max-cycles", "1TC")["version"] == 1

@@ -43,7 +43,8 @@ def alice(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
     folder = tmp_path_factory.mktemp("localnet")
-    with LocalNetwork(folder, fees="code", subnet_nodes=34, subnet_used_gib=7) as running:
+    chosen = {"fees": "code", "metering": "2026-06"}
+    with LocalNetwork(folder, **chosen, subnet_nodes=34, subnet_used_gib=7) as running:
         yield running
 
 
@@ -63,9 +64,16 @@ def run(net: LocalNetwork, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def test_the_status_says_what_kind_of_subnet_bills(run: Run) -> None:
-    assert "34 nodes, fees 'code', 7 GiB used by others" in run("status")
+    told = "34 nodes, fees 'code', metering '2026-06', 7 GiB used by others"
+    assert told in run("status")
     (said,) = run.json("status")
-    assert said["subnet"] == {"fees": "code", "nodes": 34, "sev": False, "used_gib": 7}
+    assert said["subnet"] == {
+        "fees": "code",
+        "metering": "2026-06",
+        "nodes": 34,
+        "sev": False,
+        "used_gib": 7,
+    }
 
 
 def test_prices_may_change_while_it_runs(net: LocalNetwork, run: Run) -> None:

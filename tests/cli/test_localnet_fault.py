@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from datanode.localnet.state.fault import KINDS
+from datanode.localnet.state.fault import HELP, KINDS, FaultKind
 from tests.cli.stage import User
 
 
@@ -60,7 +60,9 @@ def test_what_is_not_there_is_named(own: User) -> None:
 
 def test_the_help_explains_every_kind(own: User) -> None:
     text = own.run("localnet", "fault", "set", "--help").out
+    assert set(HELP) == set(KINDS) == set(FaultKind)
     assert not [kind for kind in KINDS if f" {kind} " not in text]
+    assert "[status (503), retry_after_s (-1)]" in " ".join(text.split())
     assert "Examples:" in text
 
 

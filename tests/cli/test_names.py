@@ -111,7 +111,7 @@ def test_a_damaged_list_of_nodes_is_named_and_kept(user: User) -> None:
         assert user.fails(2, "models").says("nodes.json")
         assert user.fails(2, "node", "list").says("nodes.json")
         assert path.read_text() == text
-    path.write_text(json.dumps({"v": 2, "nodes": []}))
+    path.write_text(json.dumps({"v": 3, "nodes": []}))
     assert user.fails(34, "models").says("newer")
     path.write_text(good)
     assert user.run("models").code == 0

@@ -150,16 +150,16 @@ def test_a_canister_that_does_not_exist_is_told(user: User) -> None:
 
 def test_a_newer_interface_is_told(user: User) -> None:
     node = canisters.create(user, 10 * TC)
-    canisters.reinstall(user, node, canisters.pretender(2, 1))
+    canisters.reinstall(user, node, canisters.pretender(3, 1))
     _everything(user, 34, node)
-    assert user.fails(34, "models", "--node", node).says("interface version 2", "upgrade")
+    assert user.fails(34, "models", "--node", node).says("interface version 3", "upgrade")
 
 
 def test_a_newer_store_is_not_downgraded(user: User) -> None:
     node = canisters.create(user, 10 * TC)
-    newer = canisters.pretender(1, 3)
+    newer = canisters.pretender(2, 4)
     canisters.reinstall(user, node, newer)
-    assert user.fails(34, "node", "upgrade", node).says("layout 3", "nothing was changed")
+    assert user.fails(34, "node", "upgrade", node).says("layout 4", "nothing was changed")
     agent = user.agent()
     try:
         module = deploy.canister_status(agent, node).module_hash

@@ -2,7 +2,7 @@
 
 import pytest
 
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.ledger import BillEntry
 from datanode.node import cycles_ledger
 from datanode.principal import Principal
 from datanode.units import TC
@@ -10,7 +10,7 @@ from tests.cli.stage import User
 from tests.fakes.lost_answers import lose_answers
 
 
-def _creations(user: User) -> list[Entry]:
+def _creations(user: User) -> list[BillEntry]:
     mine = ("create_canister", user.principal)
     return [entry for entry in user.net.ledger() if (entry.method, entry.sender) == mine]
 

@@ -20,12 +20,14 @@ from datanode.agent.candid import Value, encode
 from datanode.agent.client import Agent
 from datanode.agent.network import Network
 from datanode.errors import DataNodeError
+from datanode.node.candid_interface import METHODS
 from datanode.node.canister import CanisterNode
-from datanode.node.interface import METHODS
 from datanode.node.port import Grant, ManifestPart, PutStatus, Role, Settled, Visibility
 from datanode.principal import ANONYMOUS, Principal
 from datanode.reader import Reader
 from tests.cli.stage import User, checkpoint
+
+pytestmark = pytest.mark.nightly
 
 SECRET, ABSENT = "project-kestrel", "project-osprey-"
 """Of the same length, because refusals repeat a name."""
@@ -34,7 +36,7 @@ OPEN, THEIRS = "open-model", "their-model"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What somebody may know of a model: its name, a lease on it, all digests and bytes."""
+    """Knowledge of an attacker: a model's name, a lease on it, all digests and bytes."""
 
     model: str
     lease_id: int
@@ -202,10 +204,13 @@ PROBES: dict[str, Probes] = {
     "begin_upload": lambda k, _s: [_begin(k, takeover=False), _begin(k, takeover=True)],
     "renew_upload": lambda k, _s: [(k.lease_id,)],
     "end_upload": lambda k, _s: [(k.lease_id,)],
+    "leases": lambda k, _s: [(None,), (k.lease_id,)],
+    "end_lease": lambda k, _s: [(k.lease_id,)],
     "put_frames": lambda k, _s: [(k.lease_id, [b"x"]), (k.lease_id, [])],
     "pin_frames": lambda k, s: [(s.their_lease, k.digests), (k.lease_id, k.digests)],
     "lease_frames": lambda k, _s: [(k.lease_id, b""), (k.lease_id, k.manifest)],
     "missing_frames": lambda k, s: [(s.their_lease, k.digests), (k.lease_id, k.digests)],
+    "find_contents": lambda k, _s: [(k.contents,), (k.digests,), ([],)],
     "seal_model": lambda k, s: list(_seals(k, s)),
     "get_frames": lambda k, s: [
         ({"model": model, "manifest": manifest, "chunks": chunks},)

@@ -14,8 +14,7 @@ from datanode.localnet.api import ask
 from datanode.localnet.process import status
 from tests.cli.stage import PYTHON, User, checkpoint
 from tests.fakes.ledger_judge import paid
-from uploader.cli.stopping import signals_caught
-from uploader.shield import SignalledError
+from tests.quickness import allowed_s
 
 SAFE_S = 2.5
 """Two seconds to be safe to quit, and a loaded machine."""
@@ -38,7 +37,7 @@ def _catches_signals(process: "subprocess.Popen[str]") -> bool:
 def _ends(process: "subprocess.Popen[str]", number: int) -> tuple[str, str, float]:
     started = time.monotonic()
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert "Traceback" not in err
     return out, err, time.monotonic() - started
 
@@ -57,7 +56,7 @@ def test_a_stopped_upload_is_soon_over_and_tells_the_way_on(
     _under_way(user, process)
     out, err, took_s = _ends(process, number)
     assert (process.returncode, out) == (code, "")
-    assert took_s < SAFE_S
+    assert took_s < allowed_s(SAFE_S)
     way_on = f"datanode {shlex.join(map(str, command))}"
     assert way_on in err.replace("\n", ""), err
     assert "safe:" in err
@@ -74,7 +73,7 @@ def test_a_second_interrupt_is_immediate(user: User) -> None:
     time.sleep(0.02)
     _, err, took_s = _ends(process, signal.SIGINT)
     assert process.returncode in {130, -signal.SIGINT}, "a shell says 130 of both"
-    assert took_s < SAFE_S
+    assert took_s < allowed_s(SAFE_S)
     assert '"type": ' in err.splitlines()[-1]
 
 
@@ -100,7 +99,7 @@ def test_other_commands_stop_too(user: User, number: int, code: int) -> None:
         time.sleep(0.2)  # anywhere in its work
         _, err, took_s = _ends(process, number)
         assert process.returncode in {code, 0}, err
-        assert took_s < SAFE_S
+        assert took_s < allowed_s(SAFE_S)
         if process.returncode == code:
             assert f"datanode {command[0]}" in err
     back = user.home / "back" / source.name
@@ -124,7 +123,7 @@ def test_a_fetch_from_a_network_that_fell_silent_stops_too(user: User) -> None:
     finally:
         os.kill(user.net.pid, signal.SIGCONT)
     assert process.returncode == 130
-    assert took_s < SAFE_S
+    assert took_s < allowed_s(SAFE_S)
 
 
 def _answers(url: str) -> bool:
@@ -142,20 +141,7 @@ def test_a_network_in_the_foreground_stops_cleanly(user: User) -> None:
         time.sleep(0.01)
     _, err, took_s = _ends(process, signal.SIGINT)
     assert process.returncode in {0, 130}, err
-    assert took_s < 10
-
-
-def test_a_closed_pipe_ends_in_silence(user: User) -> None:
-    for command in (["models", "--json"], ["node", "list"], ["localnet", "ledger"]):
-        reading, writing = os.pipe()
-        os.close(reading)
-        process = subprocess.Popen(
-            user.command(*command), stdout=writing, stderr=subprocess.PIPE, text=True
-        )
-        os.close(writing)
-        _, err = process.communicate(timeout=30)
-        assert process.returncode == 0, err
-        assert "Error" not in err, err
+    assert took_s < allowed_s(10)
 
 
 @pytest.mark.parametrize("command", [["delete", "asked"], ["localnet", "reset"]])
@@ -166,7 +152,7 @@ def test_nothing_is_deleted_when_nobody_can_be_asked(user: User, command: list[s
         done = user.process(*command, *more)
         assert done.code == 2, done.err
         assert "--yes" in done.err
-        assert "othing was deleted" in done.err
+        assert "othing was changed" in done.err
     assert user.ok("show", "asked")["version"] >= 1
 
 
@@ -184,7 +170,7 @@ def test_no_is_an_answer(user: User) -> None:
         text=True,
     )
     os.write(main, b"n\n")
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     os.close(main)
     os.close(terminal)
     assert process.returncode == 1, err
@@ -194,16 +180,24 @@ def test_no_is_an_answer(user: User) -> None:
     user.fails(10, "show", "kept")
 
 
-def test_a_signal_that_strikes_in_a_destructor_is_not_lost() -> None:
-    class Striking:
-        def __del__(self) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
-            sum(range(1_000))
+def test_a_background_job_that_ignores_ctrl_c_is_left_alone(user: User) -> None:
+    source = checkpoint(user.home / "m.safetensors", 606, tensors=20, size=1_500_000)
+    process = user.start("upload", source, "--as", "behind", "--json", limits="trap '' INT")
+    _under_way(user, process)
+    out, err, _ = _ends(process, signal.SIGINT)
+    assert process.returncode == 0, err
+    assert '"version": 1' in out
 
-    def struck() -> None:
-        Striking()
-        time.sleep(5)
 
-    with pytest.raises(SignalledError) as caught, signals_caught():
-        struck()
-    assert caught.value.exit_code == 143
+def test_nothing_is_written_after_the_last_words(user: User) -> None:
+    source = checkpoint(user.home / "m.safetensors", 607, tensors=20, size=1_500_000)
+    process = user.start("upload", source, "--as", "words", "--json")
+    _under_way(user, process)
+    os.kill(user.net.pid, signal.SIGSTOP)
+    try:
+        _, err, took_s = _ends(process, signal.SIGTERM)
+    finally:
+        os.kill(user.net.pid, signal.SIGCONT)
+    assert process.returncode == 143
+    assert took_s < allowed_s(SAFE_S)
+    assert '"type": "error"' in err.splitlines()[-1]

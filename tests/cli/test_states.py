@@ -98,7 +98,7 @@ def test_a_file_where_a_folder_should_be_is_told(user: User, which: str) -> None
             command = ["fetch", "files", user.home / "file"]
         case _:
             command = ["audit", "files", "--report", user.home / "file" / "r.json"]
-    done = user.fails(2, *command)
+    done = user.fails(27 if which == "destination" else 2, *command)
     assert done.says("file"), done.err
     assert (user.home / "file").read_bytes() == b"mine"
 

@@ -34,19 +34,26 @@ def _life(user: User, model: str = "life") -> list[list[object]]:
     return [
         ["localnet", "status"],
         ["localnet", "time"],
+        ["identity", "new", f"{model}.pem"],
+        ["identity", "show"],
         ["node", "create", "spare", "--cycles", "2TC"],
         ["node", "list"],
         ["node", "status", "main"],
+        ["node", "settings", "main"],
         ["node", "top-up", "main", "--cycles", "1TC"],
         ["node", "upgrade", "spare"],
         ["node", "add", "alias", user.canister],
         ["node", "remove", "alias"],
+        ["upload", source.parent, "--as", f"{model}.original", "--node", "main"],
+        ["copy", f"{model}.original", "--from", "main", "--to", "spare"],
+        ["node", "clone", "main", "spare", "--replace", "--yes"],
         ["node", "remove", "spare"],
         ["plan", source.parent],
         ["plan", source.parent, "--exact"],
         ["plan", source.parent, "--node", "main"],
         ["upload", source.parent, "--as", model],
         ["upload", source.parent, "--as", model],
+        ["batch", _list_of(user, source, f"{model}.batch")],
         ["status"],
         ["models"],
         ["show", model],
@@ -63,8 +70,10 @@ def _life(user: User, model: str = "life") -> list[list[object]]:
         ["grant", reader, "uploader", "--quota", "1000"],
         ["revoke", reader, "uploader"],
         ["revoke", reader, "reader", "--model", model],
-        ["grant", "public", "--model", model],
-        ["revoke", "public", "--model", model],
+        ["publish", model],
+        ["grants", model],
+        ["unpublish", model],
+        ["transfer", model, reader, "--yes"],
         ["cost"],
         ["doctor"],
         ["localnet", "ledger"],
@@ -72,6 +81,12 @@ def _life(user: User, model: str = "life") -> list[list[object]]:
         ["gc"],
         ["gc", "--force"],
     ]
+
+
+def _list_of(user: User, source: Path, model: str) -> Path:
+    path = user.home / f"{model}.jsonl"
+    path.write_text(json.dumps({"source": str(source), "model": model}))
+    return path
 
 
 def test_every_command_speaks_to_programs(user: User) -> None:
@@ -98,7 +113,11 @@ def test_the_lives_above_use_every_command(user: User) -> None:
         assert group.typer_instance is not None
         names |= {f"{group.name} {each.name}" for each in group.typer_instance.registered_commands}
     used |= {" ".join(map(str, command[:2])) for command in _life(user)}
-    elsewhere = {"localnet start", "localnet stop", "localnet reset"}
+    elsewhere = {
+        *("localnet start", "localnet stop", "localnet reset"),
+        *("localnet deploy", "localnet example", "identity import"),
+        *("node promote", "load", "generate", "sign"),  # see test_generate, test_signatures
+    }
     assert names - elsewhere <= used
 
 
@@ -124,8 +143,9 @@ def test_failures_speak_to_programs(user: User) -> None:
 
 def test_a_network_of_ones_own_speaks_to_programs(user: User) -> None:
     place = ["--state-dir", "own", "--json"]
+    idle = user.run("localnet", "status", *place)
+    assert (idle.code, idle.summary) == (50, {"type": "summary", "running": False})
     for command, code in (
-        (["status"], 0),
         (["stop"], 0),
         (["start", "--detach", "--port", "0"], 0),
         (["start", "--detach", "--port", "0"], 50),

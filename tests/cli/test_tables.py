@@ -10,7 +10,7 @@ from rich.console import Console
 
 from datanode.principal import Principal
 from tests.cli.stage import User, checkpoint
-from uploader.cli.tables import fitted
+from uploader.cli.table_view import fitted
 
 CANISTER = "bnz7o-iuaaa-aaaaa-qaaaa-cai"
 PERSON = "umw7x-desky-xz34i-urtor-trbkp-r2aoo-tlxti-orhym-nhjix-ddk3b-yae"
@@ -98,7 +98,7 @@ def test_a_width_that_is_none_hides_nothing(
 
 @pytest.fixture
 def holder(user: User) -> User:
-    """Somebody whose names are long, and whose uploads are many."""
+    """A user with long names and many uploads."""
     source = checkpoint(user.home / "a-folder-with-a-long-name" / f"{MODEL}.safetensors", 1)
     user.ok("node", "add", NODE, user.canister)
     user.ok("upload", source, "--as", MODEL, "--node", "main")

@@ -28,7 +28,7 @@ from datanode.placement import Placement
 from datanode.reader import Reader
 from datanode.reader.version import VerifiedVersion
 from tests.fakes.checkpoints import put
-from uploader.session.upload import Workplace, upload
+from uploader.session.upload import UploadContext, upload
 from uploader.source import open_source
 from uploader.state.database import open_database
 from uploader.state.outbox import Outbox
@@ -42,7 +42,7 @@ SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maker:
-    """Who made models and owns the node that they are sealed on.
+    """Owner of the models and of the node that they are sealed on.
 
     Attributes:
         net: The network.
@@ -61,11 +61,11 @@ class Maker:
             contextlib.closing(open_source(source)) as opened,
             open_database(f"sqlite:///{state / 'state.db'}") as database,
         ):
-            place = Workplace(
+            place = UploadContext(
                 node=self.node,
                 me=self.net.owner.principal,
                 reader=Reader(self.node, root_key=self.net.root_key),
-                state=StateStore(database),
+                state=StateStore(database, me=self.net.owner.principal),
                 outbox=Outbox(state / "outbox"),
                 fees=FeeSchedule.load(),
             )

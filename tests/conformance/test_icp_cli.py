@@ -9,6 +9,8 @@ The commands, as a person types them (KEY is in `network.json`):
     icp canister status ID [--public] ...              icp canister metadata ID candid:service ...
     icp canister settings update ID --freezing-threshold 7d -f ...
     icp canister top-up ID --amount 3t ...             icp canister logs ID ...
+    icp token balance ...                              icp token transfer 2.5 PRINCIPAL ...
+    icp cycles mint --icp 2 ...                        icp cycles balance ...
     icp canister stop|start ID ...                     icp canister delete ID --no-recover-cycles
 """
 
@@ -114,3 +116,15 @@ environments:
         assert "counter" in said
     answer = icp("canister", "call", "counter", "add", "(3 : nat64)", *where, network=False)
     assert answer.strip() == "(3 : nat64)"
+
+
+def test_icp_shows_and_transfers_icp(icp: Icp) -> None:
+    assert icp("token", "balance").strip() == "Balance: 10000.00000000 ICP"
+    icp("token", "transfer", "2.5", "2vxsx-fae")
+    assert icp("token", "balance").strip() == "Balance: 9997.49990000 ICP"
+
+
+def test_icp_mints_cycles_from_icp(icp: Icp) -> None:
+    before = number(icp("cycles", "balance"))
+    assert "Minted 6_999_900_000_000 cycles" in icp("cycles", "mint", "--icp", "2")
+    assert number(icp("cycles", "balance")) - before == 6_999_900_000_000

@@ -22,7 +22,7 @@ def python() -> Path:
 
 @pytest.fixture(scope="module")
 def saw(net: LocalNetwork, wasm_path: Path, python: Path) -> dict[str, object]:
-    """What the client saw with each kind of key."""
+    """Results of the client for each kind of key."""
     subnet = json.loads((net.directory / "network.json").read_text())["subnet"]
     words = [python, FOLDER / "drive.py", net.url, net.root_key.hex(), subnet, wasm_path]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)

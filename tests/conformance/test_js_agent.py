@@ -19,7 +19,7 @@ STATE = Path(__file__).with_name("js_agent_state.mjs")
 
 @pytest.fixture(scope="module")
 def saw(net: LocalNetwork, npm_folder: Path, wasm_path: Path) -> dict[str, dict[str, object]]:
-    """What the agent saw with an Ed25519 and with a secp256k1 identity."""
+    """Results of the agent with Ed25519 and secp256k1 identities."""
     shutil.copy(SCRIPT, npm_folder)
     subnet = json.loads((net.directory / "network.json").read_text())["subnet"]
     command = ["node", SCRIPT.name, net.url, subnet, str(wasm_path)]
@@ -67,7 +67,7 @@ def test_the_js_agent_understands_refusals(saw: dict[str, dict[str, object]], ke
 
 @pytest.fixture(scope="module")
 def state(net: LocalNetwork, npm_folder: Path, icp: Icp, wasm_path: Path) -> dict[str, object]:
-    """What the agent saw with the network's root key given."""
+    """Results of the agent with the network's root key given."""
     shutil.copy(STATE, npm_folder)
     subnet = json.loads((net.directory / "network.json").read_text())["subnet"]
     counter = icp.installed(wasm_path)

@@ -12,7 +12,7 @@ from datanode.localnet.api import LocalNetwork
 from tests.conformance.conftest import BUILD
 from tests.fakes.counter import CANDID
 
-pytestmark = pytest.mark.conformance
+pytestmark = [pytest.mark.conformance, pytest.mark.nightly]
 PROJECT = Path(__file__).with_name("rust_agent")
 KEYS = ("ed25519", "secp256k1")
 Saw = dict[str, dict[str, object]]
@@ -20,7 +20,7 @@ Saw = dict[str, dict[str, object]]
 
 @pytest.fixture(scope="module")
 def saw(net: LocalNetwork, wasm_path: Path, large_wasm_path: Path) -> Saw:
-    """What the agent saw with each kind of key. The first build takes minutes."""
+    """Results of the agent for each kind of key. The first build takes minutes."""
     cargo = shlex.split(os.environ.get("CARGO") or "cargo")
     manifest, target = PROJECT / "Cargo.toml", BUILD / "rust_agent"
     command = ["env", *cargo, "build", "--quiet", "--locked", "--manifest-path", str(manifest)]

@@ -1,13 +1,15 @@
-"""What every storage node must do with leases and frames."""
+"""Contract of storage nodes: leases and frames."""
 
 import pytest
 
 from datanode import frame
 from datanode.digest import FrameDigest, content_digest, frame_digest
 from datanode.errors import (
+    ConflictError,
     LeaseHeldError,
     LeaseLostError,
     NodeRejectedError,
+    NotFoundError,
     UnauthorizedError,
 )
 from datanode.model import ElementType
@@ -39,7 +41,7 @@ def uploader(world: World, name: str, model: str | None = None) -> StorageNode:
 
 def test_it_tells_its_versions_to_everybody_and_its_details_to_controllers(world: World) -> None:
     status = world.node.status()
-    assert (status.interface_version, status.store_version) == (1, 2)
+    assert (status.interface_version, status.store_version) == (2, 3)
     assert status.details is not None
     assert world.caller("stranger").status().details is None
 
@@ -261,14 +263,14 @@ def test_a_damaged_frame_is_found_by_scrubbing_and_healed_by_a_put(world: World)
     world.corrupt(OTHER)
     cursor: bytes | None = b""
     corrupt: list[FrameDigest] = []
-    checked = 0
+    checked: list[FrameDigest] = []
     while cursor is not None:
         step = world.node.scrub(cursor, 1_000_000)
         corrupt += step.corrupt
-        checked += step.checked_count
+        checked += step.checked
         cursor = step.next_cursor
     assert corrupt == [OTHER_DIGEST]
-    assert checked == 2
+    assert sorted(checked) == sorted([DIGEST, OTHER_DIGEST])
     assert world.node.missing_frames(lease, [DIGEST, OTHER_DIGEST]) == [False, True]
     assert put(world.node, lease, [FRAME, OTHER]) == [ALREADY, STORED]
     assert world.node.missing_frames(lease, [OTHER_DIGEST]) == [False]
@@ -280,3 +282,64 @@ def test_a_put_heals_damage_that_nobody_has_noticed(world: World) -> None:
     world.corrupt(OTHER)
     assert put(world.node, lease, [OTHER]) == [STORED]
     assert world.node.scrub(b"", 1_000_000).corrupt == ()
+
+
+def test_frame_under_any_lease_of_the_caller_is_held(world: World) -> None:
+    alice, bob = uploader(world, "alice"), uploader(world, "bob")
+    first, second, bobs = begin(alice, "first"), begin(alice, "second"), begin(bob, "bobs")
+    put(alice, first, [FRAME])
+    assert alice.missing_frames(second, [DIGEST, OTHER_DIGEST]) == [False, True]
+    assert bob.missing_frames(bobs, [DIGEST, OTHER_DIGEST]) == [True, True]
+    assert alice.pin_frames(second, [DIGEST, OTHER_DIGEST]) == [True, False]
+    assert bob.pin_frames(bobs, [DIGEST]) == [False]
+    assert alice.renew_upload(first).frames_count == 1
+    assert put(alice, second, [FRAME]) == [ALREADY]
+    assert put(bob, bobs, [FRAME]) == [STORED]
+    alice.end_upload(first)
+    assert alice.missing_frames(second, [DIGEST]) == [False]
+    alice.end_upload(second)
+    assert alice.missing_frames(begin(alice, "third"), [DIGEST]) == [True]
+
+
+def test_flood_of_leases_leaves_room_for_others(world: World) -> None:
+    alice, bob = uploader(world, "alice"), uploader(world, "bob")
+    kept = begin(bob, "bobs")
+    put(bob, kept, [FRAME])
+    ids = [begin(alice, f"flood-{index}") for index in range(32)]
+    for index in range(3):
+        with pytest.raises(ConflictError):
+            begin(alice, f"more-{index}")
+    assert begin(bob, "others") not in ids
+    assert begin(bob, "bobs") == kept
+    alice.end_upload(ids[0])
+    assert begin(alice, "more-0") not in ids
+
+
+def test_controllers_list_and_end_leases(world: World) -> None:
+    alice = uploader(world, "alice")
+    lease = begin(alice, "alices")
+    put(alice, lease, [FRAME])
+    own = begin(world.node, "own")
+    listed = {it.id: it for it in world.node.leases()}
+    assert list(listed) == sorted(listed)
+    assert (listed[lease].model, listed[lease].holder) == ("alices", world.who("alice"))
+    assert (listed[lease].frames_count, listed[lease].frame_bytes) == (1, len(FRAME))
+    assert own in listed
+    for refused in (alice.leases, lambda: alice.end_lease(own)):
+        with pytest.raises(UnauthorizedError):
+            refused()
+    world.node.end_lease(lease)
+    with pytest.raises(NotFoundError):
+        world.node.end_lease(lease)
+    with pytest.raises(LeaseLostError):
+        alice.renew_upload(lease)
+
+
+def test_holder_of_a_lease_is_told_to_administrators_alone(world: World) -> None:
+    alice, bob = uploader(world, "alice"), uploader(world, "bob")
+    begin(alice)
+    with pytest.raises(LeaseHeldError) as told:
+        begin(bob)
+    assert str(world.who("alice")) not in str(told.value)
+    with pytest.raises(LeaseHeldError, match=str(world.who("alice"))):
+        begin(world.node)

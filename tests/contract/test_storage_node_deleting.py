@@ -1,4 +1,4 @@
-"""What every storage node must do with what is deleted, and with garbage."""
+"""Contract of storage nodes: deletion and garbage collection."""
 
 import pytest
 

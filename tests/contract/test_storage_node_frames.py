@@ -1,4 +1,4 @@
-"""What every storage node must do with a message of many frames: each is itself, whatever stands
+"""Contract of storage nodes: frames of one message are independent, whatever stands
 beside it.
 
 The real canister digests them together, in vectors that frames share; Python digests each alone.
@@ -46,7 +46,7 @@ def message(seed: int) -> list[bytes]:
 
 
 def expected(frames: Sequence[bytes]) -> Iterator[PutStatus]:
-    """What becomes of each on an empty node."""
+    """Return the expected result of each frame on an empty node."""
     seen = set[bytes]()
     for data in frames:
         stated = FRAME_HEADER_BYTES + int.from_bytes(data[12:16], "little")
@@ -72,3 +72,17 @@ def test_each_of_many_frames_of_any_length_is_found_by_its_own_digest(
     }
     assert len(kept) == statuses.count(PutStatus.STORED)
     assert {record.frame for record in world.node.lease_frames(lease)} == kept
+
+
+def test_a_frame_that_is_known_to_be_damaged_is_not_pinned(world: World) -> None:
+    """So that asking by pinning is as good as asking what is missing."""
+    whole, damaged = frame_of(3_000, 7), frame_of(3_000, 8)
+    lease = world.node.begin_upload("damaged", frames_count=2, frame_bytes=1).id
+    put(world.node, lease, [whole, damaged])
+    digests = [frame_digest(whole), frame_digest(damaged), frame_digest(b"never came")]
+    world.corrupt(damaged)
+    cursor: bytes | None = b""
+    while cursor is not None:
+        cursor = world.node.scrub(cursor, 1 << 20).next_cursor
+    assert world.node.pin_frames(lease, digests) == [True, False, False]
+    assert world.node.missing_frames(lease, digests) == [False, True, True]

@@ -1,10 +1,11 @@
-"""Who may do what with a storage node: every node keeps a private model private."""
+"""Contract of storage nodes: roles, and the privacy of private models."""
 
 from collections.abc import Callable
 
 import pytest
 
 from datanode.errors import (
+    ConflictError,
     DataNodeError,
     NodeRejectedError,
     NotFoundError,
@@ -266,3 +267,57 @@ def test_no_room_is_said_alike_of_frames_that_others_hold(world: World) -> None:
         else:
             assert isinstance(outcome, Refused)
             assert isinstance(outcome.error, QuotaError)
+
+
+def test_quota_counts_what_an_ended_upload_left_until_it_is_collected(world: World) -> None:
+    model = checkpoint(world.node, FILES)
+    one, two, three = (model.frames[record.frame] for record in model.records[:3])
+    quota_bytes = max(len(one) + len(two), len(three))
+    bob = give(world, "bob", Role.UPLOADER, quota_bytes=quota_bytes)
+    lease = bob.begin_upload("gpt", frames_count=3, frame_bytes=1).id
+    assert put(bob, lease, [one, two]) == [PutStatus.STORED] * 2
+    bob.end_upload(lease)
+    lease = bob.begin_upload("other", frames_count=0, frame_bytes=0).id
+    with pytest.raises(QuotaError):
+        settled_or_raise(bob, lease, three)
+    step = world.node.collect_garbage(b"", force=True)
+    while step.next_cursor is not None:
+        step = world.node.collect_garbage(step.next_cursor, force=True)
+    assert put(bob, lease, [three]) == [PutStatus.STORED]
+
+
+def test_uploader_of_a_bound_owner_counts_on_the_quota_of_the_owner(world: World) -> None:
+    plan = checkpoint(world.node, FILES)
+    size = sum(map(len, plan.frames.values()))
+    fresh = checkpoint(world.node, {"x": some_bytes(50_000, seed=9)})
+    more = fresh.frames[fresh.records[0].frame]
+    alice = give(world, "alice", Role.UPLOADER, quota_bytes=size + len(more) - 1)
+    sealed(alice, "llama", FILES)
+    alice.grant(Grant(to=world.who("bob"), role=Role.UPLOADER, model="llama"))
+    bob = world.caller("bob")
+    alice.transfer_model("llama", world.who("carol"))
+    for caller in (bob, world.caller("carol")):
+        lease = caller.begin_upload("llama", frames_count=1, frame_bytes=1).id
+        with pytest.raises((QuotaError, ConflictError)):
+            settled_or_raise(caller, lease, more)
+        caller.end_upload(lease)
+
+
+def settled_or_raise(node: StorageNode, lease: int, data: bytes) -> None:
+    """Put a frame for which there is no room: said by an error, or by its result."""
+    outcome = node.send(node.prepare(lease, [data]))
+    if isinstance(outcome, Refused):
+        raise outcome.error
+    assert isinstance(outcome, Settled)
+    assert outcome.results[0].status is PutStatus.NO_ROOM
+    raise QuotaError("no room")
+
+
+def test_settings_are_told_to_controllers_alone(world: World) -> None:
+    found = world.node.settings()
+    assert found is not None
+    assert found.memory_bytes > 0
+    assert found.burn_per_day_cycles > 0
+    uploader = give(world, "uploader", Role.UPLOADER)
+    assert uploader.settings() is None
+    assert world.caller("stranger").settings() is None

@@ -1,4 +1,4 @@
-"""What every storage node must do with models: sealing, reading, proving, deleting."""
+"""Contract of storage nodes: sealing, reading, proving and deleting models."""
 
 import pytest
 

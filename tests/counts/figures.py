@@ -1,12 +1,14 @@
 """Counts that must repeat exactly: what the network bills for a put, and for a real model.
 
 `tests/golden/counts.json` holds them under the digest of the storage canister's module, so that a
-rebuilt module changes them consciously: `python -m tests.counts.make`.
+rebuilt module changes them consciously, and under each metering version:
+`python -m tests.counts.make`.
 
-Exact everywhere: instructions of puts of fixed bytes. Exact with the zstandard of the golden file,
-within `ZSTD_TOLERANCE` with another one: messages, bytes and ingress cycles of MiniLM, because the
-frames of its weights contain zstd streams. Instructions of MiniLM's puts depend a little on the
-order in which messages in flight arrive, since an index grows by insertion: `ORDER_TOLERANCE`.
+Exact everywhere: instructions of puts of fixed bytes, and of the calls of `calls.py`. Exact with
+the zstandard of the golden file, within `ZSTD_TOLERANCE` with another one: messages, bytes and
+ingress cycles of MiniLM, because the frames of its weights contain zstd streams. Instructions of
+MiniLM's puts depend a little on the order in which messages in flight arrive, since an index grows
+by insertion: `ORDER_TOLERANCE`.
 """
 
 import hashlib
@@ -19,7 +21,9 @@ import zstandard
 from datanode.fees import FeeSchedule
 from datanode.node import deploy
 from tests.bench import instructions
-from tests.bench.rig import PUT, Rig, timeless_cycles
+from tests.bench.rig import PUT, Rig, rigged, timeless_cycles
+from tests.counts import calls
+from tests.counts.calls import Call
 from tests.demo.minilm import make_checkpoint
 from tests.fakes.ledger_judge import paid
 
@@ -55,6 +59,7 @@ class Counts(TypedDict):
     zstd: str
     puts: dict[str, Put]
     minilm: Model
+    calls: dict[str, Call]
 
 
 def module_digest() -> str:
@@ -100,7 +105,16 @@ def of_minilm(rig: Rig, folder: Path) -> Model:
     )
 
 
-def golden() -> dict[str, Counts]:
-    """Read the committed counts, by module."""
-    read: dict[str, Counts] = json.loads(GOLDEN.read_text())
+def of_metering(metering: str, folder: Path) -> Counts:
+    """Count everything on fresh networks."""
+    (folder / "calls").mkdir()
+    with rigged(folder, metering) as rig:
+        puts, minilm = of_puts(rig), of_minilm(rig, folder)
+    counted = calls.of_calls(folder / "calls", metering)
+    return Counts(zstd=zstd_version(), puts=puts, minilm=minilm, calls=counted)
+
+
+def golden() -> dict[str, dict[str, Counts]]:
+    """Read the committed counts, by module and metering version."""
+    read: dict[str, dict[str, Counts]] = json.loads(GOLDEN.read_text())
     return read

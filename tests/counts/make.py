@@ -1,5 +1,7 @@
 """`python -m tests.counts.make` counts anew and writes `tests/golden/counts.json`.
 
+It also writes the pages that show them.
+
 To be run, and its difference read, whenever the storage canister's module was rebuilt.
 """
 
@@ -7,19 +9,19 @@ import json
 import tempfile
 from pathlib import Path
 
-from tests.bench.rig import rigged
+from datanode.metering import metering_names
 from tests.counts import figures
+from tests.documents import __main__ as documents
 
 
 def main() -> None:
     """Write the golden file for the module that is there."""
-    with tempfile.TemporaryDirectory() as folder, rigged(Path(folder)) as rig:
-        counts = figures.Counts(
-            zstd=figures.zstd_version(),
-            puts=figures.of_puts(rig),
-            minilm=figures.of_minilm(rig, Path(folder)),
-        )
+    counts = {}
+    for metering in sorted(metering_names()):
+        with tempfile.TemporaryDirectory() as folder:
+            counts[metering] = figures.of_metering(metering, Path(folder))
     figures.GOLDEN.write_text(json.dumps({figures.module_digest(): counts}, indent=2) + "\n")
+    documents.main()
     print(figures.GOLDEN.read_text())
 
 

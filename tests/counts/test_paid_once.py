@@ -1,4 +1,4 @@
-"""What the node holds is never sent again: not by a second run, another machine, another encoder.
+"""Frames held by the node are never sent again, by any run, machine or encoder.
 
 The judge is the network's ledger. Frames of another encoder have other digests, so the ledger would
 call them new; hence all runs together are held to the frames and bytes of one undisturbed run.
@@ -14,12 +14,16 @@ from datanode.codec import masksplit, zstd
 from datanode.digest import frame_digest
 from datanode.errors import StoppedByUserError
 from datanode.model import ElementType
+from datanode.units import MIB
 from tests.bench.rig import PUT, Rig
 from tests.fakes.ledger_judge import Paid, paid
 from tests.uploader.session.stage import safetensors_bytes, weights
+from uploader.session.upload import UploadOptions
 
 Disturb = Callable[[pytest.MonkeyPatch], None]
 LAYERS = 12
+PARTS_COUNT = 4
+"""Frames of a manifest: head, one page of chunks, one of tensors, the placement record."""
 
 
 def same_encoder(_: pytest.MonkeyPatch) -> None:
@@ -62,7 +66,7 @@ def sent(rig: Rig, work: Callable[[], object]) -> Paid:
 
 
 def half_way(layers: int) -> Callable[[], bool]:
-    """Wish to stop after some chunks were looked at."""
+    """Wish to stop after chunks were looked at so often: each is when it is read and encoded."""
     seen = 0
 
     def stopping() -> bool:
@@ -95,19 +99,42 @@ def test_an_interrupted_upload_is_continued_without_sending_a_chunk_again(
     rig: Rig, source: Path, disturb: Disturb, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"half/{disturb.__name__}/{state}"
+    monkeypatch.setattr("uploader.session.upload.GROUP_BYTES", 4 * MIB)
 
     def interrupted() -> None:
         with pytest.raises(StoppedByUserError):
-            rig.upload(source, name, state=name, stopping=half_way(LAYERS // 2))
+            rig.upload(source, name, state=name, stopping=half_way(2 * LAYERS))
 
     first = sent(rig, interrupted)
     disturb(monkeypatch)
     other = name if state == "same" else f"{name}/elsewhere"
     second = sent(rig, lambda: rig.upload(source, name, state=other))
     records = list(rig.reader.open_version(name).records())
-    parts_count = 4  # head, one page of chunks, one of tensors, the placement record
     assert first.stored_count > 0
     assert first.twice_count == second.twice_count == 0
     assert first.stored_count + second.stored_count == (
-        len({record.content for record in records}) + parts_count
+        len({record.content for record in records}) + PARTS_COUNT
+    )
+
+
+def test_a_restarted_name_gives_up_nothing_that_was_paid(
+    rig: Rig, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another source is sealed under the name; then the first one comes under a new name."""
+    monkeypatch.setattr("uploader.session.upload.GROUP_BYTES", 4 * MIB)
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(safetensors_bytes({"restarted": weights(7_000, 400)}))
+
+    def interrupted() -> None:
+        with pytest.raises(StoppedByUserError):
+            rig.upload(source, "restarted", stopping=half_way(2 * LAYERS))
+
+    first = sent(rig, interrupted)
+    rig.upload(other, "restarted", options=UploadOptions(restart=True))
+    second = sent(rig, lambda: rig.upload(source, "restarted/new"))
+    records = list(rig.reader.open_version("restarted/new").records())
+    assert first.stored_count > 0
+    assert first.twice_count == second.twice_count == 0
+    assert first.stored_count + second.stored_count == (
+        len({record.content for record in records}) + PARTS_COUNT
     )

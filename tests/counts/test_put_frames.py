@@ -1,21 +1,27 @@
-"""What storing costs, held exactly: instructions, bytes, cycles of messages of known frames."""
+"""Exact costs of storing known frames: instructions, bytes, cycles."""
 
 from pathlib import Path
 
 import pytest
 
 from datanode.limits import PUT_INSTRUCTIONS_PER_BYTE
+from datanode.metering import metering_names
 from tests.bench.rig import Rig
 from tests.counts import figures
 
 
+@pytest.fixture(scope="module", params=sorted(metering_names()))
+def metering(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def held() -> figures.Counts:
+def held(metering: str) -> figures.Counts:
     """The committed counts of the module that is there."""
     found = figures.golden().get(figures.module_digest())
     if found is None:
         pytest.fail("the module was rebuilt: run `python -m tests.counts.make`, read the diff")
-    return found
+    return found[metering]
 
 
 def test_puts_of_known_frames_take_exactly_what_they_took(rig: Rig, held: figures.Counts) -> None:

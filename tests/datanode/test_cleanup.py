@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from datanode.cleanup import Closing, finishing, undoing
+from datanode.cleanup import SafeClose, always_after, rollback_on_error
 
 
 class FirstError(Exception):
@@ -28,7 +28,7 @@ class Steps:
 
 
 @dataclass
-class Thing(Closing):
+class Thing(SafeClose):
     step: Steps = field(default_factory=Steps)
 
     def close(self) -> None:
@@ -37,7 +37,7 @@ class Thing(Closing):
 
 def test_what_succeeds_is_finished_and_closed_and_not_undone() -> None:
     undo, finish, thing = Steps(), Steps(), Thing()
-    with undoing(undo), finishing(finish), thing as entered:
+    with rollback_on_error(undo), always_after(finish), thing as entered:
         assert entered is thing
         assert finish.taken == 0
     assert (undo.taken, finish.taken, thing.step.taken) == (0, 1, 1)
@@ -46,12 +46,12 @@ def test_what_succeeds_is_finished_and_closed_and_not_undone() -> None:
 @pytest.mark.parametrize("kind", [FirstError, KeyboardInterrupt, SystemExit])
 def test_what_fails_is_undone_finished_and_closed_once(kind: type[BaseException]) -> None:
     undo, finish, thing = Steps(), Steps(), Thing()
-    with pytest.raises(kind), undoing(undo), finishing(finish), thing:
+    with pytest.raises(kind), rollback_on_error(undo), always_after(finish), thing:
         raise kind
     assert (undo.taken, finish.taken, thing.step.taken) == (1, 1, 1)
 
 
-@pytest.mark.parametrize("clears_up", [undoing, finishing, Thing])
+@pytest.mark.parametrize("clears_up", [rollback_on_error, always_after, Thing])
 def test_an_error_of_clearing_up_is_logged_and_noted_and_replaces_nothing(
     clears_up: type[Thing], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -66,7 +66,7 @@ def test_an_error_of_clearing_up_is_logged_and_noted_and_replaces_nothing(
     assert record.exc_info[0] is SecondError
 
 
-@pytest.mark.parametrize("clears_up", [finishing, Thing])
+@pytest.mark.parametrize("clears_up", [always_after, Thing])
 def test_an_error_of_finishing_what_succeeded_is_raised(clears_up: type[Thing]) -> None:
     step = Steps(SecondError)
     with pytest.raises(SecondError), clears_up(step):
@@ -75,5 +75,5 @@ def test_an_error_of_finishing_what_succeeded_is_raised(clears_up: type[Thing]) 
 
 
 def test_an_interruption_of_clearing_up_is_raised() -> None:
-    with pytest.raises(KeyboardInterrupt), undoing(Steps(KeyboardInterrupt)):
+    with pytest.raises(KeyboardInterrupt), rollback_on_error(Steps(KeyboardInterrupt)):
         raise FirstError

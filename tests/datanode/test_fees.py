@@ -30,7 +30,7 @@ def test_the_two_schedules_differ_in_the_price_of_storage_alone() -> None:
     assert docs.storage_cycles(GIB, 1) == 127_000
     assert code.storage_cycles(GIB, 1) == 317_500
     assert docs.ingress_cycles(7) == code.ingress_cycles(7)
-    assert schedule_names() == ("docs", "code")
+    assert schedule_names() == ("docs", "code", "engine")
 
 
 def test_a_large_subnet_takes_its_share_of_every_price() -> None:
@@ -122,3 +122,21 @@ def test_more_bytes_never_cost_less(count: int, nodes: int) -> None:
     fees = FeeSchedule.load(nodes=nodes)
     assert fees.ingress_cycles(count) <= fees.ingress_cycles(count + 1)
     assert fees.storage_cycles(count, 60) <= fees.storage_cycles(count + GIB, 60)
+
+
+def test_a_cloud_engine_charges_nothing() -> None:
+    engine = FeeSchedule.load("engine", nodes=34)
+    assert engine.is_free
+    assert not FeeSchedule.load().is_free
+    assert engine.ingress_cycles(2_000_000) == 0
+    assert engine.used_cycles(40_000_000_000, 40_000_000_000) == 0
+    assert engine.rent(500 * GIB, 30 * DAY_S, compute_percent=100).cycles == 0
+    assert engine.reservation_cycles(GIB, subnet_bytes=1_900 * GIB) == 0
+    assert engine.creation_cycles == 0
+    assert engine.call_cycles(1_000) == 0
+    assert engine.outcall_cycles(1_000, 1_000) == 0
+    assert engine.log_fetch_cycles(1_000) == 0
+
+
+def test_fetching_logs_is_charged_a_node() -> None:
+    assert FeeSchedule.load(nodes=34).log_fetch_cycles(1_000) == (5_000_000 + 80 * 1_000) * 34

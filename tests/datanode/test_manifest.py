@@ -148,7 +148,8 @@ def test_tensor_pages_are_filled_to_either_limit() -> None:
         ([("a", 10, 0, 1), ("b", 10, 1, 1)], [11, 9], []),
         ([("a", 10, 0, 1)], [10], [("t", 0, 0, 2, 0)]),
         ([("a", 10, 0, 1)], [10], [("t", 0, 0, 1, 1)]),
-        ([("a", 10, 0, 1)], [10], [("t", 1, 0, 1, 0)]),
+        ([("a", 10, 0, 1)], [10], [("t", 10, 0, 1, 0)]),
+        ([("a", 20, 0, 2)], [10, 10], [("t", 9, 1, 1, 0)]),
         ([("a", 10, 0, 1)], [10], [("t", 11, 1, 0, 0)]),
         ([("a", 10, 0, 1), ("b", 10, 1, 1)], [10, 10], [("t", 0, 1, 1, 0)]),
         ([("a", 20, 0, 2)], [10, 10], [("t", 0, 0, 1, 0), ("t", 10, 1, 1, 0)]),
@@ -166,6 +167,20 @@ def test_parts_that_do_not_agree_cannot_be_built(
             (tensor(*entry) for entry in tensors),
             {},
         )
+
+
+def test_small_tensors_may_share_a_chunk() -> None:
+    shared = [tensor("t", 0, 0, 1), tensor("u", 12, 0, 1), tensor("v", 24, 0, 1)]
+    built = manifest.build([file("a", 36, 0, 1)], [record(36)], shared, {})
+    ((*entries,),) = opened(built)[2]
+    assert entries == shared
+    assert [entry.length_bytes for entry in entries] == [12, 12, 12]
+
+
+def test_bytes_of_an_unknown_dtype_or_of_half_a_byte_are_not_guessed() -> None:
+    for changes in ({"dtype": "F13"}, {"dtype": "F4", "shape": (3,)}):
+        with pytest.raises(FormatError):
+            _ = dataclasses.replace(tensor("t", 0, 0, 1), **changes).length_bytes
 
 
 @pytest.mark.parametrize("path", ["", "/a", "a/", "a//b", ".", "../a", "a/../b", "a b", "\u00e9"])

@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 import datanode
-from datanode import surface
+from datanode import api
 from datanode.auditing import Outcome
-from datanode.errors import CorruptionError, NotFoundError, RollbackError, UsageError
+from datanode.errors import (
+    CertificateError,
+    CorruptionError,
+    NotFoundError,
+    RollbackError,
+    UsageError,
+)
 from datanode.folders import config_folder, seen_folder, state_folder
 from datanode.localnet.api import LocalNetwork
 from datanode.node import registry
@@ -102,7 +108,10 @@ def test_a_report_of_a_real_network_is_verified_offline(
 
     report = datanode.audit("minilm", node="main", network=world.network.url)
     signer = world.agent("controller").identity
-    verdict = verify_report(report.to_json(signer), root_key=world.root_key)
+    signed = report.to_json(signer)
+    with pytest.raises(CertificateError):
+        verify_report(signed, root_key=world.root_key, auditors=())
+    verdict = verify_report(signed, root_key=world.root_key, auditors=[signer.principal])
     assert verdict.report == report
     assert verdict.auditor == signer.principal
 
@@ -139,8 +148,8 @@ def test_a_scrub_is_no_sample() -> None:
 def test_the_example_of_the_docstring_runs(
     world: CanisterWorld, model: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert surface.__doc__ is not None
-    example = textwrap.dedent(surface.__doc__.split("::\n", 1)[1].split("\nNothing is", 1)[0])
+    assert api.__doc__ is not None
+    example = textwrap.dedent(api.__doc__.split("::\n", 1)[1].split("\nWhat is", 1)[0])
     monkeypatch.chdir(tmp_path)
     state = {"url": world.network.url, "root_key": world.root_key.hex()}
     (tmp_path / ".datanode/localnet").mkdir(parents=True)
@@ -161,7 +170,7 @@ def test_the_surface_is_what_it_says() -> None:
 
 
 def test_units_come_without_a_cryptographic_library() -> None:
-    code = "import sys, datanode.units; sys.exit('pyblst' in sys.modules)"
+    code = "import sys, datanode.units; sys.exit('py_arkworks_bls12381' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

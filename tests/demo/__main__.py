@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,17 +26,20 @@ from rich.table import Table
 from datanode.units import format_bytes, format_cycles
 from tests.demo.judge import Judge
 from tests.demo.minilm import make_checkpoint, make_variant
+from tests.demo.picture import Picture
 
 DATANODE: Final = Path(sys.executable).parent / "datanode"
 SAY: Final = Console(highlight=False)
+PICTURE: Final = Path(__file__).parents[2] / "build" / "demo.svg"
 
 
 @dataclass(slots=True)
 class Demo:
-    """A stage for the demo: a folder, an environment, and the figures of its last table."""
+    """A stage for the demo: a folder, an environment, the last table, and a recording."""
 
     folder: Path
     rows: list[tuple[str, str]]
+    picture: Picture
 
     @property
     def environment(self) -> dict[str, str]:
@@ -53,10 +57,12 @@ class Demo:
             stderr=subprocess.PIPE,
         )
 
-    def run(self, *args: str, expect: int = 0) -> list[dict[str, Any]]:
+    def run(self, *args: str, expect: int = 0, record: bool = True) -> list[dict[str, Any]]:
         """Run a `datanode` command, show it, and return the objects it printed."""
         SAY.print(f"\n[bold]$ datanode {' '.join(args)}[/bold]")
         as_json = "--json" in args
+        if record:
+            self.picture.command(tuple(arg for arg in args if arg != "--json"))
         done = subprocess.run(
             [DATANODE, *args],
             cwd=self.folder,
@@ -67,6 +73,8 @@ class Demo:
         )
         if not as_json:
             SAY.print((done.stderr + done.stdout).rstrip(), markup=False)
+        if record and not as_json:
+            self.picture.output(done.stdout)
         if done.returncode != expect:
             SAY.print(done.stderr if as_json else "", markup=False)
             raise SystemExit(f"exit code {done.returncode}, expected {expect}")
@@ -74,7 +82,10 @@ class Demo:
 
     def summary(self, *args: str, expect: int = 0) -> dict[str, Any]:
         """Run a command with --json and return its summary."""
-        result = self.run(*args, "--json", expect=expect)[-1]
+        is_upload = args[0] == "upload"
+        result = self.run(*args, "--json", expect=expect, record=is_upload)[-1]
+        if is_upload:
+            self.picture.uploaded(result)
         shown = {k: v for k, v in result.items() if k not in {"type", "manifest"}}
         SAY.print("  " + "  ".join(f"{key}={value}" for key, value in shown.items()), markup=False)
         return result
@@ -83,19 +94,28 @@ class Demo:
         """Add a row to the last table."""
         self.rows.append((name, figure))
 
+    def table(self) -> Table:
+        """Return the last table."""
+        title = "what the demo showed"
+        table = Table(title=title, box=None, show_header=False, title_justify="left")
+        for name, figure in self.rows:
+            table.add_row(name, figure)
+        return table
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo and return its exit code."""
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--model", type=Path, help="a checkpoint of your own")
-    parser.add_argument("--keep", action="store_true", help="keep the folder")
-    args = parser.parse_args(argv)
+
+@contextmanager
+def staged(*, keep: bool) -> Iterator[Demo]:
+    """Give a stage in a folder of its own, then stop the network and show the last table.
+
+    Args:
+        keep: Keep the folder.
+    """
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="datanode-demo-"))
-    demo = Demo(folder=folder, rows=[])
+    demo = Demo(folder=folder, rows=[], picture=Picture(folder))
     (folder / "home").mkdir()
     try:
-        play(demo, args.model)
+        yield demo
     finally:
         subprocess.run(
             [DATANODE, "localnet", "stop"],
@@ -104,14 +124,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             capture_output=True,
             check=False,
         )
-        if not args.keep:
+        if not keep:
             shutil.rmtree(folder, ignore_errors=True)
     demo.row("time", f"{time.monotonic() - started:.0f} s")
-    table = Table(title="what the demo showed", box=None, show_header=False, title_justify="left")
-    for name, figure in demo.rows:
-        table.add_row(name, figure)
     SAY.print()
-    SAY.print(table)
+    SAY.print(demo.table())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo and return its exit code."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--model", type=Path, help="a checkpoint of your own")
+    parser.add_argument("--keep", action="store_true", help="keep the folder")
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to record it as SVG")
+    args = parser.parse_args(argv)
+    with staged(keep=args.keep) as demo:
+        play(demo, args.model)
+    demo.picture.table(demo.table())
+    demo.picture.save(args.picture)
+    SAY.print(f"recorded in {args.picture}")
     return 0
 
 
@@ -156,7 +187,9 @@ def play(demo: Demo, model: Path | None) -> None:
     demo.row("the same upload once more sent", format_bytes(again["sent_bytes"]))
 
     chunk = judge.flip_a_stored_byte(name)
-    SAY.print(f"\none bit of chunk {chunk} is flipped in the canister's stable memory")
+    damage = f"one bit of chunk {chunk} is flipped in the canister's stable memory"
+    SAY.print(f"\n{damage}")
+    demo.picture.note(damage)
     found = demo.run("audit", name, "--repair", str(source), "--json")
     damaged = [item["index"] for item in found if item.get("kind") == "finding"]
     if damaged != [chunk]:
@@ -168,13 +201,16 @@ def play(demo: Demo, model: Path | None) -> None:
 def kill_half_way(demo: Demo, judge: Judge, source: Path, name: str, total_bytes: int) -> int:
     """Start the upload and kill it when about half of it is on the node."""
     SAY.print(f"\n[bold]$ datanode upload {source} --as {name}[/bold]   and kill -9 half way")
+    demo.picture.command(("upload", str(source), "--as", name), "(kill -9 half way)")
     process = demo.start("upload", str(source), "--as", name)
     while process.poll() is None and judge.sent_bytes() < total_bytes // 2:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     count = judge.paid().messages_count
-    SAY.print(f"killed: {count} messages, {format_bytes(judge.sent_bytes())} are on the node")
+    killed = f"killed: {count} messages, {format_bytes(judge.sent_bytes())} are on the node"
+    SAY.print(killed)
+    demo.picture.note(killed)
     return count
 
 

@@ -11,7 +11,7 @@ from datanode.agent.network import Network
 from datanode.limits import FRAME_HEADER_BYTES
 from datanode.localnet import process
 from datanode.localnet.api import ask
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.ledger import BillEntry
 from datanode.model import ElementType
 from datanode.node.canister import CanisterNode
 from datanode.node.port import ManifestPart
@@ -36,11 +36,11 @@ class Judge:
     def _state_dir(self) -> Path:
         return self.folder / _STATE
 
-    def _entries(self) -> list[Entry]:
+    def _entries(self) -> list[BillEntry]:
         return process.read_ledger(self._state_dir)
 
     def paid(self) -> Paid:
-        """What the network executed of `put_frames`."""
+        """Summary of the `put_frames` messages that the network executed."""
         return paid(self._entries())
 
     def sent_bytes(self) -> int:
@@ -56,6 +56,14 @@ class Judge:
             for entry in self._entries()
             if entry.canister == node and entry.method not in aside
         )
+
+    def cycles_of(self, *methods: str) -> int:
+        """Cycles of every message of these methods."""
+        return sum(entry.total_cycles for entry in self._entries() if entry.method in methods)
+
+    def instructions_of(self, *methods: str) -> int:
+        """Instructions of every message of these methods."""
+        return sum(entry.instructions for entry in self._entries() if entry.method in methods)
 
     def _canister(self) -> Principal:
         return next(entry.canister for entry in self._entries() if entry.method == PUT)

@@ -5,6 +5,9 @@
     ok      works
     busy    503 SlowDown
     denied  403
+    kms     403, because of a key
+    payer   403, because readers pay
+    expired 400, because a token has
     cut     closes the connection after half of the bytes
     none    closes it before an answer
     whole   sends the whole object, whatever range was asked for
@@ -30,13 +33,15 @@ _PAGE: Final = 3
 
 @dataclass
 class Shelf:
-    """What the bucket holds, and how its server behaves.
+    """Contents of the bucket and behaviour of its server.
 
     Attributes:
         objects: Key -> bytes.
         script: See above.
         etags: Whether the server tells them.
         lists: How a list is answered: `ok`, `denied`, `junk`, or `endless`.
+        heads: How a HEAD is answered: `ok`, or a refusal of the script's words.
+        payer: Refuse requests that do not say that they pay.
         asked: Method and key of each request.
         signed: Of each request, whether somebody signed it.
     """
@@ -45,9 +50,19 @@ class Shelf:
     script: list[str] = field(default_factory=list)
     etags: bool = True
     lists: str = "ok"
+    heads: str = "ok"
+    payer: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
     signed: list[bool] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_REFUSALS: Final = {
+    "denied": (403, "AccessDenied", ""),
+    "kms": (403, "AccessDenied", "User: arn:x is not authorized to perform: kms:Decrypt on key y"),
+    "payer": (403, "AccessDenied", "Bucket is a Requester Pays bucket"),
+    "expired": (400, "ExpiredToken", "The provided token has expired."),
+}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -60,6 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         key = self._key()
         data = self.shelf.objects.get(key)
+        if self._refused(self.shelf.heads):
+            return
         if data is None:
             self._error(404, "NoSuchKey")
         else:
@@ -79,8 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(404, "NoSuchKey")
         elif word == "busy":
             self._error(503, "SlowDown")
-        elif word == "denied":
-            self._error(403, "AccessDenied")
+        elif self._refused(word):
+            return
         elif word == "none":
             self.close_connection = True
         elif self.headers["If-Match"] not in {None, _etag(data)}:
@@ -94,6 +111,13 @@ class _Handler(BaseHTTPRequestHandler):
             part = data[first + shift : last + shift + 1]
             self._answer(206, part, told, cut=word == "cut")
 
+    def _refused(self, word: str) -> bool:
+        if self.shelf.payer and self.headers["x-amz-request-payer"] != "requester":
+            word = "payer"
+        if word in _REFUSALS:
+            self._error(*_REFUSALS[word])
+        return word in _REFUSALS
+
     def _key(self) -> str:
         bucket, _, key = unquote(urlsplit(self.path).path).removeprefix("/").partition("/")
         assert bucket == BUCKET
@@ -103,8 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
         return key
 
     def _list(self, query: dict[str, list[str]]) -> None:
-        if self.shelf.lists == "denied":
-            return self._error(403, "AccessDenied")
+        if self._refused(self.shelf.lists):
+            return None
         if self.shelf.lists == "junk":
             return self._send(200, b"<List\x1b[2J", {"Content-Type": "application/xml"})
         prefix = query.get("prefix", [""])[0]
@@ -130,8 +154,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers["Last-Modified"] = formatdate(1_700_000_000, usegmt=True)
         self._send(status, data, headers, cut=cut)
 
-    def _error(self, status: int, code: str) -> None:
-        text = f"<Error><Code>{code}</Code><Message>no \x1b]0;{code}</Message></Error>"
+    def _error(self, status: int, code: str, words: str = "") -> None:
+        words = words or f"no \x1b]0;{code}"
+        text = f"<Error><Code>{code}</Code><Message>{words}</Message></Error>"
         self._send(status, text.replace("\x1b", "").encode(), {})
 
     def _send(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from pyblst import BlstP1Element, BlstP2Element
 
-from datanode.agent import cbor
+from datanode import cbor
 from datanode.agent.hash_tree import HashTree, Plan
 
 _DST = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"

@@ -3,12 +3,12 @@
 from collections import Counter
 
 from datanode.localnet.state import ledger
-from datanode.localnet.state.database import Database
+from datanode.localnet.state.network_database import NetworkDatabase
 
 MOVED = ("sent", "accepted", "refunded")
 
 
-def totals(database: Database) -> "Counter[str]":
+def totals(database: NetworkDatabase) -> "Counter[str]":
     """Add up the ledger, item by item."""
     found: Counter[str] = Counter()
     after = 0
@@ -20,11 +20,11 @@ def totals(database: Database) -> "Counter[str]":
     return found
 
 
-def _sum(database: Database, statement: str) -> int:
+def _sum(database: NetworkDatabase, statement: str) -> int:
     return sum(int(str(value)) for row in database.rows(statement) for value in row)
 
 
-def check(database: Database) -> None:
+def check(database: NetworkDatabase) -> None:
     """Hold the ledger against what is there: every cycle that was sent is somewhere."""
     with database.transaction():
         found = totals(database)

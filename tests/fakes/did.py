@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datanode.agent import candid
 from datanode.agent.candid import Opt, Record, Type, Variant, Vec
 
-_TOKEN = re.compile(r"//[^\n]*|\s+|->|[A-Za-z_][A-Za-z0-9_]*|[{}();:,=]")
+_TOKEN = re.compile(r'//[^\n]*|\s+|->|[A-Za-z_][A-Za-z0-9_]*|"[A-Za-z_]+"|[{}();:,=]')
 _PRIMITIVES: dict[str, Type] = {
     "bool": candid.Bool,
     "nat": candid.Nat,
@@ -14,6 +14,7 @@ _PRIMITIVES: dict[str, Type] = {
     "nat16": candid.Nat16,
     "nat32": candid.Nat32,
     "nat64": candid.Nat64,
+    "float32": candid.Float32,
     "text": candid.Text,
     "principal": candid.Principal,
     "blob": candid.Blob,
@@ -28,7 +29,7 @@ def tokens(text: str) -> Iterator[str]:
         assert match, text[at : at + 40]
         at = match.end()
         if not match[0].isspace() and not match[0].startswith("//"):
-            yield match[0]
+            yield match[0].strip('"')
 
 
 class Did:

@@ -7,20 +7,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from datanode.agent import candid, cbor, certificate, envelope
+from datanode import cbor
+from datanode.agent import candid, certificate, envelope
 from datanode.agent.candid import Record, Value
 from datanode.agent.envelope import Signer
-from datanode.agent.fields import Fields
+from datanode.agent.fields import CborFields
 from datanode.agent.hash_tree import HashTree
 from datanode.agent.request_id import parse_leb128
 from datanode.fees import FeeSchedule
-from datanode.localnet.gateway.interface import Interface
-from datanode.localnet.management import types
+from datanode.localnet.gateway.ic_interface import Interface
+from datanode.localnet.gateway.page.page_facts import PageFacts
+from datanode.localnet.management import interface_types
+from datanode.localnet.replica.damage import Damage
+from datanode.localnet.replica.housekeeping import Housekeeper
 from datanode.localnet.state import ledger, message
-from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.canister_record import Canister
 from datanode.localnet.state.certificates import RangesForm
-from datanode.localnet.state.ledger import Entry
-from datanode.localnet.state.network import Network, cache_folder
+from datanode.localnet.state.ledger import BillEntry
+from datanode.localnet.state.network_state import NetworkState, cache_folder
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.localnet.state.topology import REGISTRY
 from datanode.principal import MANAGEMENT_CANISTER, Principal
@@ -30,7 +34,7 @@ from tests.fakes.puppet import puppet_wasm
 
 NOW_NS = 1_790_000_000 * SECOND_NS
 EMPTY = b"DIDL\0\0"
-WAIT_S = 30.0
+WAIT_S = 300.0
 
 
 class RejectedError(Exception):
@@ -69,7 +73,7 @@ class Gateway:
         self.open()
 
     def open(self) -> None:
-        self.network = Network(
+        self.network = NetworkState(
             self.folder,
             module_cache=cache_folder(),
             clock_ns=self.wall,
@@ -81,13 +85,31 @@ class Gateway:
     def close(self) -> None:
         self.network.close()
 
+    def page_facts(self) -> PageFacts:
+        network = self.network
+        return PageFacts(network.runtime, network.traffic, network.records, network.topology)
+
+    def housekeeper(self) -> Housekeeper:
+        runtime, records = self.network.runtime, self.network.records
+        return Housekeeper(runtime.canister_time, records, self.interface.rent)
+
+    def damage(self) -> Damage:
+        return Damage(
+            runtime=self.network.runtime,
+            traffic=self.network.traffic,
+            records=self.network.records,
+            certification=self.network.certification,
+            work=self.interface.work,
+            rent=self.interface.rent,
+        )
+
     def reopen(self) -> None:
         self.close()
         self.open()
 
     @property
     def fees(self) -> FeeSchedule:
-        return self.network.fees
+        return self.network.runtime.fees
 
     @property
     def root_key(self) -> bytes:
@@ -127,11 +149,11 @@ class Gateway:
             reject = error.reject
             raise RejectedError(reject.error_code, reject.message, certified=False) from error
         answered = threading.Event()
-        self.network.requests.watch(admitted.message.request_id, answered.set)
+        self.network.traffic.requests.watch(admitted.message.request_id, answered.set)
         assert answered.wait(WAIT_S), "no answer came"
         outcome = self.interface.outcome(admitted.message, form)
         assert outcome is not None
-        answer = Fields(cbor.decode(outcome), "answer")
+        answer = CborFields(cbor.decode(outcome), "answer")
         assert answer.text("status") == "replied"
         tree = self.verified(answer.data("certificate"), canister)
         return reply_of(tree, admitted.message.request_id)
@@ -162,10 +184,10 @@ class Gateway:
         reply = self.manage(
             who,
             "provisional_create_canister_with_cycles",
-            types.PROVISIONAL_CREATE,
+            interface_types.PROVISIONAL_CREATE,
             amount=cycles,
         )
-        (made,) = candid.decode((types.CANISTER,), reply)
+        (made,) = candid.decode((interface_types.CANISTER,), reply)
         assert isinstance(made, dict)
         principal = made["canister_id"]
         assert isinstance(principal, Principal)
@@ -177,15 +199,16 @@ class Gateway:
         canister: Principal,
         mode: str = "install",
         wasm: bytes | None = None,
+        arg: bytes = b"",
     ) -> None:
         self.manage(
             who,
             "install_code",
-            types.INSTALL,
+            interface_types.INSTALL,
             mode=(mode, None),
             canister_id=canister,
             wasm_module=counter_wasm() if wasm is None else wasm,
-            arg=b"",
+            arg=arg,
         )
 
     def puppet(self, who: Signer, cycles: int = 10 * TC) -> Principal:
@@ -205,7 +228,7 @@ class Gateway:
 
     def settle(self) -> None:
         """Wait until no message between canisters is on its way."""
-        self.until(lambda: not self.network.queue.receivers())
+        self.until(lambda: not self.network.traffic.queue.receivers())
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something holds."""
@@ -216,23 +239,23 @@ class Gateway:
 
     def signed_stop(self, who: Signer, canister: Principal) -> bytes:
         """Sign a call that stops a canister."""
-        arg = candid.encode((types.CANISTER,), ({"canister_id": canister},))
+        arg = candid.encode((interface_types.CANISTER,), ({"canister_id": canister},))
         return self.signed_call(who, MANAGEMENT_CANISTER, "stop_canister", arg)
 
     def set(self, who: Signer, canister: Principal, **settings: Value) -> None:
         """Change settings of a canister."""
-        given: dict[str, Value] = {name: None for _, name, _ in types.SETTINGS.fields}
+        given: dict[str, Value] = {name: None for _, name, _ in interface_types.SETTINGS.fields}
         self.manage(
             who,
             "update_settings",
-            types.UPDATE_SETTINGS,
+            interface_types.UPDATE_SETTINGS,
             canister_id=canister,
             settings={**given, **settings},
         )
 
     def drain(self, canister: Principal, left_cycles: int) -> None:
         """Take most cycles of a canister, behind its back."""
-        slot = self.network.canisters.find(canister)
+        slot = self.network.records.canisters.find(canister)
         assert slot is not None
         with slot.lock:
             slot.canister = replace(slot.canister, balance_cycles=left_cycles)
@@ -245,7 +268,7 @@ class Gateway:
         arg: bytes = EMPTY,
         *,
         effective: Principal | None = None,
-    ) -> tuple[bytes, Fields]:
+    ) -> tuple[bytes, CborFields]:
         content = envelope.query_content(
             canister,
             method,
@@ -255,7 +278,7 @@ class Gateway:
         )
         identifier, body = envelope.seal(who, content)
         answer = self.interface.query(body, effective or canister)
-        return identifier, Fields(cbor.decode(answer), "answer")
+        return identifier, CborFields(cbor.decode(answer), "answer")
 
     def query(
         self,
@@ -271,7 +294,7 @@ class Gateway:
             raise RejectedError(
                 answer.text("error_code"), answer.text("reject_message"), certified=False
             )
-        return Fields(answer.take("reply"), "reply").data("arg")
+        return CborFields(answer.take("reply"), "reply").data("arg")
 
     def read(
         self,
@@ -288,20 +311,22 @@ class Gateway:
             ingress_expiry_ns=self.wall() + expires_s * SECOND_NS,
         )
         answer = self.interface.read_state(envelope.sign(who, content), canister, form)
-        return self.verified(Fields(cbor.decode(answer), "answer").data("certificate"), canister)
+        return self.verified(
+            CborFields(cbor.decode(answer), "answer").data("certificate"), canister
+        )
 
     def held(self, canister: Principal) -> Canister:
         """Return the record of a canister."""
-        slot = self.network.canisters.find(canister)
+        slot = self.network.records.canisters.find(canister)
         assert slot is not None
         return slot.canister
 
     def balance(self, canister: Principal) -> int:
         return self.held(canister).balance_cycles
 
-    def last(self, canister: Principal) -> Entry:
+    def last(self, canister: Principal) -> BillEntry:
         """Return the newest entry of a canister's ledger."""
-        return [e for e in ledger.page(self.network.database) if e.canister == canister][-1]
+        return [e for e in ledger.page(self.network.records.database) if e.canister == canister][-1]
 
 
 def reply_of(tree: HashTree, request_id: bytes) -> bytes:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from datanode.errors import DataNodeError, FormatError
 from datanode.localnet.replica.rent import METHOD as RENT
-from datanode.localnet.state.ledger import Entry
-from datanode.node import answers
-from datanode.node.interface import METHODS
+from datanode.localnet.state.ledger import BillEntry
+from datanode.node import reply_decoding
+from datanode.node.candid_interface import METHODS
+from datanode.node.error_mapping import open_reply
 from datanode.node.port import PutResult, PutStatus
-from datanode.node.refusals import open_reply
 from datanode.node.values import items
 
 PUT = "put_frames"
@@ -17,7 +17,7 @@ PUT = "put_frames"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paid:
-    """What the executed `put_frames` messages of a ledger came to.
+    """Totals of the executed `put_frames` messages of a ledger.
 
     Attributes:
         messages_count: Messages executed.
@@ -38,8 +38,8 @@ class Paid:
     cycles: int
 
 
-def messages(entries: Sequence[Entry]) -> list[Entry]:
-    """What somebody sent; the rent of canisters comes by itself, whenever time passes."""
+def messages(entries: Sequence[BillEntry]) -> list[BillEntry]:
+    """Return ledger entries of sent messages, without rent."""
     return [entry for entry in entries if entry.method != RENT]
 
 
@@ -50,10 +50,10 @@ def _results(reply: bytes) -> list[PutResult]:
         raise
     except DataNodeError:
         return []  # refused as a whole: no frame was taken
-    return [answers.put_result(value) for value in results]
+    return [reply_decoding.put_result(value) for value in results]
 
 
-def paid(entries: Sequence[Entry]) -> Paid:
+def paid(entries: Sequence[BillEntry]) -> Paid:
     """Judge a ledger."""
     puts = [entry for entry in entries if entry.method == PUT and entry.status == "replied"]
     results = [result for entry in puts for result in _results(entry.reply)]

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from datanode import frame
 from datanode.digest import FrameDigest, frame_digest
 from datanode.errors import (
+    ConflictError,
     CyclesError,
     DataNodeError,
     LeaseHeldError,
     LeaseLostError,
+    NodeFullError,
     NodeRejectedError,
     QuotaError,
     UnauthorizedError,
@@ -22,6 +24,7 @@ from datanode.units import HOUR_S, SECOND_NS
 from tests.fakes.memory_roles import Roles
 
 LEASE_NS = HOUR_S * SECOND_NS
+MAX_LEASES_A_HOLDER = 32
 _NAME_LETTERS = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/-")
 
 
@@ -49,22 +52,33 @@ class Leases(Roles):
     frames: dict[FrameDigest, Stored] = field(default_factory=dict)
     leases: dict[int, Lease] = field(default_factory=dict)
     held: dict[int, dict[FrameDigest, None]] = field(default_factory=dict)
+    charged: dict[Principal, set[FrameDigest]] = field(default_factory=dict)
     next_lease: int = 1
 
-    def begin(self, caller: Principal, model: str, now_ns: int, *, takeover: bool) -> Lease:
+    def begin(
+        self,
+        caller: Principal,
+        model: str,
+        now_ns: int,
+        *,
+        takeover: bool,
+        frame_bytes: int = 0,
+    ) -> Lease:
         if not self.may_upload(caller, model, now_ns):
             raise UnauthorizedError("not an uploader of this model")
         if not model or len(model) > MAX_MODEL_NAME_BYTES or set(model) - _NAME_LETTERS:
             raise NodeRejectedError(f"not a model name: {model!r}")
         current = next((lease for lease in self.leases.values() if lease.model == model), None)
+        self._admit(caller, model, frame_bytes, now_ns)
         if current is not None and current.holder == caller:
             return self.renew(caller, current.id, now_ns)
         if current is not None:
-            if now_ns < current.expires_ns and not (
-                takeover and self.may_administer(caller, model)
-            ):
-                raise LeaseHeldError(f"{current.holder} is uploading {model}")
+            administers = self.may_administer(caller, model)
+            if now_ns < current.expires_ns and not (takeover and administers):
+                holder = current.holder if administers else "another identity"
+                raise LeaseHeldError(f"{holder} is uploading {model}")
             self.drop_lease(current.id)
+        self._make_room(caller, now_ns)
         lease = Lease(
             id=self.next_lease,
             model=model,
@@ -77,18 +91,43 @@ class Leases(Roles):
         self.leases[lease.id], self.held[lease.id] = lease, {}
         return lease
 
+    def _admit(self, caller: Principal, model: str, frame_bytes: int, now_ns: int) -> None:
+        """Refuse bytes that are announced and do not fit."""
+        if not frame_bytes:
+            return
+        if self.frozen:
+            raise CyclesError("the canister is frozen")
+        limit = self._exceeded(caller, model, FrameDigest(b""), frame_bytes, now_ns)
+        if limit is not None:
+            raise QuotaError(f"the grant allows {limit} bytes")
+        if not self._room(frame_bytes):
+            raise NodeFullError("the node cannot grow its memory")
+
+    def _make_room(self, caller: Principal, now_ns: int) -> None:
+        """Expired leases of the caller give way, empty and old ones first."""
+        own = [lease for lease in self.leases.values() if lease.holder == caller]
+        if len(own) < MAX_LEASES_A_HOLDER:
+            return
+        expired = [lease for lease in own if now_ns >= lease.expires_ns]
+        if not expired:
+            raise ConflictError("this identity has as many leases as one may have")
+        gone = min(expired, key=lambda it: (bool(self.held[it.id]), it.expires_ns))
+        self.drop_lease(gone.id)
+
+    def list_leases(self) -> list[Lease]:
+        return [self._counted(self.leases[lease_id]) for lease_id in sorted(self.leases)]
+
     def renew(self, caller: Principal, lease_id: int, now_ns: int) -> Lease:
         lease = self.lease(caller, lease_id)
         if not self.may_upload(caller, lease.model, now_ns):
             raise UnauthorizedError("not an uploader of this model any more")
-        held = self.held[lease_id]
-        self.leases[lease_id] = replace(
-            lease,
-            expires_ns=now_ns + LEASE_NS,
-            frames_count=len(held),
-            frame_bytes=sum(len(self.frames[digest].data) for digest in held),
-        )
+        self.leases[lease_id] = self._counted(replace(lease, expires_ns=now_ns + LEASE_NS))
         return self.leases[lease_id]
+
+    def _counted(self, lease: Lease) -> Lease:
+        held = self.held[lease.id]
+        size = sum(len(self.frames[digest].data) for digest in held)
+        return replace(lease, frames_count=len(held), frame_bytes=size)
 
     def lease(self, caller: Principal, lease_id: int) -> Lease:
         lease = self.leases.get(lease_id)
@@ -121,38 +160,49 @@ class Leases(Roles):
             return PutResult(status=PutStatus.BAD, detail=error.what)
         digest = frame_digest(data)
         stored = self.frames.get(digest)
-        held = self.is_held(caller, lease.id, digest, now_ns)
-        if not held and not self._room(caller, lease.model, len(data)):
+        held = self.is_held(caller, digest, now_ns)
+        own = digest in self.held[lease.id]
+        if not own and self._exceeded(caller, lease.model, digest, len(data), now_ns):
+            return PutResult(status=PutStatus.NO_ROOM)
+        if not held and not self._room(len(data)):
             return PutResult(status=PutStatus.NO_ROOM)
         whole = stored is not None and not stored.damaged and stored.data == data
         self.frames[digest] = Stored(data, _record(parsed, digest, data), now_ns)
         self.held[lease.id][digest] = None
+        self.charge(caller, lease.model, [digest], now_ns)
         known = held and whole
         return PutResult(status=PutStatus.ALREADY_STORED if known else PutStatus.STORED)
 
-    def _room(self, caller: Principal, model: str, size: int) -> bool:
-        """The same answer whether or not the store has the frame from somebody else."""
-        if self.capacity_bytes is not None:
-            used = sum(len(stored.data) for stored in self.frames.values())
-            if used + size > self.capacity_bytes:
-                return False
-        quota = self.quota_of(caller, model)
-        return quota is None or self._used(caller) + size <= quota
+    def _room(self, size: int) -> bool:
+        """The same answer whether or not the store has the frame from another uploader."""
+        if self.capacity_bytes is None:
+            return True
+        return self._size(self.frames) + size <= self.capacity_bytes
 
-    def _used(self, caller: Principal) -> int:
-        digests: set[FrameDigest] = set()
-        for lease in self.leases.values():
-            if lease.holder == caller:
-                digests.update(self.held[lease.id])
-        for model in self.models.values():
-            for number, info in model.versions.items():
-                if info.sealed_by == caller:
-                    digests |= model.references[number]
-        return sum(len(self.frames[digest].data) for digest in digests)
+    def _size(self, digests: Iterable[FrameDigest]) -> int:
+        return sum(len(self.frames[digest].data) for digest in digests if digest in self.frames)
 
-    def is_held(self, caller: Principal, lease_id: int, digest: FrameDigest, now_ns: int) -> bool:
-        """Under the caller's own lease, or in a sealed model that the caller may read."""
-        return digest in self.held[lease_id] or any(
+    def _exceeded(
+        self, caller: Principal, model: str, digest: FrameDigest, size: int, now_ns: int
+    ) -> int | None:
+        """The limit that a frame exceeds, of the caller or of the sponsor of the model."""
+        for payer, limit in self.payers(caller, model, now_ns).items():
+            charged = self.charged.get(payer, set())
+            if limit is not None and digest not in charged and self._size(charged) + size > limit:
+                return limit
+        return None
+
+    def charge(
+        self, caller: Principal, model: str, digests: Iterable[FrameDigest], now_ns: int
+    ) -> None:
+        """Count frames until they are collected."""
+        for payer in self.payers(caller, model, now_ns):
+            self.charged.setdefault(payer, set()).update(digests)
+
+    def is_held(self, caller: Principal, digest: FrameDigest, now_ns: int) -> bool:
+        """Under any lease of the caller, or in a sealed model that the caller may read."""
+        own = (lease.id for lease in self.leases.values() if lease.holder == caller)
+        return any(digest in self.held[lease] for lease in own) or any(
             digest in references
             for model in self.models.values()
             if self.may_read(caller, model.name, now_ns)
@@ -166,27 +216,25 @@ class Leases(Roles):
         pinned = []
         for digest in digests:
             own = digest in self.held[lease_id]
-            kept = self.is_held(caller, lease_id, digest, now_ns) and (
-                own or self._within_quota(caller, lease.model, digest)
-            )
+            kept = self.is_held(caller, digest, now_ns) and not self.frames[digest].damaged
+            if kept and not own:
+                size = len(self.frames[digest].data)
+                limit = self._exceeded(caller, lease.model, digest, size, now_ns)
+                if limit is not None:
+                    raise QuotaError(f"the grant allows {limit} bytes")
             if kept:
                 self.held[lease_id][digest] = None
                 self.frames[digest].touched_ns = now_ns
+                self.charge(caller, lease.model, [digest], now_ns)
             pinned.append(kept)
         return pinned
-
-    def _within_quota(self, caller: Principal, model: str, digest: FrameDigest) -> bool:
-        quota, size = self.quota_of(caller, model), len(self.frames[digest].data)
-        if quota is not None and self._used(caller) + size > quota:
-            raise QuotaError(f"the grant allows {quota} bytes")
-        return True
 
     def missing(
         self, caller: Principal, lease_id: int, digests: Iterable[FrameDigest], now_ns: int
     ) -> list[bool]:
         self.lease(caller, lease_id)
         return [
-            not self.is_held(caller, lease_id, digest, now_ns) or self.frames[digest].damaged
+            not self.is_held(caller, digest, now_ns) or self.frames[digest].damaged
             for digest in digests
         ]
 

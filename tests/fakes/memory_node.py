@@ -14,9 +14,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from datanode.agent import cbor
+from datanode import cbor
+from datanode.agent.signed_message import SignedMessage, Unsettled
 from datanode.digest import FrameDigest
-from datanode.errors import NetworkError, NodeRejectedError, NotFoundError, UnauthorizedError
+from datanode.errors import NodeRejectedError, NotFoundError, UnauthorizedError
 from datanode.limits import MESSAGE_EXPIRY_NS
 from datanode.node.port import (
     GarbageStep,
@@ -26,8 +27,6 @@ from datanode.node.port import (
     Role,
     ScrubStep,
     Settled,
-    SignedMessage,
-    Unsettled,
     Visibility,
 )
 from datanode.principal import Principal
@@ -48,15 +47,13 @@ class MemoryNode(Queries):
     def as_caller(self, caller: Principal) -> "MemoryNode":
         return MemoryNode(self.world, caller)
 
-    def _update(self) -> None:
-        if self.world.down:
-            raise NetworkError("the network is down")
-
     def begin_upload(
         self, model: str, *, frames_count: int, frame_bytes: int, takeover: bool = False
     ) -> Lease:
         self._update()
-        return self.store.begin(self.caller, model, self._now, takeover=takeover)
+        return self.store.begin(
+            self.caller, model, self._now, takeover=takeover, frame_bytes=frame_bytes
+        )
 
     def renew_upload(self, lease_id: int) -> Lease:
         self._update()
@@ -65,6 +62,18 @@ class MemoryNode(Queries):
     def end_upload(self, lease_id: int) -> None:
         self._update()
         self.store.end(self.caller, lease_id)
+
+    def leases(self) -> list[Lease]:
+        self._query()
+        self._require_controller()
+        return self.store.list_leases()
+
+    def end_lease(self, lease_id: int) -> None:
+        self._update()
+        self._require_controller()
+        if lease_id not in self.store.leases:
+            raise NotFoundError(f"no lease {lease_id}")
+        self.store.drop_lease(lease_id)
 
     def prepare(self, lease_id: int, frames: Sequence[bytes]) -> SignedMessage:
         self.world.nonce += 1
@@ -118,12 +127,6 @@ class MemoryNode(Queries):
         self._update()
         return self.store.pin(self.caller, lease_id, digests, self._now)
 
-    def missing_frames(
-        self, lease_id: int, digests: Sequence[FrameDigest], *, replicated: bool = False
-    ) -> list[bool]:
-        self._update()
-        return self.store.missing(self.caller, lease_id, digests, self._now)
-
     def seal_model(
         self,
         lease_id: int,
@@ -148,7 +151,12 @@ class MemoryNode(Queries):
         self._update()
         self._require_controller()
         corrupt = tuple(self.store.scrub())
-        return ScrubStep(next_cursor=None, checked_count=len(self.store.frames), corrupt=corrupt)
+        return ScrubStep(
+            next_cursor=None,
+            checked=tuple(self.store.frames),
+            corrupt=corrupt,
+            restored=tuple(self.store.restore_references()),
+        )
 
     def delete_model(self, name: str, version: int | None = None) -> None:
         self._update()
@@ -172,7 +180,8 @@ class MemoryNode(Queries):
         self._require_administrator(grant.model)
         if grant.expires_ns is not None and grant.expires_ns <= self._now:
             raise NodeRejectedError("the grant would have expired already")
-        self.store.grants[grant.to, grant.role, grant.model] = grant
+        by_controller = self.caller in self.store.controllers
+        self.store.give(grant, by_controller=by_controller)
 
     def revoke(self, to: Principal, role: Role, model: str | None) -> None:
         self._update()
@@ -183,6 +192,8 @@ class MemoryNode(Queries):
         self._update()
         self._require_owner(model)
         self.store.models[model].owner = to
+        if self.caller in self.store.controllers:
+            self.store.models[model].sponsor = self.caller
 
     def set_visibility(self, model: str, visibility: Visibility) -> None:
         self._update()

@@ -1,9 +1,9 @@
-"""What a caller may ask of the memory node."""
+"""Queries of the memory node."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from datanode.digest import FrameDigest
+from datanode.digest import ContentDigest, FrameDigest
 from datanode.errors import NetworkError, NotFoundError, UnauthorizedError
 from datanode.limits import MAX_QUERY_REPLY_BYTES
 from datanode.manifest import parse_head
@@ -13,6 +13,7 @@ from datanode.node.port import (
     Grant,
     ManifestPart,
     ModelInfo,
+    NodeSettings,
     NodeStatus,
     StatusDetails,
     WitnessAnswer,
@@ -54,10 +55,22 @@ class Queries:
     def _now(self) -> int:
         return self.world.clock()
 
-    def _query(self) -> None:
+    def _query(self) -> MemoryStore:
+        """State that the queried replica has seen."""
         self.world.queries += 1
+        self._update()
+        return self.world.lagging or self.store
+
+    def _update(self) -> None:
         if self.world.down:
             raise NetworkError("the network is down")
+
+    def _ask(self, *, replicated: bool) -> MemoryStore:
+        if not replicated:
+            return self._query()
+        self.world.replicated += 1
+        self._update()
+        return self.store
 
     def status(self) -> NodeStatus:
         self._query()
@@ -77,13 +90,28 @@ class Queries:
                 leases_count=len(self.store.leases),
                 task=None,
             )
-        return NodeStatus(interface_version=1, store_version=2, details=details)
+        return NodeStatus(interface_version=2, store_version=3, details=details)
 
-    def lease_frames(self, lease_id: int) -> Iterator[ChunkRecord]:
-        self._query()
-        self.store.lease(self.caller, lease_id)
-        for digest in list(self.store.held[lease_id]):
-            yield self.store.frames[digest].record
+    def settings(self) -> NodeSettings | None:
+        self._update()
+        return self.world.settings if self.caller in self.store.controllers else None
+
+    def lease_frames(self, lease_id: int, *, replicated: bool = False) -> Iterator[ChunkRecord]:
+        store = self._ask(replicated=replicated)
+        store.lease(self.caller, lease_id)
+        for digest in list(store.held[lease_id]):
+            yield store.frames[digest].record
+
+    def missing_frames(
+        self, lease_id: int, digests: Sequence[FrameDigest], *, replicated: bool = False
+    ) -> list[bool]:
+        store = self._ask(replicated=replicated)
+        return store.missing(self.caller, lease_id, digests, self._now)
+
+    def find_contents(
+        self, contents: Sequence[ContentDigest], *, replicated: bool = False
+    ) -> list[ChunkRecord | None]:
+        return self._ask(replicated=replicated).find(self.caller, contents, self._now)
 
     def get_frames(
         self, model: str, manifest: FrameDigest, chunks: Sequence[int]
@@ -142,18 +170,18 @@ class Queries:
             raise NotFoundError(f"no page {index}")
         return pages[index]
 
-    def models(self) -> list[ModelInfo]:
-        self._query()
+    def models(self, *, replicated: bool = False) -> list[ModelInfo]:
+        store = self._ask(replicated=replicated)
         infos = [
-            self.store.models[name].info()
-            for name in sorted(self.store.models)
-            if self.store.may_read(self.caller, name, self._now)
+            store.models[name].info()
+            for name in sorted(store.models)
+            if store.may_read(self.caller, name, self._now)
         ]
         return [replace(info, versions=info.versions[-1:]) for info in infos]
 
-    def model(self, name: str) -> ModelInfo:
-        self._query()
-        return self.store.readable(self.caller, name, self._now).info()
+    def model(self, name: str, *, replicated: bool = False) -> ModelInfo:
+        store = self._ask(replicated=replicated)
+        return store.readable(self.caller, name, self._now).info()
 
     def grants(self, model: str | None) -> list[Grant]:
         self._query()

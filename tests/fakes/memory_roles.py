@@ -1,4 +1,4 @@
-"""Who may do what in the store in memory: controllers, owners, grants, visibility."""
+"""Access control of the memory store: controllers, owners, grants, visibility."""
 
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ class Model:
     versions: dict[int, VersionInfo] = field(default_factory=dict)
     references: dict[int, frozenset[FrameDigest]] = field(default_factory=dict)
     chunks: dict[FrameDigest, list[FrameDigest]] = field(default_factory=dict)
+    sponsor: Principal | None = None
 
     def info(self) -> ModelInfo:
         return ModelInfo(
@@ -42,6 +43,31 @@ class Roles:
     models: dict[str, Model] = field(default_factory=dict)
     last_versions: dict[str, int] = field(default_factory=dict)
     grants: dict[tuple[Principal, Role, str | None], Grant] = field(default_factory=dict)
+    limits: dict[tuple[Principal, str | None], int | None] = field(default_factory=dict)
+    by_owner: set[tuple[Principal, str | None]] = field(default_factory=set)
+
+    def give(self, grant: Grant, *, by_controller: bool) -> None:
+        """Give a role; the quota of an uploader outlives the grant."""
+        self.grants[grant.to, grant.role, grant.model] = grant
+        if grant.role is Role.UPLOADER:
+            key = (grant.to, grant.model)
+            self.limits[key] = grant.quota_bytes
+            (self.by_owner.discard if by_controller else self.by_owner.add)(key)
+
+    def payers(self, caller: Principal, model: str, now_ns: int) -> dict[Principal, int | None]:
+        """The principals whose quotas an upload counts on, each with its limit."""
+        if caller in self.controllers:
+            return {caller: None}
+        key = (caller, model)
+        if self._granted(caller, Role.UPLOADER, model, now_ns) and key not in self.by_owner:
+            return {caller: self.limits[key]}
+        own = [self.limits[key] for key in (key, (caller, None)) if key in self.limits]
+        payers = {caller: min((limit for limit in own if limit is not None), default=None)}
+        found = self.models.get(model)
+        if found is not None and found.sponsor not in (None, caller):
+            assert found.sponsor is not None
+            payers[found.sponsor] = self.limits.get((found.sponsor, None))
+        return payers
 
     def may_administer(self, caller: Principal, model: str | None) -> bool:
         if caller in self.controllers:
@@ -54,6 +80,18 @@ class Roles:
             self.may_administer(caller, model)
             or self._granted(caller, Role.UPLOADER, model, now_ns)
             or (model not in self.models and self._granted(caller, Role.UPLOADER, None, now_ns))
+        )
+
+    def is_uploader(self, caller: Principal, now_ns: int) -> bool:
+        """Whether some model is the caller's, or some grant lets it upload."""
+        return (
+            caller in self.controllers
+            or any(model.owner == caller for model in self.models.values())
+            or any(
+                self._granted(to, role, scope, now_ns)
+                for to, role, scope in self.grants
+                if (to, role) == (caller, Role.UPLOADER)
+            )
         )
 
     def may_read(self, caller: Principal, model: str, now_ns: int) -> bool:
@@ -75,11 +113,3 @@ class Roles:
         if not self.may_read(caller, model, now_ns):
             raise NotFoundError(f"no model {model}")
         return self.models[model]
-
-    def quota_of(self, caller: Principal, model: str) -> int | None:
-        """The most bytes the caller may hold; None: no end."""
-        if self.may_administer(caller, model):
-            return None
-        grants = [self.grants.get((caller, Role.UPLOADER, scope)) for scope in (model, None)]
-        quotas = [grant.quota_bytes for grant in grants if grant is not None]
-        return None if None in quotas else max(quota for quota in quotas if quota is not None)

@@ -4,14 +4,14 @@ Every method takes the caller and the time from outside, as the canister does. `
 this store the face of a `StorageNode`.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from blake3 import blake3
 
 from datanode import frame, manifest, placement
 from datanode.agent.hash_tree import HashTree, Plan
-from datanode.digest import FrameDigest, frame_digest
+from datanode.digest import ContentDigest, FrameDigest, frame_digest
 from datanode.errors import (
     ConflictError,
     FormatError,
@@ -36,9 +36,11 @@ class MemoryStore(Leases):
 
     Attributes:
         seed: Blinds the certified tree.
+        dropped: References that were lost: model, version and frame.
     """
 
     seed: bytes = b"\x07" * 32
+    dropped: list[tuple[str, int, FrameDigest]] = field(default_factory=list)
 
     def part(self, digest: FrameDigest) -> bytes:
         """The raw bytes of a manifest part."""
@@ -89,6 +91,8 @@ class MemoryStore(Leases):
         model.references[number] = frozenset((*frames, *parts))
         model.chunks[head_digest] = frames
         model.latest = self.last_versions[name] = number
+        self.charge(caller, name, model.references[number], now_ns)
+        model.sponsor = model.sponsor or caller
         self.models[name] = model
         self.drop_lease(lease_id)
         return number
@@ -136,6 +140,25 @@ class MemoryStore(Leases):
             raise FormatError("bad manifest: the placement is of another manifest")
         return chunks, [head_digest, placement_digest, *pages]
 
+    def find(
+        self, caller: Principal, contents: Sequence[ContentDigest], now_ns: int
+    ) -> list[ChunkRecord | None]:
+        if not self.is_uploader(caller, now_ns):
+            raise UnauthorizedError("not an uploader")
+        if len(set(contents)) < len(contents):
+            raise NodeRejectedError("the call names a digest twice")
+        found: dict[ContentDigest, ChunkRecord] = {}
+        for model in self.models.values():
+            if not self.may_read(caller, model.name, now_ns):
+                continue
+            for info in model.versions.values():
+                if info.sealed_by == caller:
+                    for digest in model.chunks[info.manifest]:
+                        stored = self.frames[digest]
+                        if not stored.damaged:
+                            found[stored.record.content] = stored.record
+        return [found.get(content) for content in contents]
+
     def _require(
         self, caller: Principal, lease_id: int, digests: Iterable[FrameDigest], now_ns: int
     ) -> None:
@@ -155,7 +178,7 @@ class MemoryStore(Leases):
             entry[b"latest"] = model.latest.to_bytes(4, "big")
             entry[b"salt"] = blake3(model.name.encode(), key=self.seed).digest()
             models[model.name.encode()] = entry
-        plan: Plan = {b"dn": {b"interface": (1).to_bytes(4, "big"), b"model": models}}
+        plan: Plan = {b"dn": {b"interface": (2).to_bytes(4, "big"), b"model": models}}
         return HashTree.from_dict(plan)
 
     def scrub(self) -> Iterator[FrameDigest]:
@@ -163,6 +186,13 @@ class MemoryStore(Leases):
             stored.damaged = frame_digest(stored.data) != digest
             if stored.damaged:
                 yield digest
+
+    def restore_references(self) -> Iterator[FrameDigest]:
+        """Refer again to what sealed manifests name, as the real store does."""
+        for name, number, digest in self.dropped:
+            self.models[name].references[number] |= {digest}
+            yield digest
+        self.dropped.clear()
 
     def collect(self, now_ns: int, *, force: bool) -> tuple[int, int]:
         live = {
@@ -182,4 +212,6 @@ class MemoryStore(Leases):
         for held in self.held.values():
             for digest in garbage:
                 held.pop(digest, None)
+        for charged in self.charged.values():
+            charged.difference_update(garbage)
         return len(garbage), freed

@@ -1,4 +1,4 @@
-"""What all callers of one memory node share: its store, its subnet, and its bad luck."""
+"""State shared by all callers of one memory node: store, subnet and faults."""
 
 import copy
 import hashlib
@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from datanode.agent import cbor
+from datanode import cbor
+from datanode.agent.signed_message import SignedMessage
 from datanode.digest import FrameDigest
 from datanode.errors import DataNodeError
-from datanode.node.port import Refused, Settled, SignedMessage
+from datanode.node.port import NodeSettings, Refused, Settled
 from datanode.principal import Principal
+from datanode.units import DAY_S, TC
 from tests.fakes.certifier import Certifier
 from tests.fakes.clock import Clock
 from tests.fakes.memory_store import MemoryStore
@@ -21,7 +23,7 @@ NODE: Final = Principal(bytes.fromhex("00000000000000010101"))
 
 @dataclass(slots=True)
 class Executed:
-    """What became of a message, and what it carried."""
+    """Outcome and contents of a message."""
 
     outcome: Settled | Refused
     frames: tuple[bytes, ...]
@@ -39,6 +41,10 @@ class World:
         lies: Answers to give for frames in place of the stored ones.
         unreachable: Frames for which the network gives up.
         down: Answer nothing at all.
+        lagging: An older store that queries about models, leases and frames are answered from;
+            replicated answers and updates use `store`.
+        replicated: How many replicated answers were given.
+        settings: What the subnet tells controllers of the node.
     """
 
     store: MemoryStore
@@ -53,6 +59,17 @@ class World:
     lies: dict[FrameDigest, bytes] = field(default_factory=dict)
     unreachable: set[FrameDigest] = field(default_factory=set)
     down: bool = False
+    lagging: MemoryStore | None = None
+    replicated: int = 0
+    settings: NodeSettings = NodeSettings(  # noqa: RUF009 - it is frozen
+        memory_bytes=128 << 20,
+        cycles=10**15,
+        burn_per_day_cycles=2 * 10**9,
+        freezing_threshold_s=90 * DAY_S,
+        reserved_cycles=0,
+        reserved_cycles_limit=5 * TC,
+        wasm_memory_limit_bytes=0,
+    )
     module_hash: bytes = hashlib.sha256(b"storage.wasm").digest()
 
     def corrupt(self, digest: FrameDigest, offset: int = -1) -> None:
@@ -64,6 +81,14 @@ class World:
     def lose(self, digest: FrameDigest) -> None:
         """Forget a frame, as no store may."""
         del self.store.frames[digest]
+
+    def unprotect(self, digest: FrameDigest) -> None:
+        """Lose the references of sealed versions to a frame."""
+        for name, model in self.store.models.items():
+            for number, references in model.references.items():
+                if digest in references:
+                    model.references[number] = references - {digest}
+                    self.store.dropped.append((name, number, digest))
 
     def snapshot(self) -> MemoryStore:
         return copy.deepcopy(self.store)

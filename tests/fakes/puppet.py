@@ -15,7 +15,7 @@ from tests.fakes.system_calls import imports
 
 
 class See(IntEnum):
-    """What `see` can look at."""
+    """Values that `see` can read."""
 
     COUNT = 0
     BALANCE = 1

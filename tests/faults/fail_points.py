@@ -26,7 +26,6 @@ STEPS: Final[dict[type, tuple[str, ...]]] = {
         "begin_upload",
         "finish_file",
         "learn",
-        "mark_learned",
         "record_known",
         "record_intent",
         "settle",
@@ -35,21 +34,20 @@ STEPS: Final[dict[type, tuple[str, ...]]] = {
     Outbox: ("put", "drop", "sweep"),
     CanisterNode: (
         "begin_upload",
-        "lease_frames",
+        "find_contents",
         "pin_frames",
         "prepare",
         "send",
-        "missing_frames",
         "seal_model",
     ),
-    Reader: ("open_version",),
+    Reader: ("remember",),
     Transport: ("exchange",),
     Path: ("replace", "unlink"),
 }
 
 
 class Action(StrEnum):
-    """What happens at a point."""
+    """Kind of fault at a point."""
 
     KILL = "kill"
     ENOSPC = "enospc"

@@ -22,7 +22,7 @@ from datanode.principal import Principal
 from datanode.reader import Reader
 from tests.cli.stage import checkpoint
 from tests.fakes.ledger_judge import paid
-from uploader.session.upload import Workplace, upload
+from uploader.session.upload import UploadContext, upload
 from uploader.source import open_source
 from uploader.state.database import open_database
 from uploader.state.outbox import Outbox
@@ -36,7 +36,7 @@ CASES: Mapping[str, Faults] = {
     "every second answer is lost": ({"kind": "lose-answer", "verb": "call", "every": 2},),
     "every answer to frames is lost": ({"kind": "lose-answer", "method": "put_frames"},),
     "questions are lost": (
-        {"kind": "lose-answer", "verb": "query", "every": 3},
+        {"kind": "lose-answer", "verb": "query", "count": 2},
         {"kind": "lose-request", "verb": "read_state", "every": 3},
     ),
     "429 with a wish": (
@@ -104,11 +104,11 @@ def _upload(net: LocalNetwork, node: Principal, pem: Path, source: Path, model: 
         open_database(f"sqlite:///{folder / 'state.db'}") as database,
     ):
         canister = CanisterNode(agent, node)
-        place = Workplace(
+        place = UploadContext(
             node=canister,
             me=agent.identity.principal,
             reader=Reader(canister, root_key=net.root_key, clock_ns=agent.time_ns),
-            state=StateStore(database),
+            state=StateStore(database, me=agent.identity.principal),
             outbox=Outbox(folder / "outbox"),
             fees=FeeSchedule.load(),
             sleep=nap,

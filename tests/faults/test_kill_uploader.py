@@ -6,8 +6,8 @@ between opening the database and the answer to the seal. The judge is the networ
 
 import os
 import random
-import signal
-import time
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +16,19 @@ import pytest
 from datanode.agent import identity as identities
 from datanode.agent.client import Agent
 from datanode.agent.network import Network
-from datanode.fees import FeeSchedule
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy
 from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
 from datanode.reader import Reader
 from tests.fakes.ledger_judge import paid
+from tests.fakes.upload_contexts import upload_contexts
+from tests.faults.forked import forked, killed
 from tests.uploader.session.stage import safetensors_bytes
-from uploader.session.upload import Workplace, upload
+from uploader.session.upload import upload
 from uploader.source import open_source
-from uploader.state.database import open_database
-from uploader.state.outbox import Outbox
-from uploader.state.store import StateStore
 
-KILLS = int(os.environ.get("DATANODE_KILLS", "100"))
+KILLS = int(os.environ.get("DATANODE_KILLS", "20"))
 LONGEST_S = 0.5
 
 
@@ -43,63 +41,35 @@ def _weights(folder: Path, number: int) -> Path:
     return path
 
 
-def _agent(net: LocalNetwork, pem: Path) -> Agent:
+def agent_of(net: LocalNetwork, pem: Path) -> Agent:
     network = Network(url=net.url, root_key=net.root_key, name="test")
     return Agent(network, identities.load(pem))
 
 
 def _upload(net: LocalNetwork, pem: Path, canister: Principal, source: Path, folder: Path) -> None:
-    agent = _agent(net, pem)
-    node = CanisterNode(agent, canister)
-    with open_database(f"sqlite:///{folder / 'state.db'}") as database:
-        place = Workplace(
-            node=node,
-            me=agent.identity.principal,
-            reader=Reader(node, root_key=net.root_key),
-            state=StateStore(database),
-            outbox=Outbox(folder / "outbox" / source.stem),
-            fees=FeeSchedule.load(),
-        )
-        upload(open_source(source), source.stem, place)
-
-
-def _killed(child: int, after_s: float) -> bool:
-    """Kill a child after a while; False: it had ended by itself."""
-    deadline = time.monotonic() + after_s
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            assert status == 0, "the uploader failed by itself"
-            return False
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+    with (
+        closing(agent_of(net, pem)) as agent,
+        upload_contexts(agent, net.root_key, [canister], folder) as (context,),
+    ):
+        upload(open_source(source), source.stem, context)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_hundred_kills_lose_nothing_and_pay_nothing_twice(tmp_path: Path) -> None:
+def test_kills_at_random_moments_lose_nothing_and_pay_nothing_twice(tmp_path: Path) -> None:
     rng = random.Random(2026)
     pem = tmp_path / "me.pem"
     identities.generate(pem)
     kills = number = 0
     with LocalNetwork(tmp_path / "net") as net:
-        agent = _agent(net, pem)
+        agent = agent_of(net, pem)
         canister = deploy.create_node(agent, cycles=10**15)
         agent.close()
         while kills < KILLS:
             number += 1
             source = _weights(tmp_path, number)
             while True:
-                child = os.fork()
-                if not child:
-                    code = 1
-                    try:
-                        _upload(net, pem, canister, source, tmp_path)
-                        code = 0
-                    finally:
-                        os._exit(code)
-                if not _killed(child, rng.uniform(0.0, LONGEST_S)):
+                child = forked(partial(_upload, net, pem, canister, source, tmp_path))
+                if not killed(child, rng.uniform(0.0, LONGEST_S)):
                     break
                 kills += 1
             _assert_whole(net, pem, canister, source)
@@ -112,7 +82,7 @@ def test_a_hundred_kills_lose_nothing_and_pay_nothing_twice(tmp_path: Path) -> N
 
 
 def _assert_whole(net: LocalNetwork, pem: Path, canister: Principal, source: Path) -> None:
-    agent = _agent(net, pem)
+    agent = agent_of(net, pem)
     try:
         reader = Reader(CanisterNode(agent, canister), root_key=net.root_key)
         version = reader.open_version(source.stem)

@@ -14,6 +14,7 @@ import numpy as np
 
 from datanode import frame, manifest
 from datanode.digest import FrameDigest, content_digest, frame_digest
+from datanode.fleet_index import FleetIndex, FleetPart
 from datanode.model import ChunkRecord, ElementType
 from datanode.placement import Placement
 from datanode.principal import Principal
@@ -159,6 +160,23 @@ def sample_placement() -> Placement:
     )
 
 
+def sample_fleet_index() -> FleetIndex:
+    """Two parts, three segments."""
+    parts = tuple(
+        FleetPart(
+            node=Principal(bytes((number, 1))),
+            version=number,
+            manifest=FrameDigest(bytes([number]) * 32),
+        )
+        for number in (1, 2)
+    )
+    return FleetIndex(
+        manifest=sample_manifest().digest,
+        parts=parts,
+        segments=((0, 0, 3), (1, 1, 300), (0, 4, 70_000)),
+    )
+
+
 def golden() -> dict[str, bytes]:
     """Return the content of every golden file, by name."""
     frames = {name: frame.seal(raw(), element, row) for name, (raw, element, row) in RAWS.items()}
@@ -168,6 +186,7 @@ def golden() -> dict[str, bytes]:
         "manifest_head": built.head_frame,
         "manifest_chunk_page": built.chunk_page_frames[0],
         "manifest_tensor_page": built.tensor_page_frames[0],
+        "fleet_index": sample_fleet_index().pack(),
         "placement": frame.seal_raw(sample_placement().pack()),
     }
 

@@ -18,12 +18,13 @@ import pytest
 from datanode import frame, manifest, placement
 from datanode.codec import codec_for
 from datanode.errors import CorruptionError, FormatError, UnsupportedVersionError
+from datanode.fleet_index import parse_fleet_index
 from datanode.limits import MAX_CHUNK_BYTES
 from datanode.model import ElementType
 from datanode.units import MIB
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-MUTATIONS = int(os.environ.get("DATANODE_MUTATIONS", "1500"))
+MUTATIONS = int(os.environ.get("DATANODE_MUTATIONS", "500"))
 TYPED = (FormatError, UnsupportedVersionError, CorruptionError)
 EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x10000, 2**31, 2**32 - 1)
 MOST_SECONDS = 2.0
@@ -48,13 +49,14 @@ def payload(parse: Callable[[bytes], object]) -> Callable[[bytes], None]:
     return run
 
 
-TARGETS: list[tuple[str, Callable[[bytes], None], int]] = [
+TARGETS: list[tuple[str, Callable[[bytes], object], int]] = [
     *((path.name, open_frame, 0) for path in sorted(GOLDEN.glob("frame_*_v1.bin"))),
     *((path.name, open_payload, 64) for path in sorted(GOLDEN.glob("frame_*_v1.bin"))),
     ("manifest_head_v1.bin", payload(manifest.parse_head), 64),
     ("manifest_chunk_page_v1.bin", payload(manifest.parse_chunk_page), 64),
     ("manifest_tensor_page_v1.bin", payload(manifest.parse_tensor_page), 64),
     ("placement_v1.bin", payload(placement.parse), 64),
+    ("fleet_index_v1.bin", parse_fleet_index, 0),
 ]
 """File, what reads it, and the first byte that is mutated."""
 

@@ -12,18 +12,27 @@ ROOT = Path(__file__).parents[2]
 CODE = [*ROOT.glob("datanode/**/*.py"), *ROOT.glob("uploader/**/*.py")]
 
 HOMES = {
-    "ic": ("datanode/agent/identity.py", "datanode/agent/candid.py"),
-    "httpx": ("datanode/agent/transport.py", "datanode/agent/retry.py"),
+    "certifi": ("datanode/agent/http_pool.py",),
+    "httpcore": (
+        "datanode/agent/transport.py",
+        "datanode/agent/http_pool.py",
+        "datanode/agent/deadline.py",
+    ),
     "tenacity": ("datanode/agent/transport.py", "datanode/agent/retry.py"),
-    "pyblst": ("datanode/agent/certificate.py", "datanode/agent/bls.py", "datanode/localnet/"),
+    "py_arkworks_bls12381": ("datanode/agent/bls.py", "datanode/localnet/"),
     "wasmtime": ("datanode/localnet/",),
     "uvicorn": ("datanode/localnet/",),
-    "jinja2": ("datanode/localnet/gateway/page/",),
+    "jinja2": ("datanode/localnet/gateway/page/", "datanode/inference/chat.py"),
+    "fsspec": ("datanode/filesystem.py",),
+    "huggingface_hub": ("uploader/source/hub.py", "uploader/source/hub_errors.py"),
+    "httpx2": ("uploader/source/hub.py", "uploader/source/hub_errors.py"),
+    "model_signing": ("datanode/model_signature/library.py",),
+    "ml_dtypes": ("datanode/reader/arrays.py",),
     "pytest": ("datanode/localnet/fixtures.py",),
     "blake3": ("datanode/digest.py",),
     "zstandard": ("datanode/codec/",),
     "boto3": ("uploader/source/s3.py",),
-    "botocore": ("uploader/source/s3.py",),
+    "botocore": ("uploader/source/s3.py", "uploader/source/s3_errors.py"),
     "safetensors": ("uploader/source/safetensors.py",),
     "sqlalchemy": ("uploader/state/",),
     "alembic": ("uploader/state/",),
@@ -31,7 +40,7 @@ HOMES = {
     "typer": ("uploader/cli/",),
 }
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "core", "manager"}
-MAX_LINES = 400
+MAX_LINES = 500
 
 
 def _tracked() -> list[Path]:
@@ -51,7 +60,7 @@ def _imports(path: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def test_each_vendor_has_one_door() -> None:
+def test_each_vendor_is_imported_in_one_place() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {vendor}"
         for path in CODE
@@ -61,17 +70,17 @@ def test_each_vendor_has_one_door() -> None:
     assert not wrong
 
 
-def test_a_file_holds_one_idea_and_is_named_for_it() -> None:
+def test_files_are_short_and_have_specific_names() -> None:
     assert not [path for path in CODE if path.stem in BANNED_NAMES]
     assert not [path for path in CODE if len(path.read_text().splitlines()) > MAX_LINES]
 
 
-def test_every_file_says_what_it_is_for() -> None:
+def test_every_file_has_a_docstring() -> None:
     silent = [path for path in CODE if not ast.get_docstring(ast.parse(path.read_text()))]
     assert not [path for path in silent if path.read_text().strip()]
 
 
-def test_nothing_committed_names_a_host_of_packages_or_a_path_of_a_machine() -> None:
+def test_no_package_host_or_local_path_is_committed() -> None:
     host = re.compile(
         r"https?://[a-z0-9.-]*(pypi|pythonhosted|crates\.io|npmjs|proxy|mirror|registry)"
         r"|/(root|home/[a-z]+)/",
@@ -90,14 +99,23 @@ def test_nothing_committed_names_a_host_of_packages_or_a_path_of_a_machine() -> 
     assert not found
 
 
-def test_the_cargo_lock_names_only_the_index() -> None:
+def test_cargo_lock_names_only_the_index() -> None:
     sources = set(
         re.findall(r'^source = "(.*)"$', (ROOT / "canisters/Cargo.lock").read_text(), re.MULTILINE)
     )
     assert sources <= {"registry+https://github.com/rust-lang/crates.io-index"}
 
 
-def test_no_file_postpones_work() -> None:
+def test_no_todo_marks() -> None:
     marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|unimplemented!|todo!\(")
     texts = [p for p in _tracked() if p.suffix in {".py", ".rs"} and p.name != "test_house.py"]
     assert not [path.name for path in texts if marks.search(path.read_text())]
+
+
+def test_class_name_has_one_meaning() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in CODE:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from datanode.limits import MAX_CHUNK_BYTES
 from datanode.model import ElementType, FileSpec, TensorSpec
 from uploader.chunker import Layout, split
+from uploader.grouping import SMALL_BYTES
 
 DTYPE_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F8_E4M3": 1, "I64": 8, "C64": 8, "BOOL": 1}
 
@@ -79,10 +80,15 @@ def test_a_layout_says_what_splitting_yields(
         assert all(chunk.file_index == file_index for chunk in chunks[first : first + count])
     for spec, first, count in layout.tensor_chunks():
         of_tensor = chunks[first : first + count]
-        assert sum(chunk.length_bytes for chunk in of_tensor) == spec.length_bytes
-        assert all(chunk.element is spec.element for chunk in of_tensor)
-        if of_tensor:
-            assert of_tensor[0].offset_bytes == spec.offset_bytes
+        assert bool(of_tensor) == bool(spec.length_bytes)
+        if not of_tensor:
+            continue
+        start, end = spec.offset_bytes, spec.offset_bytes + spec.length_bytes
+        assert of_tensor[0].offset_bytes <= start
+        assert end <= of_tensor[-1].offset_bytes + of_tensor[-1].length_bytes
+        if spec.length_bytes >= SMALL_BYTES:
+            assert sum(chunk.length_bytes for chunk in of_tensor) == spec.length_bytes
+            assert all(chunk.element is spec.element for chunk in of_tensor)
 
 
 @given(kinds, st.integers(0, 10**6), st.integers(0, 3))
@@ -163,8 +169,9 @@ def test_empty_files_and_empty_tensors_have_no_chunks() -> None:
         [tensor("a", "F16", (4,)), tensor("b", "F16", (4,), offset=6)],
         [tensor("a", "F16", (400,))],
         [tensor("a", "F16", (4,), file_index=1)],
+        [tensor("a", "F16", (4,)), tensor("b", "F16", (40_000,), offset=6)],
     ],
-    ids=["overlap", "too long", "no such file"],
+    ids=["overlap", "too long", "no such file", "large overlap"],
 )
 def test_tensors_that_do_not_fit_their_file_are_refused(tensors: list[TensorSpec]) -> None:
     with pytest.raises(ValueError, match=r"tensor"):

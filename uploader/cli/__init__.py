@@ -9,14 +9,23 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import Final
 
-from datanode.errors import DataNodeError, StoppedByUserError, UsageError, from_os_error
-from uploader.cli.stopping import leave, signals_caught
+from datanode.errors import (
+    DataNodeError,
+    OutputClosedError,
+    StoppedByUserError,
+    UsageError,
+    from_os_error,
+)
+from uploader.cli.signals import leave, run_command
+from uploader.cli.streams import GuardedStream, guarded_streams
 from uploader.shield import SignalledError
 
+_SHOW_CURSOR: Final = "\x1b[?25h"
 _SAFE: Final = "What was sent is stored and paid; files that exist are whole."
 
 
@@ -25,17 +34,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     # Libraries log what they also raise: an interrupt in a connection's reset, with its traceback.
     logging.lastResort = logging.NullHandler()
-    try:
-        with signals_caught():
-            # Imported here: it takes half a second, in which a signal would be a traceback.
-            from uploader.cli.commands import app  # noqa: PLC0415
+    with guarded_streams() as (out, err):
+        code = _run(args)
+        if not (out.is_lost or err.is_lost):
+            code = _flush(out, code, args)
+        if code == 0 and (out.is_lost or err.is_lost):
+            code = OutputClosedError.exit_code
+        return leave(code) if argv is None else code
 
-            code = int(app(args, standalone_mode=False) or 0)
-    except SystemExit:
-        code = 0  # whoever read the output has closed the pipe
+
+def _run(args: Sequence[str]) -> int:
+    def work() -> int:
+        # Imported here: it takes half a second, in which a signal would be a traceback.
+        from uploader.cli.commands import app  # noqa: PLC0415
+
+        return int(app(args, standalone_mode=False) or 0)
+
+    try:
+        return run_command(work)
+    except SystemExit as ended:  # typer leaves like this when it has completed a command line
+        return ended.code if isinstance(ended.code, int) else 0
     except (Exception, KeyboardInterrupt, SignalledError) as error:  # noqa: BLE001 - the one place
-        code = _end(error, args)
-    return leave(code) if argv is None else code
+        return _end(error, args)
+
+
+def _take_streams_over() -> None:
+    """Let nothing that still goes on write after the last words; show the cursor again."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, GuardedStream):
+            stream.only_thread = threading.current_thread()
+    if sys.stderr.isatty():
+        sys.stderr.write(_SHOW_CURSOR)
+
+
+def _flush(out: GuardedStream, code: int, args: Sequence[str]) -> int:
+    """Flush the results, which may fail as any write may."""
+    try:
+        out.flush()
+    except (DataNodeError, OSError) as error:
+        return _end(error, args)
+    return code
 
 
 def _end(error: BaseException, args: Sequence[str]) -> int:
@@ -51,9 +89,12 @@ def _end(error: BaseException, args: Sequence[str]) -> int:
             signalled = (
                 error if isinstance(error, SignalledError) else SignalledError(signal.SIGINT)
             )
+            _take_streams_over()
             hint = f"Go on with: datanode {shlex.join(args)}"
             stopped = StoppedByUserError("stopped", safe=signalled.safe or _SAFE, hint=hint)
             output.error(stopped, code=(code := signalled.exit_code))
+        case OutputClosedError() if not error.what:
+            code = error.exit_code  # as other programs end that lose their reader: in silence
         case UsageError() if not (error.safe or error.hint):
             output.usage(error.what)
             code = error.exit_code

@@ -4,12 +4,16 @@ from typing import Annotated
 
 import typer
 
+from datanode.command_context import ContextArguments
 from datanode.units import format_bytes
 from uploader.cli import options
+from uploader.cli.fleet_models import delete_everywhere
 from uploader.cli.output import Output
-from uploader.place import open_place
+from uploader.cli.suggest import suggesting_models
+from uploader.cli.where import with_where
 
 
+@with_where()
 def delete_command(
     model: options.Model,
     *,
@@ -17,10 +21,7 @@ def delete_command(
         int | None, typer.Option("--version", help="One version; without it all of them.")
     ] = None,
     yes: options.Yes = False,
-    node: options.Node = None,
-    network: options.Network = None,
-    identity: options.Identity = None,
-    root_key: options.RootKey = None,
+    where: ContextArguments,
     as_json: options.AsJson = False,
 ) -> None:
     """Delete a model or one version; frames that others use stay."""
@@ -28,12 +29,11 @@ def delete_command(
     what = f"version {version} of {model}" if version is not None else f"{model}, all versions"
     output.confirm(f"Delete {what}?", yes=yes)
     with (
-        open_place(
-            output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
-        ) as place,
+        where.open(output.say, signs=True) as context,
+        suggesting_models(context, model),
         output.working(f"deleting {what}"),
     ):
-        place.node().delete_model(model, version)
+        delete_everywhere(context, model, version)
     output.summary(
         f"deleted {what}; `datanode gc` frees the room 14 days after the last use",
         model=model,
@@ -41,34 +41,31 @@ def delete_command(
     )
 
 
+@with_where()
 def gc_command(
     *,
     force: Annotated[bool, typer.Option(help="Do not wait 14 days (controllers only).")] = False,
-    node: options.Node = None,
-    network: options.Network = None,
-    identity: options.Identity = None,
-    root_key: options.RootKey = None,
+    where: ContextArguments,
     as_json: options.AsJson = False,
 ) -> None:
     """Free the frames that no model and no upload refers to."""
     output = Output(as_json=as_json)
     count = size = 0
     with (
-        open_place(
-            output.say, network=network, identity=identity, node=node, root_key=root_key, signs=True
-        ) as place,
+        where.open(output.say, signs=True) as context,
         output.progress() as progress,
     ):
-        target = place.node()
-        cursor: bytes | None = b""
-        while cursor is not None:
-            progress.stage(f"freed {count:,} frames, {format_bytes(size)}")
-            step = target.collect_garbage(cursor, force=force)
-            cursor, count, size = (
-                step.next_cursor,
-                count + step.freed_count,
-                size + step.freed_bytes,
-            )
+        for member in context.members():
+            target = context.node(member)
+            cursor: bytes | None = b""
+            while cursor is not None:
+                progress.stage(f"freed {count:,} frames, {format_bytes(size)}")
+                step = target.collect_garbage(cursor, force=force)
+                cursor, count, size = (
+                    step.next_cursor,
+                    count + step.freed_count,
+                    size + step.freed_bytes,
+                )
     output.summary(
         f"freed {count:,} frames, {format_bytes(size)}; the room is reused, stable memory stays",
         frames=count,

@@ -1,11 +1,10 @@
-"""`datanode localnet fault`: faults on cue, to see how uploads, audits and canisters take them.
+"""`datanode localnet fault`: faults on cue, to see how uploads, audits and canisters react.
 
-What the kinds do stands in one table, in `datanode.localnet.state.fault`; the help shows it.
+The help of `set` is made from the declarations in `datanode.localnet.state.fault`.
 """
 
-import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, cast
@@ -14,15 +13,17 @@ import typer
 
 from datanode.errors import LocalNetworkError
 from datanode.localnet import process
-from datanode.localnet.asking import ask
-from datanode.localnet.faults import Fault, Faults, Level, Verb, kind_of
-from datanode.localnet.state import fault as vocabulary
+from datanode.localnet.admin_client import ask
+from datanode.localnet.faults import DrainLevel, Fault, Faults, FaultVerb, kind_of
+from datanode.localnet.state.fault import HELP, FaultKind, parameters_help
 from datanode.units import format_cycles
 from uploader.cli import options
 from uploader.cli.amounts import parse_canister
 from uploader.cli.output import Json, Output
 
-app = typer.Typer(no_args_is_help=True, help="Faults on cue; none is set unless you set it.")
+app = typer.Typer(
+    no_args_is_help=True, help="Set, list and clear faults; damage canisters on purpose."
+)
 
 StateDir = Annotated[
     Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
@@ -35,9 +36,8 @@ CanisterId = Annotated[
         autocompletion=options.known_nodes,
     ),
 ]
-Offset = Annotated[int, typer.Option(min=0, help="Where in stable memory.")]
+Offset = Annotated[int, typer.Option(min=0, help="Offset in stable memory, bytes.")]
 
-_ROW: Final = re.compile(r"^\| `([a-z-]+)` \| \w+ \| (.*?) ?\| (.*) \|$", re.MULTILINE)
 _HELP_COLUMNS: Final = 76
 _ALWAYS: Final = {"every": 1, "count": None, "probability": 1.0, "seed": 0, "seconds": None}
 _EXAMPLES: Final = """
@@ -50,20 +50,19 @@ datanode localnet fault set skew --s -600"""
 
 
 def _set_help() -> str:
-    """Put the table of kinds into words for a terminal, which is told to keep its lines apart."""
-    rows = _ROW.findall(vocabulary.__doc__ or "")
+    """Describe every kind, for a terminal that is told to keep the lines apart."""
     kinds = [
         textwrap.fill(
-            what + (f" [{takes.replace('`', '')}]" if takes else ""),
+            HELP[kind] + (f" [{takes}]" if (takes := parameters_help(kind)) else ""),
             _HELP_COLUMNS,
             initial_indent=f"  {kind:20} ",
             subsequent_indent=" " * 23,
         )
-        for kind, takes, what in rows
+        for kind in FaultKind
     ]
     return "\n".join(
         [
-            "Set a fault; it strikes until it is cleared or the network ends.",
+            "Set a fault; it strikes until it is cleared.",
             "",
             "\b",
             "Kinds, with their parameters and defaults in brackets:",
@@ -76,39 +75,66 @@ def _set_help() -> str:
     )
 
 
+def known_kinds(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Complete the kind of a fault, for the shell."""
+    yield from ((kind.value, HELP[kind]) for kind in FaultKind if kind.value.startswith(incomplete))
+
+
 @app.command("set", help=_set_help())
 def set_command(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="One of the kinds above.")],
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help="One of the kinds above.", autocompletion=known_kinds),
+    ],
     *,
-    ms: Annotated[int | None, typer.Option(help="latency, late, duplicate: how long.")] = None,
+    ms: Annotated[
+        int | None, typer.Option(help="latency, late, duplicate: delay in milliseconds.")
+    ] = None,
     before_expiry_ms: Annotated[
-        int | None, typer.Option(help="late: so long before the expiry; negative is after it.")
+        int | None, typer.Option(help="late: milliseconds before the expiry; negative: after it.")
     ] = None,
-    status: Annotated[int | None, typer.Option(help="busy: 429, 503, ...")] = None,
-    retry_after_s: Annotated[int | None, typer.Option(help="busy: the header.")] = None,
-    copies: Annotated[int | None, typer.Option(help="duplicate: how many.")] = None,
-    interval_ms: Annotated[int | None, typer.Option(help="blocks: time between two.")] = None,
-    size_bytes: Annotated[int | None, typer.Option("--bytes", help="blocks: most in one.")] = None,
-    messages: Annotated[int | None, typer.Option(help="blocks: most in one.")] = None,
-    mark: Annotated[str | None, typer.Option(help="stale-query: the state's name.")] = None,
-    at: Annotated[int | None, typer.Option(help="lie: which byte; negative: from the end.")] = None,
-    xor: Annotated[int | None, typer.Option(help="lie: what it is changed by.")] = None,
-    age_s: Annotated[int | None, typer.Option(help="old-certificate: how old.")] = None,
-    s: Annotated[int | None, typer.Option(help="skew: ahead; negative is behind.")] = None,
+    status: Annotated[int | None, typer.Option(help="busy: HTTP status, e.g. 429 or 503.")] = None,
+    retry_after_s: Annotated[
+        int | None, typer.Option(help="busy: Retry-After header, in seconds.")
+    ] = None,
+    copies: Annotated[int | None, typer.Option(help="duplicate: number of copies.")] = None,
+    interval_ms: Annotated[
+        int | None, typer.Option(help="blocks: milliseconds between two blocks.")
+    ] = None,
+    size_bytes: Annotated[
+        int | None, typer.Option("--bytes", help="blocks: maximum bytes.")
+    ] = None,
+    messages: Annotated[int | None, typer.Option(help="blocks: maximum messages.")] = None,
+    mark: Annotated[str | None, typer.Option(help="stale-query: name of the mark.")] = None,
+    at: Annotated[
+        int | None, typer.Option(help="lie: index of the byte; negative: from the end.")
+    ] = None,
+    xor: Annotated[int | None, typer.Option(help="lie: value that the byte is XORed with.")] = None,
+    age_s: Annotated[int | None, typer.Option(help="old-certificate: age in seconds.")] = None,
+    s: Annotated[int | None, typer.Option(help="skew: seconds ahead; negative: behind.")] = None,
     canister: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only what concerns this canister.")
+        str | None,
+        typer.Option(metavar="ID", help="Strike only requests that concern this canister."),
     ] = None,
-    method: Annotated[str | None, typer.Option(help="Only this method.")] = None,
-    verb: Annotated[Verb | None, typer.Option(help="Only requests of this sort.")] = None,
-    count: Annotated[int | None, typer.Option(help="At most so often.")] = None,
-    every: Annotated[int, typer.Option(help="Only the n-th of n.")] = 1,
-    probability: Annotated[float, typer.Option(help="Only so many of those.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the probability: the same again.")] = 0,
-    seconds: Annotated[float | None, typer.Option(help="Over after so long.")] = None,
+    method: Annotated[str | None, typer.Option(help="Strike only calls of this method.")] = None,
+    verb: Annotated[
+        FaultVerb | None, typer.Option(help="Strike only requests of this sort.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="Strike at most N times.", metavar="N")] = None,
+    every: Annotated[
+        int, typer.Option(help="Strike every N-th matching request.", metavar="N")
+    ] = 1,
+    probability: Annotated[
+        float, typer.Option(help="Strike with this probability, above 0 and up to 1.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Random seed, for repeatable runs.")] = 0,
+    seconds: Annotated[
+        float | None, typer.Option(help="Expire after N seconds.", metavar="N")
+    ] = None,
     state_dir: StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
-    """Set a fault; the help is made above."""
+    """Set a fault."""
     given: dict[str, int | str | None] = {
         "ms": ms,
         "before_expiry_ms": before_expiry_ms,
@@ -178,7 +204,8 @@ def list_command(
 @app.command("clear")
 def clear_command(
     number: Annotated[
-        int | None, typer.Argument(metavar="NUMBER", help="Of the fault; all if left out.")
+        int | None,
+        typer.Argument(metavar="NUMBER", help="Number of the fault; without it, all faults."),
     ] = None,
     *,
     state_dir: StateDir = process.DEFAULT_STATE_DIR,
@@ -193,11 +220,11 @@ def clear_command(
 def drain_command(
     canister: CanisterId,
     *,
-    to: Annotated[Level, typer.Option(help="How far.")] = Level.THRESHOLD,
+    to: Annotated[DrainLevel, typer.Option(help="DrainLevel to drain to.")] = DrainLevel.THRESHOLD,
     state_dir: StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
-    """Take a canister's cycles away, at once; the ledger shows it."""
+    """Take cycles away from a canister at once; the ledger shows it."""
     found = parse_canister(canister)
     left = _faults(state_dir).drain(found, to)
     Output(as_json=as_json).summary(
@@ -210,11 +237,13 @@ def flip_command(
     canister: CanisterId,
     *,
     offset: Offset,
-    xor: Annotated[int, typer.Option(min=1, max=255, help="What the byte is changed by.")] = 1,
+    xor: Annotated[
+        int, typer.Option(min=1, max=255, help="Value that the byte is XORed with.")
+    ] = 1,
     state_dir: StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
-    """Change one stored byte, behind the canister's back."""
+    """Change one byte of a canister's stable memory."""
     found = parse_canister(canister)
     _faults(state_dir).flip(found, offset, xor)
     Output(as_json=as_json).summary(
@@ -227,11 +256,11 @@ def erase_command(
     canister: CanisterId,
     *,
     offset: Offset,
-    length: Annotated[int, typer.Option(min=1, help="How many bytes.")],
+    length: Annotated[int, typer.Option(min=1, help="Number of bytes.")],
     state_dir: StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
-    """Zero a stored range, behind the canister's back."""
+    """Zero a range of a canister's stable memory."""
     found = parse_canister(canister)
     _faults(state_dir).erase(found, offset, length)
     Output(as_json=as_json).summary(
@@ -243,11 +272,11 @@ def erase_command(
 def mark_command(
     canister: CanisterId,
     *,
-    name: Annotated[str, typer.Option("--as", metavar="NAME", help="What to call it.")] = "mark",
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="Name of the mark.")] = "mark",
     state_dir: StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
-    """Remember a canister's state, for `rollback` and `stale-query`."""
+    """Mark a canister's state, for `rollback` and `stale-query`."""
     found = parse_canister(canister)
     _faults(state_dir).mark(found, name)
     Output(as_json=as_json).summary(
@@ -259,13 +288,13 @@ def mark_command(
 def rollback_command(
     canister: CanisterId,
     *,
-    to: Annotated[str, typer.Option(metavar="NAME", help="The mark.")] = "mark",
+    to: Annotated[str, typer.Option(metavar="NAME", help="Name of the mark.")] = "mark",
     state_dir: StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
-    """Put memory, code and certified data back to a mark.
+    """Roll a canister back to a mark.
 
-    Cycles and settings stay what they are.
+    Memory, code and certified data go back; cycles and settings stay.
     """
     found = parse_canister(canister)
     _faults(state_dir).roll_back(found, to)

@@ -8,7 +8,7 @@ from typing import Annotated, Final, cast
 import typer
 
 from datanode.localnet import process
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.ledger import BillEntry
 from datanode.units import format_cycles
 from uploader.cli import options
 from uploader.cli.amounts import parse_canister
@@ -62,7 +62,7 @@ def ledger_command(
     _totals(output, entries)
 
 
-def _row(entry: Entry) -> list[str]:
+def _row(entry: BillEntry) -> list[str]:
     return [
         str(entry.sequence),
         entry.canister.text,
@@ -73,7 +73,7 @@ def _row(entry: Entry) -> list[str]:
     ]
 
 
-def _totals(output: Output, entries: Sequence[Entry]) -> None:
+def _totals(output: Output, entries: Sequence[BillEntry]) -> None:
     items: Counter[str] = Counter()
     for entry in entries:
         items.update(dict(entry.items))

@@ -9,7 +9,7 @@ import typer
 
 from datanode.errors import LocalNetworkError, UsageError
 from datanode.localnet import process
-from datanode.localnet.asking import ask
+from datanode.localnet.admin_client import ask
 from datanode.units import DAY_S, HOUR_S, MINUTE_S, SECOND_NS, format_duration
 from uploader.cli import options
 from uploader.cli.output import Output

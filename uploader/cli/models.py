@@ -5,65 +5,65 @@ from typing import Annotated
 
 import typer
 
-from datanode.node.port import ModelInfo, VersionInfo
+from datanode.command_context import ContextArguments
+from datanode.node.port import VersionInfo
 from datanode.units import SECOND_NS, format_bytes
 from uploader.cli import options
+from uploader.cli.model_rows import ModelRow, model_rows
 from uploader.cli.output import Json, Output
-from uploader.place import open_place
+from uploader.cli.suggest import suggesting_models
+from uploader.cli.where import with_where
 
 
+@with_where()
 def models_command(
     *,
-    node: options.Node = None,
-    network: options.Network = None,
-    identity: options.Identity = None,
-    root_key: options.RootKey = None,
+    where: ContextArguments,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the models of a node."""
+    """List the models of a node or a fleet."""
     output = Output(as_json=as_json)
-    with open_place(
-        output.say, network=network, identity=identity, node=node, root_key=root_key
-    ) as place:
-        models = place.node().models()
-    for model in models:
-        output.item(**_fields(model))
+    with where.open(output.say) as context:
+        rows, parts = model_rows(context)
+    for row in rows:
+        output.item(**_fields(row))
     output.table(
-        ["model", "> latest", "> raw", "> stored", "visibility", "owner"],
+        ["model", "> latest", "> raw", "> stored", "visibility", "> nodes", "owner"],
         [
             [
-                model.name,
-                str(model.latest),
-                format_bytes(model.versions[-1].raw_bytes) if model.versions else "-",
-                format_bytes(model.versions[-1].frame_bytes) if model.versions else "-",
-                model.visibility.value.rstrip("_"),
-                model.owner.text,
+                row.info.name,
+                str(row.info.latest),
+                format_bytes(row.raw_bytes) if row.info.versions else "-",
+                format_bytes(row.frame_bytes) if row.frame_bytes is not None else "-",
+                row.info.visibility.value.rstrip("_"),
+                str(len(row.members)),
+                row.info.owner.text,
             ]
-            for model in models
+            for row in rows
         ],
     )
-    output.summary("" if models else "no models that this identity may read", models=len(models))
+    if parts:
+        output.say(f"{parts} parts of models over several nodes are not shown")
+    output.summary("" if rows else "no models that this identity may read", models=len(rows))
 
 
+@with_where()
 def show_command(
     model: options.Model,
     *,
     version: options.Version = None,
-    tensors: Annotated[bool, typer.Option(help="List the tensors too.")] = False,
-    node: options.Node = None,
-    network: options.Network = None,
-    identity: options.Identity = None,
-    root_key: options.RootKey = None,
+    tensors: Annotated[bool, typer.Option(help="List the tensors as well.")] = False,
+    where: ContextArguments,
     as_json: options.AsJson = False,
 ) -> None:
     """Show a model: its versions, and the files of one, certified."""
     output = Output(as_json=as_json)
-    with open_place(
-        output.say, network=network, identity=identity, node=node, root_key=root_key
-    ) as place:
-        target = place.node()
-        info = target.model(model)
-        verified = place.reader(target).open_version(model, version)
+    with (
+        where.open(output.say) as context,
+        suggesting_models(context, model),
+    ):
+        info = context.coordinator().model(model)
+        verified = context.open_version(model, version)
         entries = list(verified.tensors()) if tensors else []
     for each in info.versions:
         output.item(kind="version", **_version(each))
@@ -104,14 +104,15 @@ def show_command(
     )
 
 
-def _fields(model: ModelInfo) -> dict[str, Json]:
+def _fields(row: ModelRow) -> dict[str, Json]:
     return {
-        "model": model.name,
-        "latest": model.latest,
-        "owner": model.owner.text,
-        "visibility": model.visibility.value.rstrip("_"),
-        "raw_bytes": model.versions[-1].raw_bytes if model.versions else 0,
-        "frame_bytes": model.versions[-1].frame_bytes if model.versions else 0,
+        "model": row.info.name,
+        "latest": row.info.latest,
+        "owner": row.info.owner.text,
+        "visibility": row.info.visibility.value.rstrip("_"),
+        "raw_bytes": row.raw_bytes,
+        "frame_bytes": row.frame_bytes,
+        "members": [member.text for member in row.members],
     }
 
 

@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 
 from datanode.errors import DataNodeError, UsageError
+from datanode.progress import Progress
 from datanode.text import printable
-from uploader.cli.bars import Lines, live
-from uploader.cli.tables import fitted
-from uploader.progress import Progress
+from uploader.cli.progress_view import LineView, live
+from uploader.cli.table_view import fitted
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -33,6 +33,11 @@ _LEAST_COLUMNS: Final = 20
 """Into less, which is an error of the environment, nothing would be shown at all."""
 
 
+def _console(*, stderr: bool = False) -> Console:
+    # What looks like markup or like the code of a picture is a name to us.
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
 class Output:
     """Writes what a command has to say.
 
@@ -42,11 +47,11 @@ class Output:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self._out = Console(highlight=False, soft_wrap=True)
+        self._out = _console()
         if not self._out.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
             self._out.width = _PIPE_COLUMNS
         self._out.width = max(self._out.width, _LEAST_COLUMNS)
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._err = _console(stderr=True)
 
     def item(self, **fields: Json) -> None:
         """Emit one result for programs; people get a table or lines instead."""
@@ -60,6 +65,12 @@ class Output:
         elif text:
             self._out.print(_safe(text), markup=False)
 
+    def stream(self, text: str) -> None:
+        """Write a piece of a longer text to a person; programs read it in the items."""
+        if not self.as_json:
+            self._out.print(_safe(text), markup=False, end="")
+            self._out.file.flush()
+
     def say(self, text: str) -> None:
         """Tell what is going on."""
         if self.as_json:
@@ -71,7 +82,7 @@ class Output:
         """Show rows, if there are any, to a person; with --json the items have said it already."""
         if self.as_json or not rows:
             return
-        cells = [[printable(cell, _TEXT_LIMIT) for cell in row] for row in rows]
+        cells = [[printable(cell, _TEXT_LIMIT, spaces=True) for cell in row] for row in rows]
         self._out.print(fitted(columns, cells, self._out.width))
 
     def error(self, error: DataNodeError, *, code: int | None = None) -> None:
@@ -92,19 +103,24 @@ class Output:
         if error.hint:
             self._err.print(f"next:  {_safe(error.hint)}", markup=False)
 
-    def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask before something is deleted, unless `yes`.
+    def confirm(self, question: str, *, yes: bool, what: str = "delete") -> None:
+        """Ask for confirmation, unless `yes`.
+
+        Args:
+            question: The question.
+            yes: The user has confirmed on the command line.
+            what: Verb of what is asked about.
 
         Raises:
-            UsageError: Nobody is there to be asked.
+            UsageError: There is no terminal to ask at.
             Abort: The answer is no.
         """
         if yes:
             return
         if self.as_json or not sys.stdin.isatty():
             raise UsageError(
-                "nobody can be asked whether to delete",
-                safe="Nothing was deleted.",
+                f"cannot ask whether to {what}: stdin is not a terminal",
+                safe="Nothing was changed.",
                 hint="Run the same command with --yes.",
             )
         typer.confirm(_safe(question), abort=True, err=True)
@@ -117,14 +133,14 @@ class Output:
     def progress(self) -> Iterator[Progress]:
         """Show progress while the block runs: a bar, JSON lines, or few lines in a pipe."""
         if self.as_json:
-            yield Lines(
+            yield LineView(
                 self.say, period_s=_STATUS_PERIOD_S, emit=partial(_line, sys.stderr, "status")
             )
-        elif self._err.is_terminal:
+        elif self._err.is_terminal and not self._err.is_dumb_terminal:
             with live(self.say, self._err) as shown:
                 yield shown
         else:
-            yield Lines(self.say, period_s=_PIPE_PERIOD_S)
+            yield LineView(self.say, period_s=_PIPE_PERIOD_S)
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:

@@ -3,187 +3,206 @@
 A command's work is imported when it is done: its help and the shell need only its words.
 """
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from datanode.digest import ContentDigest
-from datanode.fees import FeeSchedule, schedule_names
-from datanode.units import format_bytes, format_cycles
-from uploader.cli import options
-from uploader.cli.amounts import parse_cycles
+from datanode.command_context import ContextArguments
+from datanode.fees import DEFAULT_SCHEDULE
+from datanode.units import format_bytes, format_tc
+from uploader.cli import options, sources
+from uploader.cli.amounts import Currency, parse_cycles, parse_xdr_rate
 from uploader.cli.output import Output
-from uploader.cli.stopping import graceful
-from uploader.place import Place, open_place
+from uploader.cli.plan_fleet import plan_over_fleet
+from uploader.cli.signals import stoppable
+from uploader.cli.upload_report import report
+from uploader.cli.where import with_where
+from uploader.command_context import open_place
 from uploader.source import open_source
 
 if TYPE_CHECKING:
-    from uploader.session.plan import Quote
-    from uploader.session.upload import UploadSummary
+    from uploader.session.plan import Quote, Target
 
-_SOURCE_HELP: Final = (
-    "A .safetensors file, an index of shards, or a folder from a hub; or s3://BUCKET/KEY."
-)
-SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE_HELP)]
-Include = Annotated[
-    list[str] | None, typer.Option("--include", metavar="GLOB", help="Only these files.")
-]
-Exclude = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Not these files.")
-]
-Jobs = Annotated[int, typer.Option(min=0, help="Threads that encode.", show_default="one a core")]
+
+_STORAGE_PRICES: Final = {
+    "docs": "storage at the price of the IC's documentation",
+    "code": "storage at the price in the replica's source code",
+    "engine": "a cloud engine, whose canisters pay nothing",
+}
 
 
 def plan_command(
-    source: SourceArgument,
+    source: sources.SourceArgument,
     *,
+    model: Annotated[
+        str | None, typer.Option("--as", metavar="MODEL", help="Name to check, with --node.")
+    ] = None,
     exact: Annotated[bool, typer.Option(help="Encode every chunk, not a sample.")] = False,
     node: Annotated[
         str | None,
         typer.Option(
             "--node",
-            help="Ask this node what it holds already; implies --exact.",
+            help="Ask this node what it holds already, with --exact; a fleet: plan each member.",
             autocompletion=options.known_nodes,
         ),
     ] = None,
+    fees: Annotated[
+        str,
+        typer.Option(
+            metavar="SCHEDULE", help="Fee schedule: docs, code, or engine for a cloud engine."
+        ),
+    ] = DEFAULT_SCHEDULE,
     network: options.Network = None,
     identity: options.Identity = None,
     root_key: options.RootKey = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    jobs: Jobs = 0,
+    include: sources.Include = None,
+    exclude: sources.Exclude = None,
+    also: sources.Also = None,
+    follow_links: sources.FollowLinks = False,
+    ignore_inode: sources.IgnoreInode = False,
+    request_payer: sources.RequestPayer = False,
+    jobs: options.EncodeJobs = 0,
+    xdr_rate: options.XdrRate = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what uploading SOURCE would cost; nothing is sent."""
-    from uploader.session.plan import plan  # noqa: PLC0415 - see above
+    """Estimate what uploading SOURCE costs; send nothing."""
+    from uploader.library import plan_into, plan_target  # noqa: PLC0415 - see above
 
     output = Output(as_json=as_json)
-    exact = exact or node is not None
-    held: set[ContentDigest] = set()
-    if node is not None:
-        with open_place(
-            output.say, network=network, identity=identity, node=node, root_key=root_key
-        ) as place:
-            held = _held(place, output)
-    schedules = [FeeSchedule.load(name) for name in schedule_names()]
-    with (
-        closing(open_source(source, include=include or (), exclude=exclude or ())) as opened,
-        output.progress() as progress,
-    ):
+    currency = parse_xdr_rate(xdr_rate)
+    with ExitStack() as stack:
+        opened = stack.enter_context(
+            closing(
+                open_source(
+                    source,
+                    include=include or (),
+                    exclude=exclude or (),
+                    also=also or (),
+                    follow_links=follow_links,
+                    ignore_inode=ignore_inode,
+                    request_payer=request_payer,
+                )
+            )
+        )
+        target: Target | None = None
+        if node is not None:
+            context = stack.enter_context(
+                open_place(
+                    output.say, network=network, identity=identity, node=node, root_key=root_key
+                )
+            )
+            if len(context.members()) > 1:
+                sources.tell_files(output, opened)
+                plan_over_fleet(output, context, opened, fees=fees, jobs=jobs, exact=exact)
+                return
+            exact = True
+            target = plan_target(context, model, output.say)
+        progress = stack.enter_context(output.progress())
+        sources.tell_files(output, opened)
         output.say(f"encoding {'every chunk' if exact else 'a sample'} of {opened.location}")
         progress.stage("encoding")
-        quote = plan(
-            opened,
-            schedules[0],
-            schedules=schedules,
-            exact=exact,
-            held=held.__contains__,
-            jobs=jobs or 2,
-            progress=progress,
-        )
-    _show(output, quote)
+        quote = plan_into(opened, target, exact=exact, fees=fees, jobs=jobs, progress=progress)
+    _show(output, quote, currency)
 
 
-def _held(place: Place, output: Output) -> set[ContentDigest]:
-    from uploader.session.resume import readable_contents  # noqa: PLC0415 - see above
-
-    target = place.node()
-    return readable_contents(target, place.reader(target), output.say)
-
-
+@with_where(state=True, limit_rate=True)
 def upload_command(
-    source: SourceArgument,
+    source: sources.SourceArgument,
     model: Annotated[str, typer.Option("--as", metavar="MODEL", help="Name to store it under.")],
     *,
-    node: options.Node = None,
-    network: options.Network = None,
-    identity: options.Identity = None,
-    state: options.State = None,
-    root_key: options.RootKey = None,
+    where: ContextArguments,
     takeover: Annotated[
         bool, typer.Option(help="Take the lease over from another uploader.")
     ] = False,
     restart: Annotated[bool, typer.Option(help="Plan anew although the source changed.")] = False,
+    verify_source: Annotated[
+        bool,
+        typer.Option(
+            "--verify-source", help="Read every file again, even if size and times are unchanged."
+        ),
+    ] = False,
+    rebalance: Annotated[
+        bool,
+        typer.Option("--rebalance", help="Over a fleet: place anew, and pay for what moves."),
+    ] = False,
     max_cycles: Annotated[
         str | None,
         typer.Option(metavar="CYCLES", help="Stop before spending more, e.g. 500000000 or 1.5TC."),
     ] = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    jobs: Jobs = 0,
+    include: sources.Include = None,
+    exclude: sources.Exclude = None,
+    also: sources.Also = None,
+    follow_links: sources.FollowLinks = False,
+    ignore_inode: sources.IgnoreInode = False,
+    request_payer: sources.RequestPayer = False,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait/--no-wait",
+            help="Wait for another upload of this identity to the node, or fail.",
+        ),
+    ] = True,
+    jobs: options.EncodeJobs = 0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Bring SOURCE into a node and seal it; run it again to resume."""
-    from uploader.session.upload import UploadOptions, Workplace, upload  # noqa: PLC0415
-    from uploader.state.outbox import Outbox  # noqa: PLC0415 - see above
+    """Bring SOURCE into a node or fleet; run it again to resume."""
+    from uploader.library import Queueing, UploadOptions, upload_into  # noqa: PLC0415 - see above
 
     output = Output(as_json=as_json)
     wishes = UploadOptions(
         takeover=takeover,
-        restart=restart,
+        restart=restart or verify_source,
         max_cycles=None if max_cycles is None else parse_cycles(max_cycles),
         jobs=jobs,
     )
     with (
-        closing(open_source(source, include=include or (), exclude=exclude or ())) as opened,
-        open_place(
-            output.say,
-            network=network,
-            identity=identity,
-            node=node,
-            state=state,
-            root_key=root_key,
-            signs=True,
-        ) as place,
-        place.state() as store,
+        closing(
+            open_source(
+                source,
+                include=include or (),
+                exclude=exclude or (),
+                also=also or (),
+                follow_links=follow_links,
+                ignore_inode=ignore_inode,
+                request_payer=request_payer,
+            )
+        ) as opened,
+        where.open(output.say, signs=True) as context,
         output.progress() as progress,
-        graceful(output.say) as stopping,
-        place.state_location.lock(place.node_principal(), model),
+        stoppable(output.say) as stopping,
     ):
-        for path in opened.skipped:
-            output.say(f"not part of the checkpoint, left out: {path}")
-        target = place.node()
-        workplace = Workplace(
-            node=target,
-            me=place.identity.principal,
-            reader=place.reader(target),
-            state=store,
-            outbox=Outbox(place.state_location.outbox(target.principal, model)),
-            fees=FeeSchedule.load(),
+        sources.tell_files(output, opened)
+        queueing = Queueing(wait=wait, say=output.say, stopping=stopping)
+        summary = upload_into(
+            context,
+            opened,
+            model,
+            wishes,
             progress=progress,
-            stopping=stopping,
+            queueing=queueing,
+            rebalance=rebalance,
         )
-        summary = upload(opened, model, workplace, wishes)
-    _report(output, summary)
-
-
-def _report(output: Output, summary: "UploadSummary") -> None:
-    if summary.unchanged:
-        text = f"{summary.model} is sealed as version {summary.version} already; nothing was sent"
-    else:
-        text = (
-            f"{summary.model} version {summary.version} is sealed: "
-            f"{format_bytes(summary.raw_bytes)}, {format_bytes(summary.known_bytes)} known before, "
-            f"{summary.frames_count} frames in {format_bytes(summary.sent_bytes)} sent, "
-            f"about {format_cycles(summary.cycles)}"
-        )
-    output.summary(
-        text,
-        model=summary.model,
-        version=summary.version,
-        manifest=summary.manifest.hex(),
-        raw_bytes=summary.raw_bytes,
-        known_bytes=summary.known_bytes,
-        frames=summary.frames_count,
-        sent_bytes=summary.sent_bytes,
-        retried_bytes=summary.retried_bytes,
-        cycles=summary.cycles,
-        unchanged=summary.unchanged,
+    report(
+        output,
+        summary,
+        sealed=f"{summary.model} version {summary.version} is sealed",
+        unchanged=(
+            f"{summary.model} is sealed as version {summary.version} already; nothing was sent"
+        ),
     )
 
 
-def _show(output: Output, quote: "Quote") -> None:
+def _show(output: Output, quote: "Quote", currency: Currency | None) -> None:
+    costs = [
+        ("ingress", quote.ingress_cycles),
+        ("execution", quote.execution_cycles),
+        ("upload in all", quote.total_cycles),
+        ("naive way (raw bytes, 594 KB a call)", quote.naive_cycles),
+        ("a new canister, if needed", quote.creation_cycles),
+        *((f"30 days of storage ({name})", cycles) for name, cycles in quote.storage_cycles),
+        ("freezing reserve of 30 days", quote.reserve_cycles),
+    ]
     output.table(
         ["what", "> figure"],
         [
@@ -194,19 +213,19 @@ def _show(output: Output, quote: "Quote") -> None:
             ["held or repeated" if quote.exact else "held", format_bytes(quote.held_bytes)],
             ["to send", format_bytes(quote.frame_bytes)],
             ["messages", f"{quote.messages_count:,}"],
-            ["ingress", format_cycles(quote.ingress_cycles)],
-            ["execution", format_cycles(quote.execution_cycles)],
-            ["upload in all", format_cycles(quote.total_cycles)],
-            ["naive way (raw bytes, 594 KB a call)", format_cycles(quote.naive_cycles)],
-            ["a new canister, if needed", format_cycles(quote.creation_cycles)],
-            *(
-                [f"30 days of storage ({name})", format_cycles(cycles)]
-                for name, cycles in quote.storage_cycles
-            ),
         ],
     )
+    output.table(
+        ["cost", "> figure", *([f"> {currency.name or 'at that rate'}"] if currency else [])],
+        [
+            [what, format_tc(cycles), *([currency.shown(cycles)] if currency else [])]
+            for what, cycles in costs
+        ],
+    )
+    legend = [f"{name}: {_STORAGE_PRICES.get(name, name)}" for name, _ in quote.storage_cycles]
+    sampled = "sampled: --exact encodes every chunk and finds repeated ones"
     output.summary(
-        "" if quote.exact else "sampled: --exact encodes every chunk and finds repeated ones",
+        "\n".join([*legend, *([] if quote.exact else [sampled])]),
         files=quote.files_count,
         tensors=quote.tensors_count,
         chunks=quote.chunks_count,
@@ -219,6 +238,8 @@ def _show(output: Output, quote: "Quote") -> None:
         total_cycles=quote.total_cycles,
         creation_cycles=quote.creation_cycles,
         storage_cycles=dict(quote.storage_cycles),
+        reserve_cycles=quote.reserve_cycles,
         naive_cycles=quote.naive_cycles,
         exact=quote.exact,
+        **({} if currency is None else {"total_cost": currency.cost(quote.total_cycles)}),
     )

@@ -14,8 +14,8 @@ from datanode.node.port import StorageNode
 from datanode.reader import Reader, VerifiedVersion
 from datanode.reader.proof import TrustedVersion
 from uploader.chunker import Layout
-from uploader.session.describing import describe, parts_of
-from uploader.session.reading import ReadChunk, encoded, workers
+from uploader.session.encode_pipeline import encoded, groups, workers
+from uploader.session.manifest_builder import describe, parts_of
 from uploader.session.repair import RepairSummary, write_anew
 from uploader.source.base import Source
 
@@ -66,16 +66,14 @@ def _opened(reader: Reader, trusted: TrustedVersion) -> VerifiedVersion | None:
 def _made_again(source: Source, layout: Layout) -> tuple[list[ChunkRecord], dict[int, bytes]]:
     """Encode every chunk, and hash every file on the way."""
     digests = [hashlib.sha256() for _ in layout.files]
-
-    def wanted(chunk: ReadChunk) -> bool:
-        digests[chunk.spec.file_index].update(chunk.raw)
-        return True
-
+    records: list[ChunkRecord] = []
     jobs = os.cpu_count() or 1
     specs = (spec for index in range(len(layout.files)) for spec in layout.chunks(index))
     with workers(jobs) as pool:
-        chunks = encoded(specs, source, pool=pool, ahead=2 * jobs, wanted=wanted)
-        records = [chunk.record for chunk in chunks if chunk.record is not None]
+        for group in groups(specs, source, pool=pool, ahead=2 * jobs):
+            for chunk in group:
+                digests[chunk.spec.file_index].update(chunk.raw)
+            records += [each.record for each in encoded(group, pool=pool, ahead=2 * jobs)]
     return records, {index: sha256.digest() for index, sha256 in enumerate(digests)}
 
 

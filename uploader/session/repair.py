@@ -8,20 +8,20 @@ what differs. Only those frames travel.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from datanode.cleanup import finishing
+from datanode.cleanup import always_after
 from datanode.digest import frame_digest
 from datanode.errors import CorruptionError, SourceChangedError
 from datanode.model import ChunkRecord
 from datanode.node.port import PutStatus, Refused, Settled, StorageNode
 from uploader.chunker import Layout
-from uploader.session.delivery import deliver
-from uploader.session.reading import encode, read
+from uploader.session.encode_pipeline import encode, read
+from uploader.session.message_delivery import deliver
 from uploader.source.base import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairSummary:
-    """What a repair did: frames and bytes that were written anew."""
+    """Summary of a repair: frames and bytes that were written again."""
 
     repaired_count: int
     frame_bytes: int
@@ -58,12 +58,20 @@ def write_anew(
 ) -> RepairSummary:
     """Send frames that a sealed version refers to, under a lease of the moment.
 
+    An upload of this identity under the same name has the same lease; it is left to that upload.
+
     Raises:
         DataNodeError: The node refused one; those before it are written.
     """
     lease = node.begin_upload(model, frames_count=frames_count, frame_bytes=frame_bytes)
     count = size = 0
-    with finishing(lambda: node.end_upload(lease.id)):
+    is_of_an_upload = lease.frames_count > 0
+
+    def end() -> None:
+        if not is_of_an_upload:
+            node.end_upload(lease.id)
+
+    with always_after(end):
         for frame in frames:
             outcome = deliver(node, node.prepare(lease.id, [frame]))
             if isinstance(outcome, Refused):
@@ -86,7 +94,7 @@ def _frame(source: Source, layout: Layout, index: int, record: ChunkRecord) -> b
             safe="Nothing was sent for this chunk.",
             hint="Name the source that the version was made from.",
         )
-    frame = encode(chunk).frame or b""
+    frame = encode(chunk).frame
     if frame_digest(frame) != record.frame:
         raise CorruptionError(
             f"this release encodes chunk {index} differently than the one that sealed it",

@@ -1,50 +1,58 @@
 """Bring a checkpoint into a node: `upload`, the straight line.
 
-    source -> chunker -> dedup -> codec, frame -> state -> node -> seal
+    source -> preflight -> chunker -> dedup -> codec, frame -> state -> node -> seal
 
-Running it again is resuming. The canister is the truth; the database is a cache of facts that the
-node can confirm, and an intent log that keeps anything from being paid twice.
+Running it again resumes. The canister is the truth; the database is a cache of facts that the node
+can confirm, and an intent log that keeps anything from being paid twice. What decides about paying
+is certified: a query of one replica, which may lag or lie, is never enough.
 """
 
 import os
-import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from datanode.agent.window import Window
-from datanode.cleanup import undoing
+from datanode.cleanup import rollback_on_error
 from datanode.digest import FrameDigest
-from datanode.errors import IncompleteSealError, NotFoundError, UsageError
+from datanode.errors import IncompleteSealError
 from datanode.fees import FeeSchedule
-from datanode.limits import MAX_MODEL_NAME_BYTES
-from datanode.node.port import Lease, StorageNode
+from datanode.node.port import Lease, StorageNode, VersionInfo
 from datanode.principal import Principal
+from datanode.progress import Progress, SilentProgress
 from datanode.reader import Reader
 from datanode.units import MIB
 from uploader.chunker import Layout
-from uploader.dedup import Known
-from uploader.progress import Progress, Silent
-from uploader.session.chunks import ChunkRun
-from uploader.session.reading import workers
-from uploader.session.resume import learn, reopen_messages
+from uploader.session.chunk_router import ChunkRun
+from uploader.session.encode_pipeline import GROUP_BYTES, workers
+from uploader.session.facts import LatestVersion, find_model, gather_facts, latest_of, remember
+from uploader.session.growth import growth_problems, least_frame_bytes
+from uploader.session.message_sender import Sender
+from uploader.session.preflight import find_problems, require_none
+from uploader.session.resume import known_contents, learn_lease, reopen_messages
 from uploader.session.seal import all_missing, seal
-from uploader.session.sending import Sender, Spending
+from uploader.session.situation import UploadSituation, explained
+from uploader.session.spending import Budget, Spending
 from uploader.source.base import Source
 from uploader.state.outbox import Outbox
 from uploader.state.store import StateStore, Upload
 
-_SEAL_ROUNDS: Final = 3
+SEAL_ROUNDS: Final = 3
 """How often the node may name missing frames before the run gives up."""
 
-_SETTLE_S: Final = 1.0
+SETTLE_S: Final = 1.0
 """How long a run that ends early waits for answers to what is in flight."""
 
-_MODEL_NAME: Final = re.compile(r"[A-Za-z0-9._/-]+")
 WINDOW_MESSAGES: Final = 8
 WINDOW_BYTES: Final = 16 * MIB
+LEAST_WINDOW_BYTES: Final = 4 * MIB
+"""A full message in flight and another that is being signed."""
+LEAST_GROUP_BYTES: Final = 4 * MIB
+"""Ours: each group costs a replicated question, 0.4 % of what so many bytes cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +62,26 @@ class UploadOptions:
     Attributes:
         takeover: Take the lease even if another uploader holds it.
         restart: Plan anew although the source changed since the last run.
-        max_cycles: Stop before an estimated spending above this; None: no limit.
+        max_cycles: Stop before all runs of this upload together spend more, as estimated; None:
+            no limit.
+        budget: Limit that other uploads share; None: there is none.
         jobs: Threads that read and encode; 0: one a core.
+        side_by_side: Uploads that run at once, this one included; they share one window.
         metadata: Texts that travel in the manifest.
     """
 
     takeover: bool = False
     restart: bool = False
     max_cycles: int | None = None
+    budget: Budget | None = None
     jobs: int = 0
+    side_by_side: int = 1
     metadata: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadSummary:
-    """What an upload came to. Figures are of this run alone.
+    """Summary of an upload. Figures cover this run only.
 
     Attributes:
         model: Name of the model.
@@ -96,19 +109,21 @@ class UploadSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
-    """What an upload works with; every part can be replaced by a test.
+class UploadContext:
+    """Dependencies of an upload; tests can replace each of them.
 
     Attributes:
         node: Where frames go.
         me: The identity that signs.
-        reader: Reads what the node holds, verified.
+        reader: Reads what the node holds, verified, and remembers the latest versions.
         state: The database.
         outbox: Signed bytes in flight.
         fees: Prices.
         progress: Listens.
+        pool: Threads that read and encode, for uploads side by side; None: threads of its own.
         stopping: Turns true when the user wants to stop.
         sleep: Waits between attempts, seconds.
+        now_ns: The time, nanoseconds since 1970.
     """
 
     node: StorageNode
@@ -117,147 +132,199 @@ class Workplace:
     state: StateStore
     outbox: Outbox
     fees: FeeSchedule
-    progress: Progress = Silent()  # noqa: RUF009 - it has no state
+    progress: Progress = SilentProgress()  # noqa: RUF009 - it has no state
+    pool: ThreadPoolExecutor | None = None
     stopping: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep
+    now_ns: Callable[[], int] = time.time_ns
 
 
 def upload(
-    source: Source, model: str, place: Workplace, options: UploadOptions | None = None
+    source: Source, model: str, context: UploadContext, options: UploadOptions | None = None
 ) -> UploadSummary:
-    """Bring every byte of `source` to the node and seal it as a version of `model`.
+    """Bring every byte of `source` to the node and seal it as the latest version of `model`.
 
     Raises:
-        DataNodeError: See `datanode.errors`; what is stored by then is paid and kept.
+        DataNodeError: See `datanode.errors`; its `safe` says what is stored and paid by then.
     """
-    options = options or UploadOptions()
-    _check_name(model)
+    situation = UploadSituation()
+    with explained(situation):
+        return _upload(source, model, context, options or UploadOptions(), situation)
+
+
+def _upload(
+    source: Source,
+    model: str,
+    context: UploadContext,
+    options: UploadOptions,
+    situation: UploadSituation,
+) -> UploadSummary:
     layout = Layout(source.files(), source.tensors())
-    task = place.state.begin_upload(
-        place.node.principal,
+    metadata = dict(options.metadata)
+    require_none(find_problems(model, layout, metadata))
+    found = find_model(context.node, model, replicated=True)
+    latest = latest_of(found)
+    if latest is not None:
+        remember(context.reader, model, latest, now_ns=context.now_ns())
+    facts = gather_facts(context.node, found, raw_bytes=layout.total_bytes)
+    least_bytes = least_frame_bytes(facts, layout.total_bytes)
+    problems = find_problems(model, layout, metadata, facts)
+    problems += growth_problems(facts, frame_bytes=least_bytes, fees=context.fees)
+    require_none(problems)
+    task = context.state.begin_upload(
+        context.node.principal,
         model,
         source.pinned(),
         restart=options.restart,
         location=source.location,
     )
-    if task.version is not None and task.manifest is not None:
-        if _still_sealed(place, model, task.version, task.manifest):
-            return _unchanged(layout, model, task.version, task.manifest)
-        place.state.reopen(task.id)
-    lease = place.node.begin_upload(
-        model,
-        frames_count=layout.chunk_count,
-        frame_bytes=layout.total_bytes,
-        takeover=options.takeover,
+    if task.version is not None:
+        if latest is not None and (task.version, task.manifest) == (
+            latest.version,
+            latest.manifest,
+        ):
+            return _unchanged(layout, model, latest)
+        task = context.state.reopen(task.id)
+    for problem in growth_problems(facts, frame_bytes=layout.total_bytes, fees=context.fees):
+        context.progress.note(f"if most of the source is new to the node: {problem.what}")
+    situation.spending = Spending(
+        limit_cycles=options.max_cycles,
+        shared=options.budget,
+        earlier_cycles=context.state.totals(task.id).cycles,
+    )
+    situation.earlier = situation.spending.earlier_cycles > 0
+    lease = context.node.begin_upload(
+        model, frames_count=layout.chunk_count, frame_bytes=0, takeover=options.takeover
     )
     jobs = options.jobs or os.cpu_count() or 1
-    with workers(jobs) as pool:
+    sender = make_sender(
+        context, task, lease, situation.spending, side_by_side=options.side_by_side
+    )
+    situation.unresolved = lambda: sender.unresolved_count
+    with _pool(context, jobs) as pool, rollback_on_error(partial(sender.close, wait_s=SETTLE_S)):
         run = ChunkRun(
             source=source,
             layout=layout,
             upload_id=task.id,
             lease_id=lease.id,
-            node=place.node,
-            state=place.state,
-            reader=place.reader,
-            known=Known(receipts=place.state.finder(place.node.principal)),
-            progress=place.progress,
-            stopping=place.stopping,
+            node=context.node,
+            state=context.state,
+            known=known_contents(
+                context.node,
+                context.state,
+                context.me,
+                raw_bytes=layout.total_bytes,
+                note=context.progress.note,
+                sleep=context.sleep,
+            ),
+            sender=sender,
+            progress=context.progress,
+            stopping=context.stopping,
             pool=pool,
             ahead=2 * jobs,
+            group_bytes=max(LEAST_GROUP_BYTES, GROUP_BYTES // options.side_by_side),
+            resumed_bytes=context.state.held_bytes(task.id),
         )
-        return _run(run, task, lease, place, options)
-
-
-def _check_name(model: str) -> None:
-    """Refuse what the node would refuse, before anything is kept or paid."""
-    if len(model) > MAX_MODEL_NAME_BYTES or not _MODEL_NAME.fullmatch(model) or ".." in model:
-        raise UsageError(
-            f"{model!r} is not the name of a model: 1 to {MAX_MODEL_NAME_BYTES} of "
-            "A-Z a-z 0-9 . _ / - without two dots in a row",
-            safe="Nothing was sent.",
-            hint="Choose another name with --as.",
+        context.progress.stage("asking the node what it holds")
+        reopen_messages(run, context.outbox, context.progress.note)
+        learn_lease(run, lease)
+        sealed = _send_and_seal(
+            run, task, lease, context, metadata, versions=found.versions if found else ()
         )
+    situation.sealed = sealed.version
+    sender.close()
+    remember(context.reader, model, sealed, now_ns=context.now_ns())
+    context.state.seal(task.id, sealed.version, sealed.manifest)
+    run.source.check_unchanged()
+    return _summary(run, task, sealed)
 
 
-def _run(
-    run: ChunkRun, task: Upload, lease: Lease, place: Workplace, options: UploadOptions
-) -> UploadSummary:
-    sender = Sender(
-        node=place.node,
-        state=place.state,
-        outbox=place.outbox,
+def _pool(context: UploadContext, jobs: int) -> AbstractContextManager[ThreadPoolExecutor]:
+    return workers(jobs) if context.pool is None else nullcontext(context.pool)
+
+
+def make_sender(
+    context: UploadContext,
+    task: Upload,
+    lease: Lease,
+    spending: Spending,
+    *,
+    side_by_side: int = 1,
+) -> Sender:
+    """Make the sender of one run of an upload."""
+
+    def admit(frames_count: int, frame_bytes: int) -> None:
+        context.node.begin_upload(task.model, frames_count=frames_count, frame_bytes=frame_bytes)
+
+    return Sender(
+        node=context.node,
+        state=context.state,
+        outbox=context.outbox,
         upload_id=task.id,
         lease_id=lease.id,
-        fees=place.fees,
-        window=Window(max_messages=WINDOW_MESSAGES, max_bytes=WINDOW_BYTES),
-        on_stored=run.stored,
-        on_lost=run.lost,
-        spending=Spending(limit_cycles=options.max_cycles),
-        sleep=place.sleep,
-        note=place.progress.note,
-        stopping=place.stopping,
-    )
-    run.sender = sender
-    with undoing(partial(sender.close, wait_s=_SETTLE_S)):
-        place.progress.stage("asking the node what it holds")
-        reopen_messages(run, place.outbox, task.model, place.progress.note)
-        learn(run, place.me, place.progress.note)
-        version, manifest = _send_and_seal(run, task, lease, place, options)
-    sender.close()
-    run.source.check_unchanged()
-    place.state.seal(task.id, version, manifest)
-    return UploadSummary(
-        model=task.model,
-        version=version,
-        manifest=manifest,
-        raw_bytes=run.layout.total_bytes,
-        known_bytes=run.known_bytes,
-        frames_count=sender.spending.frames_count,
-        sent_bytes=sender.spending.envelope_bytes,
-        retried_bytes=sender.spending.retried_bytes,
-        cycles=sender.spending.cycles,
-        unchanged=False,
+        fees=context.fees,
+        window=Window(
+            max_messages=WINDOW_MESSAGES,
+            max_bytes=max(LEAST_WINDOW_BYTES, WINDOW_BYTES // side_by_side),
+        ),
+        admit=admit,
+        spending=spending,
+        sleep=context.sleep,
+        note=context.progress.note,
+        stopping=context.stopping,
     )
 
 
 def _send_and_seal(
-    run: ChunkRun, task: Upload, lease: Lease, place: Workplace, options: UploadOptions
-) -> tuple[int, FrameDigest]:
+    run: ChunkRun,
+    task: Upload,
+    lease: Lease,
+    context: UploadContext,
+    metadata: dict[str, str],
+    *,
+    versions: Sequence[VersionInfo],
+) -> LatestVersion:
     """Alternate between sending and sealing until the node misses nothing."""
-    for last_round in _rounds(_SEAL_ROUNDS):
+    for last_round in rounds(SEAL_ROUNDS):
         run.send_all()
         run.source.check_unchanged()
-        place.progress.stage("sealing")
+        context.progress.stage("sealing")
         try:
-            return seal(run, task, lease, options.metadata)
+            return seal(run, task, lease, metadata, versions, note=context.progress.note)
         except IncompleteSealError as error:
             if last_round:
                 raise
-            place.progress.note(f"the node lacks {error.missing_count} frames: sending them")
-            missing = all_missing(run, task, lease, error)
-            place.state.unlearn(place.node.principal, missing)
-            run.forget(missing)
+            context.progress.note(f"the node lacks {error.missing_count} frames: sending them")
+            run.mark_unheld(all_missing(run, task, lease, error))
     raise AssertionError("unreachable")
 
 
-def _rounds(count: int) -> Iterator[bool]:
+def rounds(count: int) -> Iterator[bool]:
+    """Yield for each round whether it is the last."""
     yield from (number == count for number in range(1, count + 1))
 
 
-def _still_sealed(place: Workplace, model: str, version: int, manifest: FrameDigest) -> bool:
-    """Ask, with certificates, whether the version that this state remembers is there."""
-    try:
-        return place.reader.open_version(model, version).manifest == manifest
-    except NotFoundError:
-        return False
+def _summary(run: ChunkRun, task: Upload, sealed: LatestVersion) -> UploadSummary:
+    spending = run.sender.spending
+    return UploadSummary(
+        model=task.model,
+        version=sealed.version,
+        manifest=sealed.manifest,
+        raw_bytes=run.layout.total_bytes,
+        known_bytes=run.known_bytes,
+        frames_count=spending.frames_count,
+        sent_bytes=spending.envelope_bytes,
+        retried_bytes=spending.retried_bytes,
+        cycles=spending.cycles,
+        unchanged=False,
+    )
 
 
-def _unchanged(layout: Layout, model: str, version: int, manifest: FrameDigest) -> UploadSummary:
+def _unchanged(layout: Layout, model: str, latest: LatestVersion) -> UploadSummary:
     return UploadSummary(
         model=model,
-        version=version,
-        manifest=manifest,
+        version=latest.version,
+        manifest=latest.manifest,
         raw_bytes=layout.total_bytes,
         known_bytes=layout.total_bytes,
         frames_count=0,

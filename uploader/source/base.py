@@ -1,7 +1,7 @@
-"""What it takes to be a source, and the rules for the paths inside one."""
+"""The protocol that sources implement, and the rules for paths."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -11,6 +11,8 @@ from datanode.model import FileSpec, TensorSpec
 
 _PATH: Final = re.compile(r"[A-Za-z0-9._/-]+")
 _SHOWN_CHARACTERS: Final = 80
+_MAX_PART_BYTES: Final = 255
+"""Longest name of a file in its folder, bytes. Source: NAME_MAX of Linux."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,16 +22,31 @@ class PinnedFile:
     Attributes:
         path: Relative to the source, as in the manifest.
         length_bytes: Its size.
-        stamp: What changes with the content: the time of its last change, ns; of an object, a
-            hash of its ETag.
+        stamp: What changes with the content (`uploader/stamps.py`): the times of its last write and
+            change; of an object, its ETag.
         inode: Which file it is; compared within a run only, a copied folder has others. 0: an
-            object.
+            object, or a file system that makes the numbers up.
+        sha256: SHA-256 of the content, where the place states one.
     """
 
     path: str
     length_bytes: int
     stamp: int
     inode: int
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A file of the folder that is not read.
+
+    Attributes:
+        path: Relative to the source.
+        reason: Why, as a noun phrase.
+    """
+
+    path: str
+    reason: str
 
 
 class Source(Protocol):
@@ -41,8 +58,13 @@ class Source(Protocol):
         ...
 
     @property
-    def skipped(self) -> tuple[str, ...]:
-        """Paths of the folder that do not belong to the checkpoint and are not read."""
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Files of the folder that do not belong to the checkpoint and are not read, and why."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return notes about the files that are no errors."""
         ...
 
     def files(self) -> Sequence[FileSpec]:
@@ -63,6 +85,14 @@ class Source(Protocol):
         Raises:
             SourceChangedError: The file is not the one that was opened.
             TruncatedSourceError: It ends early.
+        """
+        ...
+
+    def check_digest(self, file_index: int, sha256: bytes) -> None:
+        """Compare the SHA-256 of what was read of a file with the one that its place states.
+
+        Raises:
+            SourceChangedError: They differ.
         """
         ...
 
@@ -106,4 +136,27 @@ def check_path(path: str) -> str:
         raise SourceError(f"the file name {shown(path)} is not a plain relative path")
     if len(path) > MAX_NAME_BYTES:
         raise SourceError(f"the file name {shown(path)} is longer than {MAX_NAME_BYTES} bytes")
+    if any(len(part) > _MAX_PART_BYTES for part in path.split("/")):
+        raise SourceError(
+            f"the file name {shown(path)} has a part of more than {_MAX_PART_BYTES} bytes: "
+            "it could not be fetched to a disk"
+        )
     return path
+
+
+def check_together(paths: Collection[str]) -> None:
+    """Check that files can lie in one folder: a bucket may hold both `a` and `a/b`, a disk not.
+
+    Raises:
+        SourceError: One is a file and a folder at once.
+    """
+    for path in paths:
+        parent = path
+        while "/" in parent:
+            parent = parent.rpartition("/")[0]
+            if parent in paths:
+                raise SourceError(
+                    f"{shown(parent)} is a file and also the folder of {shown(path)}: "
+                    "they could not be fetched to a disk",
+                    hint="Leave one of them out with --exclude.",
+                )

@@ -1,7 +1,7 @@
 """Files on this machine's disk: a folder, walked with its links held inside it.
 
-A link is followed if it stays inside the folder, or leads into the `blobs` folder of the hub cache
-that the snapshot belongs to.
+A link is followed if it stays inside the folder, or if the folder is part of a snapshot of a hub
+cache and the link leads into that snapshot or its blobs; or if the operator asks for it.
 """
 
 import os
@@ -13,6 +13,7 @@ from typing import Final
 from datanode.errors import SourceError
 from uploader.source import pinned
 from uploader.source.base import PinnedFile, shown
+from uploader.source.hub_cache import blobs_of
 
 _MAX_DEPTH: Final = 16
 
@@ -25,12 +26,24 @@ class Folder:
         root: The folder.
         confined: Refuse links that lead out of it; false if the operator named the files one by
             one.
+        follow_links: Walk into folders that are links, too.
+        ignore_inode: Do not compare inode numbers.
     """
 
-    def __init__(self, location: str, root: Path, *, confined: bool) -> None:
+    def __init__(
+        self,
+        location: str,
+        root: Path,
+        *,
+        confined: bool,
+        follow_links: bool = False,
+        ignore_inode: bool = False,
+    ) -> None:
         self._location = location
         self._root = root
         self._allowed = _allowed_roots(root) if confined else ()
+        self._follow_links = follow_links
+        self._ignore_inode = ignore_inode
 
     @property
     def location(self) -> str:
@@ -39,7 +52,7 @@ class Folder:
 
     def names(self) -> Iterator[str]:
         """List every file and link below the folder, hidden ones left out."""
-        return _walk(self._root)
+        return _walk(self._root, follow_links=self._follow_links)
 
     def holds(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -50,7 +63,7 @@ class Folder:
         path = self._root / name
         if self._allowed:
             _check_link(name, path, self._allowed)
-        return pinned.pin(path, name)
+        return pinned.pin(path, name, ignore_inode=self._ignore_inode)
 
     def read(self, file: PinnedFile, offset_bytes: int, length_bytes: int) -> bytes:
         """Return exactly `length_bytes` bytes of a pinned file."""
@@ -69,10 +82,15 @@ class Folder:
         """Do nothing: no file stays open between reads."""
 
 
-def _walk(root: Path, prefix: str = "", depth: int = 0) -> Iterator[str]:
+def _walk(
+    root: Path, prefix: str = "", depth: int = 0, *, follow_links: bool = False
+) -> Iterator[str]:
     """Yield the names of regular files and links, hidden ones left out."""
     if depth > _MAX_DEPTH:
-        raise SourceError(f"{shown(prefix)} lies more than {_MAX_DEPTH} folders deep")
+        raise SourceError(
+            f"{shown(prefix)} lies more than {_MAX_DEPTH} folders deep",
+            hint="A link that leads back to its own folder does that, too.",
+        )
     try:
         with os.scandir(root) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
@@ -82,18 +100,16 @@ def _walk(root: Path, prefix: str = "", depth: int = 0) -> Iterator[str]:
         if entry.name.startswith("."):
             continue
         name = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), f"{name}/", depth + 1)
+        if entry.is_dir(follow_symlinks=follow_links):
+            yield from _walk(Path(entry.path), f"{name}/", depth + 1, follow_links=follow_links)
         elif entry.is_symlink() or entry.is_file():
             yield name
 
 
 def _allowed_roots(root: Path) -> tuple[Path, ...]:
-    """Where links of a folder may lead: inside it, or to the blobs of its hub cache."""
+    """Where links of a folder may lead: inside it, or to the snapshot and blobs of a hub cache."""
     real = root.resolve()
-    if real.parent.name == "snapshots":
-        return (real, real.parent.parent / "blobs")
-    return (real,)
+    return (real, *blobs_of(real))
 
 
 def _check_link(name: str, path: Path, allowed: Sequence[Path]) -> None:
@@ -106,10 +122,10 @@ def _check_link(name: str, path: Path, allowed: Sequence[Path]) -> None:
     if not any(target.is_relative_to(root) for root in allowed):
         raise SourceError(
             f"{shown(name)} is a link that leads out of the folder, to {shown(str(target))}",
-            hint="Copy the file into the folder, or leave it out with --exclude.",
+            hint="Run with --follow-links to follow it, or leave it out with --exclude.",
         )
     if target.is_dir():
         raise SourceError(
             f"{shown(name)} is a link to a folder",
-            hint="Copy the folder, or leave it out with --exclude.",
+            hint="Run with --follow-links to follow it, or leave it out with --exclude.",
         )

@@ -7,24 +7,24 @@ A safetensors file, little-endian::
          8    n JSON object: name -> {"dtype", "shape", "data_offsets"}, and "__metadata__"
        8+n    - data; offsets count from here
 
-The library reads more than is safe to pass on (names that are paths, duplicate keys, huge
-headers), so this policy comes first and is stricter. It works on bytes alone. Rules, in order:
+The library reads more than is safe to pass on (duplicate keys, huge headers), so this policy comes
+first and is stricter. It works on bytes alone. Rules, in order:
 
 1. The header has 2 to `MAX_HEADER_BYTES` bytes and lies inside the file.
 2. It starts with `{`, ends with `}` and at most padding spaces, and is UTF-8 JSON.
 3. No key twice, no number that is not a plain integer, at most `MAX_TENSORS` tensors.
 4. `__metadata__` maps text to text, at most `MAX_METADATA_BYTES` of it.
-5. A name has 1 to `MAX_NAME_BYTES` bytes of `[A-Za-z0-9._/-]`, without `..`.
+5. A name is any text of 1 to `MAX_NAME_BYTES` bytes of UTF-8. It is never used as a path.
 6. A tensor has exactly the three fields, a known dtype, at most `MAX_RANK` dimensions, and as
    many bytes as dtype and shape ask for.
 7. The tensors tile the data: no hole, no overlap, no byte after the last.
 """
 
 import math
-import re
-from collections.abc import Mapping
+import sys
 from typing import Final, NamedTuple
 
+from datanode.dtypes import DTYPE_BITS
 from datanode.errors import SourceError, TruncatedSourceError
 from datanode.limits import (
     MAX_HEADER_BYTES,
@@ -34,42 +34,20 @@ from datanode.limits import (
     MAX_TENSORS,
 )
 from uploader.source.base import shown
-from uploader.source.strict_json import load_json_object
+from uploader.source.header_entries import METADATA, entries
 
 LENGTH_BYTES: Final = 8
-_METADATA: Final = "__metadata__"
+LIBRARY_HEADER_BYTES: Final = 100_000_000
+"""Largest header that the safetensors library reads, bytes. Source: its crate, 0.8.0."""
+
+_FIELD_OF_EACH: Final = b'"data_offsets":['
+"""How usual writers spell it. No legal header has it anywhere else: within a text the quotation
+marks are escaped, and neither a name nor a key of the metadata is followed by a list."""
 _FIELDS: Final = frozenset({"dtype", "shape", "data_offsets"})
 _OFFSETS_COUNT: Final = 2
 _BYTE_BITS: Final = 8
-_NAME: Final = re.compile(r"[A-Za-z0-9._/-]+")
 _MAX_NUMBER: Final = 2**63 - 1
 """Largest extent or offset: file sizes are signed 64-bit."""
-
-DTYPE_BITS: Final[Mapping[str, int]] = {
-    "BOOL": 8,
-    "F4": 4,
-    "F6_E2M3": 6,
-    "F6_E3M2": 6,
-    "U8": 8,
-    "I8": 8,
-    "F8_E5M2": 8,
-    "F8_E4M3": 8,
-    "F8_E8M0": 8,
-    "F8_E4M3FNUZ": 8,
-    "F8_E5M2FNUZ": 8,
-    "I16": 16,
-    "U16": 16,
-    "F16": 16,
-    "BF16": 16,
-    "I32": 32,
-    "U32": 32,
-    "F32": 32,
-    "C64": 64,
-    "F64": 64,
-    "I64": 64,
-    "U64": 64,
-}
-"""Bits of an element. Source: `Dtype` of the safetensors crate, 0.8.0."""
 
 
 class HeaderTensor(NamedTuple):
@@ -94,10 +72,15 @@ def header_length(prefix: bytes, file_bytes: int) -> int:
     if len(prefix) < LENGTH_BYTES or file_bytes < LENGTH_BYTES:
         raise TruncatedSourceError(f"the file has {file_bytes} bytes, less than its length field")
     length = int.from_bytes(prefix[:LENGTH_BYTES], "little")
+    if length > file_bytes - LENGTH_BYTES and length > LIBRARY_HEADER_BYTES:
+        raise SourceError(
+            f"its first eight bytes claim a header of {length} bytes: this is no safetensors file"
+        )
     if length > MAX_HEADER_BYTES:
         raise SourceError(
-            f"the header claims {length} bytes, the limit is {MAX_HEADER_BYTES}: "
-            "this is no safetensors file, or a hostile one"
+            f"its header has {length:,} bytes; this release reads headers of at most "
+            f"{MAX_HEADER_BYTES:,} bytes",
+            hint="Split the checkpoint into shards with fewer tensors each.",
         )
     if length < len("{}"):
         raise SourceError(f"the header has {length} bytes, too few for a JSON object")
@@ -118,23 +101,38 @@ def parse_header(raw: bytes, data_bytes: int) -> tuple[HeaderTensor, ...]:
         TruncatedSourceError: The data ends before its last tensor does.
         SourceError: The header breaks a rule.
     """
-    entries = _load(raw)
-    if _METADATA in entries:
-        _check_metadata(entries.pop(_METADATA))
-    if len(entries) > MAX_TENSORS:
-        raise SourceError(f"the header has more than {MAX_TENSORS} tensors")
-    tensors = [_tensor(name, entry) for name, entry in entries.items()]
+    _check_ends(raw)
+    if raw.count(_FIELD_OF_EACH) > MAX_TENSORS:  # seen before any is parsed
+        raise _too_many()
+    tensors: list[HeaderTensor] = []
+    names: set[str] = set()
+    for name, entry in entries(raw):
+        if name in names:
+            raise SourceError(f"the header has the key {shown(name)} twice")
+        names.add(name)
+        if name == METADATA:
+            _check_metadata(entry)
+            continue
+        if len(tensors) == MAX_TENSORS:
+            raise _too_many()
+        tensors.append(_tensor(name, entry))
     tensors.sort(key=lambda tensor: (tensor.start_bytes, tensor.end_bytes, tensor.name))
     _check_tiling(tensors, data_bytes)
     return tuple(sorted(tensors, key=lambda tensor: (tensor.start_bytes, tensor.name)))
 
 
-def _load(raw: bytes) -> dict[str, object]:
+def _too_many() -> SourceError:
+    return SourceError(
+        f"the header has more than {MAX_TENSORS:,} tensors, the most that this release stores",
+        hint="Split the checkpoint into several files and upload each as a model.",
+    )
+
+
+def _check_ends(raw: bytes) -> None:
     if not raw.startswith(b"{"):
         raise SourceError(f"the header starts with {raw[:1]!r}, not with '{{'")
     if not raw.rstrip(b" ").endswith(b"}"):
         raise SourceError("the header does not end with '}' and padding spaces")
-    return load_json_object(raw, "the header")
 
 
 def _check_metadata(metadata: object) -> None:
@@ -172,7 +170,9 @@ def _tensor(name: str, entry: object) -> HeaderTensor:
         raise SourceError(
             f"tensor {shown(name)} needs {bits // _BYTE_BITS} bytes, its offsets give {end - start}"
         )
-    return HeaderTensor(name=name, dtype=dtype, shape=shape, start_bytes=start, end_bytes=end)
+    return HeaderTensor(
+        name=name, dtype=sys.intern(dtype), shape=shape, start_bytes=start, end_bytes=end
+    )
 
 
 def _wrong_fields(name: str, entry: dict[str, object]) -> SourceError:
@@ -195,14 +195,12 @@ def _offsets(value: object, name: str) -> tuple[int, int]:
 def _check_name(name: str) -> None:
     if not name:
         raise SourceError("a tensor has an empty name")
-    if len(name) > MAX_NAME_BYTES:
+    try:
+        length_bytes = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise SourceError(f"the tensor name {shown(name)} is not valid text") from error
+    if length_bytes > MAX_NAME_BYTES:
         raise SourceError(f"the tensor name {shown(name)} is longer than {MAX_NAME_BYTES} bytes")
-    if not _NAME.fullmatch(name):
-        raise SourceError(
-            f"the tensor name {shown(name)} has characters outside A-Z a-z 0-9 . _ / -"
-        )
-    if ".." in name:
-        raise SourceError(f"the tensor name {shown(name)} contains '..'")
 
 
 def _numbers(value: object, name: str, field: str) -> tuple[int, ...]:

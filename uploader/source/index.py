@@ -6,18 +6,18 @@ index) and optional `metadata`, which is not used.
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
 from datanode.errors import MissingShardError, SourceError
-from datanode.limits import MAX_HEADER_BYTES
+from datanode.units import MIB
 from uploader.source.base import check_path, shown
 from uploader.source.strict_json import load_json_object
 
 SUFFIX: Final = ".safetensors.index.json"
-MAX_INDEX_BYTES: Final = MAX_HEADER_BYTES
+MAX_INDEX_BYTES: Final = 32 * MIB
 _SHARD: Final = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors")
 
 
@@ -40,7 +40,9 @@ def parse_index(path: str, raw: bytes) -> ShardIndex:
     Raises:
         SourceError: It is not an index, or a path in it leads elsewhere.
     """
-    weight_map = load_json_object(raw, path, numbers_matter=False).get("weight_map")
+    weight_map = load_json_object(raw, path, numbers_matter=False, keys_repeat=True).get(
+        "weight_map"
+    )
     if not isinstance(weight_map, dict) or not weight_map:
         raise SourceError(f"{path} has no weight_map")
     folder = posixpath.dirname(path)
@@ -57,8 +59,10 @@ def parse_index(path: str, raw: bytes) -> ShardIndex:
     return ShardIndex(path=path, shards=shards)
 
 
-def check_index(index: ShardIndex, names: Mapping[str, AbstractSet[str]]) -> None:
-    """Compare an index with the tensors that its shards hold.
+def compare_index(index: ShardIndex, names: Mapping[str, AbstractSet[str]]) -> Iterator[str]:
+    """Compare an index with the tensors that its shards hold, and note what differs.
+
+    A program that loads the checkpoint may not need what differs, so it is no error.
 
     Args:
         index: The index.
@@ -66,28 +70,32 @@ def check_index(index: ShardIndex, names: Mapping[str, AbstractSet[str]]) -> Non
 
     Raises:
         MissingShardError: A shard is not there.
-        SourceError: A tensor is not in the shard that the index names, or in two shards.
     """
+    absent: list[str] = []
     for tensor, shard in index.shards.items():
         if shard not in names:
             raise MissingShardError(f"{index.path} names {shard}, which is not there")
         if tensor not in names[shard]:
-            raise SourceError(
-                f"{index.path} puts tensor {shown(tensor)} in {shard}, which lacks it"
-            )
-    check_unique({shard: names[shard] for shard in sorted(set(index.shards.values()))})
+            absent.append(tensor)
+    if absent:
+        first = absent[0]
+        yield (
+            f"{index.path} is stale: it puts tensor {shown(first)}{_and_more(len(absent) - 1)} in "
+            f"{index.shards[first]}, which lacks it; stored as it is"
+        )
+    shards = sorted(set(index.shards.values()))
+    yield from repeated_names({shard: names[shard] for shard in shards})
 
 
-def check_numbered_shards(names: Mapping[str, AbstractSet[str]]) -> None:
-    """Check that files named `x-00001-of-00003.safetensors` are complete and disjoint.
+def compare_numbered_shards(names: Mapping[str, AbstractSet[str]]) -> Iterator[str]:
+    """Check that files named `x-00001-of-00003.safetensors` are complete; note repeated tensors.
 
     Raises:
         MissingShardError: A number is missing.
-        SourceError: Two of them hold a tensor of the same name.
     """
     sets: dict[tuple[str, str], list[str]] = {}
     for path in sorted(names):
-        if match := _SHARD.fullmatch(path):
+        if (match := _SHARD.fullmatch(path)) and int(match["count"]):
             sets.setdefault((match["stem"], match["count"]), []).append(path)
     for (stem, count), paths in sets.items():
         if len(paths) < int(count):
@@ -97,17 +105,30 @@ def check_numbered_shards(names: Mapping[str, AbstractSet[str]]) -> None:
                 if (path := f"{stem}-{number:05}-of-{count}.safetensors") not in names
             )
             raise MissingShardError(f"{missing} is not there; {len(paths)} of {int(count)} are")
-        check_unique({path: names[path] for path in paths})
+        yield from repeated_names({path: names[path] for path in paths})
 
 
-def check_unique(names: Mapping[str, AbstractSet[str]]) -> None:
-    """Check that no tensor name stands in two of these files.
-
-    Raises:
-        SourceError: One does.
-    """
+def repeated_names(names: Mapping[str, AbstractSet[str]]) -> Iterator[str]:
+    """Note the first tensor name that stands in two of these files."""
     seen: dict[str, str] = {}
     for path, tensors in names.items():
-        for tensor in sorted(tensors & seen.keys()):
-            raise SourceError(f"tensor {shown(tensor)} stands in {seen[tensor]} and in {path}")
+        if repeated := sorted(tensors & seen.keys()):
+            tensor = repeated[0]
+            yield (
+                f"tensor {shown(tensor)}{_and_more(len(repeated) - 1)} stands in {seen[tensor]} "
+                f"and in {path}; both are stored"
+            )
+            return
         seen |= dict.fromkeys(tensors, path)
+
+
+def shard_of(name: str) -> tuple[str, int, int] | None:
+    """Return stem, number and count if a name is that of one of several shards."""
+    match = _SHARD.fullmatch(name)
+    if match is None or int(match["count"]) <= 1:
+        return None
+    return match["stem"], int(match["number"]), int(match["count"])
+
+
+def _and_more(count: int) -> str:
+    return f" and {count} more" if count else ""

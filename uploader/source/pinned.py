@@ -13,13 +13,19 @@ from pathlib import Path
 from typing import Final
 
 from datanode.errors import SourceChangedError, SourceError, TruncatedSourceError
+from uploader import stamps
 from uploader.source.base import PinnedFile, shown
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 
 
-def pin(path: Path, name: str) -> PinnedFile:
-    """Note what a file looks like now; `name` is its path inside the source.
+def pin(path: Path, name: str, *, ignore_inode: bool = False) -> PinnedFile:
+    """Note what a file looks like now.
+
+    Args:
+        path: Where it is.
+        name: Its path inside the source.
+        ignore_inode: Do not compare inode numbers.
 
     Raises:
         SourceError: It is not a regular file, or cannot be read.
@@ -29,10 +35,14 @@ def pin(path: Path, name: str) -> PinnedFile:
             raise _no_file(path, name)
         with path.open("rb", buffering=0) as file:
             found = os.fstat(file.fileno())
+        has_inode = not ignore_inode and path.stat().st_ino == found.st_ino
     except OSError as error:
         raise SourceError(f"{shown(name)} cannot be read: {error.strerror}") from error
     return PinnedFile(
-        path=name, length_bytes=found.st_size, stamp=found.st_mtime_ns, inode=found.st_ino
+        path=name,
+        length_bytes=found.st_size,
+        stamp=stamps.of_times(found.st_mtime_ns, found.st_ctime_ns),
+        inode=found.st_ino if has_inode else 0,
     )
 
 
@@ -43,7 +53,7 @@ def check(path: Path, pinned: PinnedFile) -> None:
         SourceChangedError: It differs, or is gone.
     """
     with _mapped(pinned):
-        _compare(path.stat(), pinned)
+        _compare(path.stat(), pinned, path)
 
 
 def read_exact(path: Path, pinned: PinnedFile, offset_bytes: int, length_bytes: int) -> bytes:
@@ -55,7 +65,7 @@ def read_exact(path: Path, pinned: PinnedFile, offset_bytes: int, length_bytes: 
         SourceError: The disk fails.
     """
     with _mapped(pinned), path.open("rb", buffering=0) as file:
-        _compare(os.fstat(file.fileno()), pinned)
+        _compare(os.fstat(file.fileno()), pinned, path)
         file.seek(offset_bytes)
         parts = []
         missing = length_bytes
@@ -81,19 +91,24 @@ def _no_file(path: Path, name: str) -> SourceError:
     return SourceError(f"there is no file {shown(name)}")
 
 
-def _compare(found: os.stat_result, pinned: PinnedFile) -> None:
+def _compare(found: os.stat_result, pinned: PinnedFile, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise SourceChangedError(f"{pinned.path} is no longer a regular file")
-    now = (found.st_size, found.st_mtime_ns, found.st_ino)
-    if now == (pinned.length_bytes, pinned.stamp, pinned.inode):
-        return
+    stamp = stamps.of_times(found.st_mtime_ns, found.st_ctime_ns)
+    hint = ""
     if found.st_size != pinned.length_bytes:
         what = f"{pinned.length_bytes} bytes then, {found.st_size} now"
-    elif found.st_mtime_ns != pinned.stamp:
+    elif stamps.is_doubt(stamp, pinned.stamp):
+        what = "its time of change (ctime) differs, its size and time of writing do not"
+        hint = "Run the same command again: the file is read again, and nothing is paid twice."
+    elif stamp != pinned.stamp:
         what = "it was written to"
-    else:
+    elif pinned.inode not in {0, found.st_ino} and path.stat().st_ino == path.stat().st_ino:
         what = "another file lies in its place"
-    raise SourceChangedError(f"{pinned.path} has changed since it was opened: {what}")
+        hint = "Run with --ignore-inode if its file system makes inode numbers up."
+    else:
+        return
+    raise SourceChangedError(f"{pinned.path} has changed since it was opened: {what}", hint=hint)
 
 
 @contextmanager

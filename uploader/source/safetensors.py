@@ -3,7 +3,7 @@
 The policy (`header.py`) decides what may be read. What it has passed is then opened with the
 library that everybody else will load the file with, and both must tell the same names, dtypes and
 shapes: a difference would mean that we store something else than readers see. The library maps
-the file and touches its header only; 16 MiB of header, the most that reaches it, cost 120 MiB.
+the file and touches its header only; its memory is eight times the header for a moment.
 """
 
 from pathlib import Path
@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from datanode.errors import SourceError
 from datanode.model import TensorSpec
 from uploader.source.base import PinnedFile, shown
-from uploader.source.files import Files
+from uploader.source.file_store import Files
 from uploader.source.header import LENGTH_BYTES, HeaderTensor, header_length, parse_header
+from uploader.source.kinds import HEAD_BYTES, recognise
 
 SUFFIX: Final = ".safetensors"
 
@@ -35,7 +36,7 @@ def read_tensors(files: Files, pinned: PinnedFile, file_index: int) -> tuple[Ten
         with files.opened(pinned, prefix + raw) as path:
             _second_opinion(path, tensors)
     except SourceError as error:
-        raise type(error)(f"{pinned.path}: {error.what}", hint=error.hint) from error
+        raise _explained(files, pinned, error) from error
     return tuple(
         TensorSpec(
             name=tensor.name,
@@ -47,6 +48,15 @@ def read_tensors(files: Files, pinned: PinnedFile, file_index: int) -> tuple[Ten
         )
         for tensor in tensors
     )
+
+
+def _explained(files: Files, pinned: PinnedFile, error: SourceError) -> SourceError:
+    """Say what the file is instead, if its first bytes tell; otherwise what is wrong in it."""
+    head = files.read(pinned, 0, min(HEAD_BYTES, pinned.length_bytes))
+    kind = recognise(head)
+    if kind is None:
+        return type(error)(f"{pinned.path}: {error.what}", safe=error.safe, hint=error.hint)
+    return SourceError(f"{pinned.path} is {kind.name}", hint=kind.hint)
 
 
 def _second_opinion(path: Path, tensors: tuple[HeaderTensor, ...]) -> None:

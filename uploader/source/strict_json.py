@@ -2,43 +2,65 @@
 
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from datanode.errors import SourceError
-from datanode.limits import MAX_METADATA_BYTES, MAX_RANK, MAX_TENSORS
+from datanode.limits import MAX_TENSORS
 from uploader.source.base import shown
 
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_SIGNS_PER_TENSOR: Final = {b"[": 2, b"{": 1, b":": 4, b",": MAX_RANK + 3}
-_STRINGS_PER_TENSOR: Final = 5
-_MAX_METADATA_COUNT: Final = 10_000
+_MAX_ENTRIES: Final = 2 * MAX_TENSORS
+"""Most strings that are keys, values or items; most signs that begin or part them. Ours."""
+_SIGNS: Final = (b"[", b"{", b":", b",")
 
 
-def load_json_object(raw: bytes, what: str, *, numbers_matter: bool = True) -> dict[str, object]:
-    """Read an untrusted JSON object: no key twice, bounded, integers only if numbers matter.
+def load_json_object(
+    raw: bytes, what: str, *, numbers_matter: bool = True, keys_repeat: bool = False
+) -> dict[str, object]:
+    """Read an untrusted JSON object of bounded size.
+
+    Args:
+        raw: The text.
+        what: What it is, for messages.
+        numbers_matter: Refuse numbers that are not integers.
+        keys_repeat: Take the last of several values of a key, as most programs do.
+
+    Raises:
+        SourceError: It is not one, or has too many parts.
+    """
+    _bound_allocation(raw, what)
+    hook = None if keys_repeat else partial(_unique, what)
+    loaded = _load(raw, what, hook, numbers_matter=numbers_matter)
+    if not isinstance(loaded, dict):
+        raise SourceError(f"{what} is not a JSON object")
+    return loaded
+
+
+def load_string(raw: bytes, what: str) -> str:
+    """Read an untrusted JSON string.
 
     Raises:
         SourceError: It is not one.
     """
-    objects_count = 0
+    loaded = _load(raw, what, None, numbers_matter=True)
+    if not isinstance(loaded, str):
+        raise SourceError(f"{what} has a name that is no text")
+    return loaded
 
-    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
-        nonlocal objects_count
-        objects_count += 1
-        if objects_count > MAX_TENSORS + 2:
-            raise SourceError(f"{what} has more than {MAX_TENSORS} entries")
-        found = dict(items)
-        if len(found) != len(items):
-            raise SourceError(f"{what} has the key {shown(_first_repeated(items))} twice")
-        return found
 
-    _bound_allocation(raw, what)
+def _load(
+    raw: bytes,
+    what: str,
+    hook: Callable[[list[tuple[str, object]]], dict[str, object]] | None,
+    *,
+    numbers_matter: bool,
+) -> object:
+    refuse = partial(_refuse_number, what=what) if numbers_matter else _no_number
     try:
-        loaded = json.loads(
-            raw.decode(),
-            object_pairs_hook=pairs,
-            parse_float=lambda text: _refuse_number(text, what) if numbers_matter else None,
-            parse_constant=lambda text: _refuse_number(text, what),
+        return json.loads(
+            raw.decode(), object_pairs_hook=hook, parse_float=refuse, parse_constant=refuse
         )
     except UnicodeDecodeError as error:
         raise SourceError(f"{what} is not UTF-8 at byte {error.start}") from error
@@ -48,22 +70,25 @@ def load_json_object(raw: bytes, what: str, *, numbers_matter: bool = True) -> d
         raise SourceError(f"{what} has a number of too many digits") from error
     except RecursionError as error:
         raise SourceError(f"{what} is nested too deeply") from error
-    if not isinstance(loaded, dict):
-        raise SourceError(f"{what} is not a JSON object")
-    return loaded
+
+
+def _unique(what: str, items: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(items)
+    if len(found) != len(items):
+        raise SourceError(f"{what} has the key {shown(_first_repeated(items))} twice")
+    return found
 
 
 def _bound_allocation(raw: bytes, what: str) -> None:
     """Refuse what would cost hundreds of megabytes before anyone could look at it.
 
-    The parser builds all objects first. So count what it would build, outside of strings, against
-    what the largest legal header has.
+    The parser builds all objects first. So count what it would build, outside of strings.
     """
-    if raw.count(b'"') > 2 * _STRINGS_PER_TENSOR * MAX_TENSORS + MAX_METADATA_BYTES:
+    if raw.count(b'"') > 4 * _MAX_ENTRIES:
         raise SourceError(f"{what} has too many strings")
     signs = _STRING.sub(b"", raw)
-    for sign, most in _SIGNS_PER_TENSOR.items():
-        if signs.count(sign) > most * MAX_TENSORS + _MAX_METADATA_COUNT:
+    for sign in _SIGNS:
+        if signs.count(sign) > _MAX_ENTRIES:
             raise SourceError(f"{what} has too many entries: '{sign.decode()}' abounds")
 
 
@@ -74,6 +99,10 @@ def _first_repeated(items: list[tuple[str, object]]) -> str:
             break
         seen.add(name)
     return name
+
+
+def _no_number(_: str) -> None:
+    """Stand in for a number that does not matter."""
 
 
 def _refuse_number(text: str, what: str) -> object:

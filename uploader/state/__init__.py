@@ -1,1 +1,1 @@
-"""What has been uploaded so far, so that a crash costs reading time and no cycles."""
+"""State of uploads, so that a crash costs reading time and no cycles."""

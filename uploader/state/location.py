@@ -1,28 +1,30 @@
-"""Where the state lies: the database, the outbox, and the lock of one upload.
+"""Where the state lies: the database, the outbox, and the locks.
 
 Everything is under the user's state folder, keyed by what it belongs to, never in the current one::
 
     $XDG_STATE_HOME/datanode/state-<net>.db    uploads, messages, what nodes of a network hold
-    $XDG_STATE_HOME/datanode/outbox/<key>/     signed messages of one (database, node, model)
-    $XDG_STATE_HOME/datanode/lock/<key>        held while that upload runs
+    $XDG_STATE_HOME/datanode/outbox/<key>/     signed messages of one identity to one node
+    $XDG_STATE_HOME/datanode/lock/<key>        held while an upload of that identity to it runs
 
-The outbox stays on this machine when the database is elsewhere (`--state postgresql://...`).
+The key names network, identity and node, and nothing that has two spellings: neither the database's
+URL nor the model. The outbox stays on this machine when the database is elsewhere (`--state
+postgresql://...`).
 """
 
 import errno
 import hashlib
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from datanode.errors import DiskFullError, LeaseHeldError, StateDamagedError, UsageError
+from datanode.errors import DiskFullError, StateDamagedError, UsageError
+from datanode.folders import state_folder
 from datanode.principal import Principal
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -40,51 +42,22 @@ class StateLocation:
     Attributes:
         folder: The user's state folder of this project.
         url: URL of the database.
+        network: SHA-256 of the network's root key, hex: a local network that was reset gives its
+            new canisters the ids of old ones.
     """
 
     folder: Path
     url: str
+    network: str = ""
 
-    def outbox(self, node: Principal, model: str) -> Path:
-        """Return the folder for the signed messages of one upload."""
-        return self.folder / "outbox" / self._key(node, model)
-
-    @contextmanager
-    def lock(self, node: Principal, model: str) -> Iterator[None]:
-        """Hold an upload for this process; the system lets go of it even after kill -9.
-
-        Raises:
-            LeaseHeldError: Another process of this machine holds it.
-        """
-        path = self.folder / "lock" / self._key(node, model)
-        with mapped_os_errors(self.folder):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            if not _try_lock(descriptor):
-                holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-                raise LeaseHeldError(
-                    f"another process (pid {holder}) uploads {model} to {node} from this state",
-                    hint="Wait for it to end, or stop it; it resumes where it stopped.",
-                )
-            os.truncate(descriptor, 0)
-            os.write(descriptor, str(os.getpid()).encode())
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _key(self, node: Principal, model: str) -> str:
-        named = "\0".join((make_url(self.url).render_as_string(), node.text, model))
+    def key(self, node: Principal, identity: Principal) -> str:
+        """Name the uploads of one identity to one node, however the state is spelled."""
+        named = f"{self.network} {identity.text} {node.text}"
         return hashlib.sha256(named.encode()).hexdigest()[:_KEY_DIGITS]
 
-
-def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder for this user's state; it need not exist."""
-    if (base := environment.get("XDG_STATE_HOME")) and Path(base).is_absolute():
-        return Path(base) / "datanode"
-    if sys.platform == "win32" and (base := environment.get("LOCALAPPDATA")):
-        return Path(base) / "datanode"
-    return Path.home() / ".local" / "state" / "datanode"
+    def outbox(self, node: Principal, identity: Principal) -> Path:
+        """Return the folder for the signed messages of one identity to one node."""
+        return self.folder / "outbox" / self.key(node, identity)
 
 
 def locate(
@@ -98,23 +71,51 @@ def locate(
     Args:
         state: URL of a database, or path of a SQLite file; None for the default.
         environment: Where XDG_STATE_HOME is looked up.
-        root_key: The network's. Each has a default database of its own, because a local network
-            that was reset gives its new canisters the ids of old ones.
+        root_key: The network's; each network has a default database of its own.
 
     Raises:
         UsageError: The URL is not one.
     """
     folder = state_folder(environment)
+    network = hashlib.sha256(root_key).hexdigest()
     if state is None:
-        network = hashlib.sha256(root_key).hexdigest()[:_NETWORK_DIGITS]
-        return StateLocation(folder=folder, url=f"sqlite:///{folder / f'state-{network}.db'}")
-    if "://" not in state:
-        return StateLocation(folder=folder, url=f"sqlite:///{Path(state).expanduser().absolute()}")
+        url = _sqlite(str(folder / f"state-{network[:_NETWORK_DIGITS]}.db"))
+    elif "://" not in state:
+        url = _sqlite(state)
+    else:
+        url = _given(state)
+    return StateLocation(folder=folder, url=url, network=network)
+
+
+def _sqlite(path: str) -> str:
+    """Return the URL of a SQLite file; `?`, `#` and `%` in a path are characters like others."""
+    return URL.create("sqlite", database=_absolute(path)).render_as_string(hide_password=False)
+
+
+def _absolute(path: str) -> str:
     try:
-        make_url(state)
+        expanded = Path(path).expanduser() if path.startswith("~") else Path(path)
+        return str(expanded.absolute())
+    except RuntimeError as error:
+        raise UsageError(f"--state: {path} is in the home of an unknown user") from error
+
+
+def _given(state: str) -> str:
+    try:
+        url = make_url(state)
+        backend = url.get_backend_name()
     except (ArgumentError, ValueError) as error:
         raise UsageError("--state is not the URL of a database") from error
-    return StateLocation(folder=folder, url=state)
+    if backend != "sqlite" or url.database in {None, "", ":memory:"}:
+        return state
+    query = state.partition("?")[2]
+    if query and not all("=" in part for part in query.split("&")):
+        raise UsageError(
+            "--state has a `?` in the name of its file",
+            hint="Write it as %3F in a URL, or name the file by its path, without sqlite://.",
+        )
+    path = _absolute(str(url.database))
+    return url.set(database=path).render_as_string(hide_password=False)
 
 
 @contextmanager
@@ -137,24 +138,3 @@ def mapped_os_errors(folder: Path) -> Iterator[None]:
                 f"{folder} cannot be written: {reason}", hint="Check its permissions."
             ) from error
         raise StateDamagedError(f"the disk of {folder} fails: {reason}") from error
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -1,20 +1,21 @@
-"""What the state hands out and takes in, and how a frame's facts lie in a row."""
+"""Records that the state returns and accepts, and their columns."""
 
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from datanode.digest import ContentDigest, FrameDigest
 from datanode.errors import StateDamagedError
 from datanode.model import ChunkRecord, ElementType
 from datanode.principal import Principal
-from uploader.state.status import ChunkStatus, UploadStatus
-from uploader.state.tables import AnyRow
+from uploader import stamps
+from uploader.state.lifecycle import ChunkStatus, UploadStatus
+from uploader.state.schema import AnyRow
 
 
-class PinnedFile(Protocol):
-    """What must stay the same for an upload to be continued; sources have such files."""
+class PinnedFileLike(Protocol):
+    """Facts about a file that must not change while an upload continues."""
 
     @property
     def path(self) -> str:
@@ -28,7 +29,7 @@ class PinnedFile(Protocol):
 
     @property
     def stamp(self) -> int:
-        """What changes with the content."""
+        """Value that changes with the content."""
         ...
 
 
@@ -93,7 +94,7 @@ class OpenMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """What messages have cost: of one upload, or of one model on one node.
+    """Total costs of messages, for one upload or one model on one node.
 
     Attributes:
         messages_count: Messages committed, whatever became of them.
@@ -117,39 +118,52 @@ class UploadInfo:
     Attributes:
         id: Its number in this database.
         node: Where it goes.
+        sender: The identity that uploads, as text; empty in rows of an older release.
         model: Name of the model.
         location: The source, as the operator named it.
         status: Open, sealed or abandoned.
         version: Sealed version, or None.
+        manifest: Its manifest, or None.
         created_ns: When it began.
         changed_ns: When it was last begun, continued or sealed.
         files_count: Files of the source.
         total_bytes: Bytes of those files.
         chunks: How many chunks have a status; planned ones are not counted.
-        held_bytes: Raw bytes of the chunks that the node holds.
+        unresolved_count: Messages without a certified answer.
+        held_bytes: Raw bytes of the chunks of an unsealed upload that the node held, as far as
+            this state knows.
+        lease_id: The lease of an unsealed upload's newest message, or None.
     """
 
     id: int
     node: Principal
+    sender: str
     model: str
     location: str
     status: UploadStatus
     version: int | None
+    manifest: FrameDigest | None
     created_ns: int
     changed_ns: int
     files_count: int
     total_bytes: int
     chunks: Mapping[ChunkStatus, int]
+    unresolved_count: int
     held_bytes: int
+    lease_id: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """What one model has cost on one node."""
+    """Costs of one model on one node."""
 
     node: Principal
     model: str
     totals: Totals
+
+
+_STAMPS: Final = 2**64
+"""How many stamps a row can tell apart: a time in the year 2300 is a number as good as any."""
 
 
 def rowsum(*facts: bytes | str | int | None) -> int:
@@ -198,7 +212,19 @@ def check_rowsum(stored: int | None, *facts: bytes | str | int | None) -> None:
         raise StateDamagedError("a row of the state database is not what was written there")
 
 
-def first_difference(planned: Sequence[PinnedFile], found: Sequence[PinnedFile]) -> str | None:
+def is_in_doubt(planned: Sequence[PinnedFileLike], found: Sequence[PinnedFileLike]) -> bool:
+    """Whether the files may be the same: all that differs is the ctime of some."""
+    pairs = list(zip(planned, found, strict=False))
+    return len(planned) == len(found) and all(
+        (before.path, before.length_bytes) == (after.path, after.length_bytes)
+        and (before.stamp == after.stamp or stamps.is_doubt(before.stamp, after.stamp))
+        for before, after in pairs
+    )
+
+
+def first_difference(
+    planned: Sequence[PinnedFileLike], found: Sequence[PinnedFileLike]
+) -> str | None:
     """Say how two lists of files differ, or None."""
     before = {file.path: file for file in planned}
     after = {file.path: file for file in found}
@@ -209,6 +235,6 @@ def first_difference(planned: Sequence[PinnedFile], found: Sequence[PinnedFile])
             return f"{path} is new"
         if before[path].length_bytes != after[path].length_bytes:
             return f"{path} had {before[path].length_bytes} bytes, now {after[path].length_bytes}"
-        if before[path].stamp != after[path].stamp:
+        if (before[path].stamp - after[path].stamp) % _STAMPS:
             return f"{path} was written to"
     return None

@@ -22,7 +22,7 @@ pub const MAX_TENSORS_A_PAGE: usize = 4_096;
 pub const MAX_TENSOR_PAGE_BYTES: usize = 1 << 20;
 
 /// Most tensors in a manifest.
-pub const MAX_TENSORS: usize = 100_000;
+pub const MAX_TENSORS: usize = 200_000;
 
 /// Longest tensor or file name, bytes.
 pub const MAX_NAME_BYTES: usize = 512;

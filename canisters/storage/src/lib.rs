@@ -5,11 +5,11 @@
 //! compares.
 
 pub mod argument;
-mod inspect;
+pub mod inspect;
 mod metadata;
 pub mod put;
 pub mod reply;
-mod state;
+pub mod state;
 
 use datanode_store::Error;
 use datanode_store::api::*;
@@ -46,6 +46,16 @@ fn end_upload(lease: u64) -> Answer<()> {
     write(|store| store.end_upload(&context(), lease))
 }
 
+#[query]
+fn leases(after: Option<u64>) -> Answer<LeasePage> {
+    read(|store| store.leases(&context(), after))
+}
+
+#[update]
+fn end_lease(lease: u64) -> Answer<()> {
+    write(|store| store.end_lease(&context(), lease))
+}
+
 #[update]
 fn pin_frames(lease: u64, frames: Vec<Hash>) -> Answer<ByteBuf> {
     write(|store| store.pin_frames(&context(), lease, &frames))
@@ -59,6 +69,11 @@ fn lease_frames(lease: u64, cursor: ByteBuf) -> Answer<HeldPage> {
 #[query]
 fn missing_frames(lease: u64, frames: Vec<Hash>) -> Answer<ByteBuf> {
     read(|store| store.missing_frames(&context(), lease, &frames))
+}
+
+#[query]
+fn find_contents(contents: Vec<Hash>) -> Answer<Vec<Option<Held>>> {
+    read(|store| store.find_contents(&context(), &contents))
 }
 
 #[update]
@@ -135,7 +150,7 @@ fn transfer_model(transfer: Transfer) -> Answer<()> {
 
 #[update]
 fn set_visibility(change: SetVisibility) -> Answer<()> {
-    write(|store| store.set_visibility(&context(), change))
+    certify(|store| store.set_visibility(&context(), change))
 }
 
 #[query]
@@ -159,7 +174,7 @@ candid::export_service!();
 mod tests {
     use std::path::PathBuf;
 
-    /// What the code exports, as text; `tests/datanode/node/test_interface.py` compares it with
+    /// What the code exports, as text; `tests/datanode/node/test_candid_interface.py` compares it with
     /// `storage.did`, so that no parser of Candid is built here (it is half of all crates).
     fn exported() -> String {
         super::__export_service() + "\n"

@@ -1,4 +1,5 @@
 //! What the module says of itself to whoever reads the canister's metadata.
+#![cfg(not(feature = "library"))]
 
 /// The interface, as `candid:service`.
 #[cfg(target_family = "wasm")]
@@ -10,4 +11,4 @@ static CANDID: [u8; include_bytes!("../storage.did").len()] = *include_bytes!(".
 #[cfg(target_family = "wasm")]
 #[used]
 #[unsafe(link_section = "icp:public datanode:interface")]
-static INTERFACE: [u8; 1] = *b"1";
+static INTERFACE: [u8; 1] = *b"2";

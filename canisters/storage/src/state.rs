@@ -7,6 +7,11 @@ use datanode_store::{Context, Digest, OpenError, Store};
 use ic_cdk::api;
 use ic_stable_structures::DefaultMemoryImpl;
 
+/// What a call of another canister pays, cycles: more than executing any method costs. Callers
+/// must attach it (the canister setting `minimum_incoming_canister_call_cycles`). The price is the
+/// same for all calls: one that follows the instructions would tell what is stored.
+pub const CALL_CYCLES: u128 = 250_000_000;
+
 /// The store over stable memory.
 pub type Node = Store<DefaultMemoryImpl>;
 
@@ -29,11 +34,17 @@ pub fn open() {
 fn keep(opened: Result<Node, OpenError>) {
     let store = opened.unwrap_or_else(|error| api::trap(error.to_string()));
     STORE.with_borrow_mut(|kept| *kept = Some(store));
-    certify(|_| ());
+    change(publish);
 }
 
 /// Run a query.
 pub fn read<R>(work: impl FnOnce(&Node) -> R) -> R {
+    charge();
+    peek(work)
+}
+
+/// Look at the store without charging for it.
+pub fn peek<R>(work: impl FnOnce(&Node) -> R) -> R {
     STORE.with_borrow(|store| match store {
         Some(store) => work(store),
         None => api::trap("the store is not open"),
@@ -42,6 +53,21 @@ pub fn read<R>(work: impl FnOnce(&Node) -> R) -> R {
 
 /// Run an update.
 pub fn write<R>(work: impl FnOnce(&mut Node) -> R) -> R {
+    charge();
+    change(work)
+}
+
+/// Have a call of another canister pay. Messages of users carry no cycles.
+fn charge() {
+    if api::in_replicated_execution() {
+        let attached = api::msg_cycles_available();
+        if attached > 0 {
+            api::msg_cycles_accept(attached.min(CALL_CYCLES));
+        }
+    }
+}
+
+fn change<R>(work: impl FnOnce(&mut Node) -> R) -> R {
     STORE.with_borrow_mut(|store| match store {
         Some(store) => work(store),
         None => api::trap("the store is not open"),
@@ -52,9 +78,16 @@ pub fn write<R>(work: impl FnOnce(&mut Node) -> R) -> R {
 pub fn certify<R>(work: impl FnOnce(&mut Node) -> R) -> R {
     write(|store| {
         let result = work(store);
-        api::certified_data_set(store.root());
+        publish(store);
         result
     })
+}
+
+/// Have the subnet certify the root of the hash tree, if it has changed.
+fn publish(store: &mut Node) {
+    if let Some(root) = store.take_root() {
+        api::certified_data_set(root);
+    }
 }
 
 /// Return what the present message brings along.

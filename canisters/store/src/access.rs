@@ -5,16 +5,21 @@
 //! and to read nothing. A grant of the role reader allows to read. What a caller may not read looks
 //! like what does not exist.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use candid::Principal;
 use ic_stable_structures::Memory;
 
 use crate::api::{Role, Visibility};
-use crate::grants::{GrantRow, grant_key, role_prefix};
-use crate::models::{ModelRow, NameRow, id_key};
+use crate::catalog::Tag;
+use crate::grants::{GrantRow, grant_key, named_prefix, role_prefix};
+use crate::held::Reference;
+use crate::inner::Inner;
+use crate::key::same;
+use crate::leases::Holder;
+use crate::limits::REFERENCES_A_LOOK_UP;
+use crate::models::ModelRow;
 use crate::row::Writer;
-use crate::store::Store;
 use crate::{Context, Digest, Error, Outcome};
 
 /// What a method asks of its caller, as far as it can be told without the arguments.
@@ -27,34 +32,50 @@ pub enum Need {
     Owner,
     /// Be granted the upload of a model, own one, or control the canister.
     Uploader,
+    /// As an uploader, or be granted the reading of a model.
+    Reader,
 }
 
-/// What tells whether a caller may read a frame, remembered within one call.
-#[derive(Default)]
+/// What of the rest depends on the caller, looked up once a call.
 pub struct Readable {
-    models: BTreeMap<u32, bool>,
+    caller: Principal,
+    /// Number of the caller; one that none has if it has never uploaded.
+    pub user: u32,
+    /// What the caller holds frames under.
+    pub holder: Holder,
+    /// Controllers and readers of all models.
+    all: bool,
+    /// Names of models that a grant lets the caller read.
+    granted: BTreeSet<String>,
     /// Seals in progress, given up or deleted. Their references are there, and hold for nobody.
-    unsealed: Option<BTreeSet<u32>>,
+    unsealed: BTreeSet<u32>,
 }
 
-impl<M: Memory + Clone> Store<M> {
+/// Tell whether somebody reads a model without a grant.
+fn is_open_to(model: &ModelRow, caller: Principal) -> bool {
+    model.visibility == Visibility::Public || model.owner == caller
+}
+
+impl<M: Memory + Clone> Inner<M> {
     /// Tell whether a call of a method with this need could succeed.
     pub fn admits(&self, context: &Context, need: Need) -> bool {
         let owns = || {
-            let prefix = Writer::tagged(b'o').principal(context.caller).finish();
+            let prefix = Writer::tagged(Tag::Owner).principal(context.caller).finish();
             self.catalog.keys(&prefix).next().is_some()
         };
         let deletes = || self.doomed().any(|(_, doomed)| doomed.owner == context.caller);
-        let uploads = || {
+        let has = |role| {
             self.catalog
-                .walk(&role_prefix(context.caller, Role::Uploader), None)
+                .walk(&role_prefix(context.caller, role), None)
                 .any(|(_, grant): (_, GrantRow)| grant.lasts(context.now_ns))
         };
+        let uploads = || has(Role::Uploader);
         context.controller
             || match need {
                 Need::Controller => false,
                 Need::Owner => owns() || deletes(),
                 Need::Uploader => owns() || uploads(),
+                Need::Reader => owns() || uploads() || has(Role::Reader),
             }
     }
 
@@ -80,20 +101,25 @@ impl<M: Memory + Clone> Store<M> {
             || (owner.is_none() && self.live_grant(context, Role::Uploader, None).is_some())
     }
 
-    pub(crate) fn may_read(&self, context: &Context, name: &str, model: &ModelRow) -> bool {
-        context.controller
-            || model.visibility == Visibility::Public
-            || model.owner == context.caller
-            || self.live_grant(context, Role::Reader, Some(name)).is_some()
-            || self.live_grant(context, Role::Uploader, Some(name)).is_some()
-            || self.live_grant(context, Role::Reader, None).is_some()
+    /// Return a model that the caller may read.
+    ///
+    /// What the caller was granted is looked up first, so that a model that it may not read costs
+    /// as much as one that does not exist.
+    pub(crate) fn readable(&self, context: &Context, name: &str) -> Outcome<ModelRow> {
+        let granted = self.is_reader(context, name);
+        self.model_row(name)
+            .filter(|model| granted || is_open_to(model, context.caller))
+            .ok_or_else(|| Error::NotFound(name.into()))
     }
 
-    /// Return a model that the caller may read.
-    pub(crate) fn readable(&self, context: &Context, name: &str) -> Outcome<ModelRow> {
-        self.model_row(name)
-            .filter(|model| self.may_read(context, name, model))
-            .ok_or_else(|| Error::NotFound(name.into()))
+    /// Tell whether the caller reads whatever has this name, by control or by a grant.
+    fn is_reader(&self, context: &Context, name: &str) -> bool {
+        let grants = [
+            self.live_grant(context, Role::Reader, Some(name)),
+            self.live_grant(context, Role::Uploader, Some(name)),
+            self.live_grant(context, Role::Reader, None),
+        ];
+        context.controller || grants.iter().any(Option::is_some)
     }
 
     /// Return a model that the caller owns or controls.
@@ -106,20 +132,62 @@ impl<M: Memory + Clone> Store<M> {
         }
     }
 
-    /// Tell whether a sealed model that the caller may read refers to a frame.
-    pub(crate) fn reads(&self, context: &Context, digest: &Digest, known: &mut Readable) -> bool {
-        let mut from = Some((0, 0));
-        while let Some((id, seal)) = from.and_then(|from| self.holds.next_reference(digest, from)) {
-            let readable = || self.reads_model(context, id);
-            from = if !*known.models.entry(id).or_insert_with(readable) {
-                id.checked_add(1).map(|next| (next, 0))
-            } else if known.unsealed.get_or_insert_with(|| self.unsealed()).contains(&seal) {
-                seal.checked_add(1).map(|next| (id, next))
-            } else {
-                return true;
-            };
+    /// Look up what the caller may read.
+    pub(crate) fn readable_by(&self, context: &Context) -> Readable {
+        let caller = context.caller;
+        let grants = [Role::Reader, Role::Uploader]
+            .map(|role| self.catalog.walk::<GrantRow>(&named_prefix(caller, role), None));
+        let live = grants.into_iter().flatten().filter(|(_, grant)| grant.lasts(context.now_ns));
+        Readable {
+            caller,
+            user: self.sealer(caller).unwrap_or(u32::MAX),
+            holder: self.holder(caller),
+            all: context.controller || self.live_grant(context, Role::Reader, None).is_some(),
+            granted: live.filter_map(|(name, _)| String::from_utf8(name).ok()).collect(),
+            unsealed: self.unsealed(),
         }
-        false
+    }
+
+    /// Tell whether a sealed model that the caller may read refers to a frame.
+    ///
+    /// The work is the same whether others' models refer to the frame or none does: it looks at so
+    /// many references of the caller's own seals, and at so many of anybody's, from where those of
+    /// the frame begin, be they the frame's or the next one's. A frame that more models of others
+    /// refer to may be told as not readable; then it is sent again, as any other.
+    pub(crate) fn reads(&self, digest: &Digest, known: &Readable) -> bool {
+        if known.all {
+            let references = self.holds.references(digest, 0);
+            return references
+                .take_while(|reference| reference.digest == *digest)
+                .any(|reference| self.is_readable(&reference, known));
+        }
+        let found = [known.user, 0].map(|sealer| {
+            let window = self.holds.references(digest, sealer).take(REFERENCES_A_LOOK_UP);
+            let readable = window.map(|reference| {
+                same(&reference.digest, digest) & self.is_readable(&reference, known)
+            });
+            readable.fold(false, |found, readable| found | readable)
+        });
+        found[0] | found[1]
+    }
+
+    fn is_readable(&self, reference: &Reference, known: &Readable) -> bool {
+        self.reads_model(reference.model, known) & self.is_sealed(reference.seal, known)
+    }
+
+    /// Tell whether the caller may read the model with this id.
+    pub(crate) fn reads_model(&self, id: u32, known: &Readable) -> bool {
+        self.audiences.get(&id).is_some_and(|audience| {
+            known.all
+                | audience.public
+                | (audience.owner == known.caller)
+                | known.granted.contains(&audience.name)
+        })
+    }
+
+    /// Tell whether a seal that left references is a version now.
+    pub(crate) fn is_sealed(&self, seal: u32, known: &Readable) -> bool {
+        !known.unsealed.contains(&seal)
     }
 
     /// List the seals that have references and are no version.
@@ -127,16 +195,11 @@ impl<M: Memory + Clone> Store<M> {
         self.doomed().map(|(seal, _)| seal).chain(self.referring_seals()).collect()
     }
 
-    fn reads_model(&self, context: &Context, id: u32) -> bool {
-        let Some(NameRow(name)) = self.catalog.get(&id_key(id)) else { return false };
-        self.model_row(&name).is_some_and(|model| self.may_read(context, &name, &model))
-    }
-
-    pub(crate) fn controller_only(context: &Context) -> Outcome<()> {
+    pub(crate) fn require_controller(context: &Context) -> Outcome<()> {
         if context.controller { Ok(()) } else { Err(Error::Unauthorized) }
     }
 
-    pub(crate) fn somebody(principal: Principal) -> Outcome<()> {
+    pub(crate) fn require_grantable(principal: Principal) -> Outcome<()> {
         if principal == Principal::anonymous() || principal == Principal::management_canister() {
             let text = "neither the anonymous principal nor the management canister can hold it";
             return Err(Error::BadRequest(text.into()));

@@ -1,27 +1,61 @@
 //! The catalog: one table for all small rows, told apart by the first byte of the key.
-//!
-//! ```text
-//! key                                    row                       owner
-//! 'm' name                               model                     models
-//! 'i' model id                           name                      models
-//! 'o' owner, name                        -                         models
-//! 'v' model id, version                  version                   models
-//! 'u' principal                          bytes sealed by it        quota
-//! 'g' principal, role, scope             grant                     grants
-//! 'h' scope, principal, role             -                         grants
-//! 'l' lease id                           lease                     leases
-//! 'n' name                               lease id                  leases
-//! 's' lease id                           seal in progress          seal
-//! 'd' seal id                            references to be removed  purge
-//! 'p'                                    where that has come       purge
-//! 't'                                    garbage collection        garbage
-//! ```
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 
 use ic_stable_structures::{Memory, StableBTreeMap};
 
 use crate::regions::Region;
+
+/// First byte of a key; the rest of the key is named first, then the row. Part of the layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Tag {
+    /// Name: model.
+    Model = b'm',
+    /// Name: deleted model.
+    Tombstone = b'z',
+    /// Name of a public model: nothing.
+    Public = b'w',
+    /// Owner, name: nothing.
+    Owner = b'o',
+    /// Model id, version: version.
+    Version = b'v',
+    /// Model id, manifest, placement: version.
+    Digests = b'y',
+    /// Principal: its number as a sealer.
+    Sealer = b'q',
+    /// Account id: account.
+    Account = b'a',
+    /// Principal, scope: account id.
+    AccountScope = b'b',
+    /// Time, collection, account id: bytes left behind.
+    Remainder = b'x',
+    /// Principal, role, scope: grant.
+    Grant = b'g',
+    /// Scope, principal, role: nothing.
+    GrantScope = b'h',
+    /// Lease id: lease.
+    Lease = b'l',
+    /// Name: lease id.
+    LeaseName = b'n',
+    /// Holder, lease id: nothing.
+    Holder = b'j',
+    /// Lease id: seal in progress.
+    Seal = b's',
+    /// Seal id: references to be removed.
+    Doomed = b'd',
+    /// Nothing more: how far the removal of references has come.
+    Pass = b'p',
+    /// Nothing more: garbage collection in progress.
+    Task = b't',
+}
+
+impl Tag {
+    /// Return the key, or the prefix of keys, that is the tag alone.
+    pub fn key(self) -> Vec<u8> {
+        vec![self as u8]
+    }
+}
 
 /// A kind of row.
 pub trait Row: Sized {
@@ -85,11 +119,29 @@ impl<M: Memory> Catalog<M> {
         })
     }
 
+    /// Return the last row of a range of keys.
+    pub fn last<R: Row>(&self, keys: RangeInclusive<Vec<u8>>) -> Option<R> {
+        self.0.range(keys).next_back().map(|entry| R::decode(&entry.value()))
+    }
+
+    /// Walk the keys that start with `prefix` and follow `after`, without the prefix.
+    pub fn keys_after<'a>(
+        &'a self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = Vec<u8>> + use<'a, M> {
+        let prefix = prefix.to_vec();
+        let start = match after {
+            None => Bound::Included(prefix.clone()),
+            Some(after) => Bound::Excluded([&prefix, after].concat()),
+        };
+        self.0
+            .keys_range((start, Bound::Unbounded))
+            .map_while(move |key| Some(key.strip_prefix(prefix.as_slice())?.to_vec()))
+    }
+
     /// Walk the keys that start with `prefix`, without it.
     pub fn keys<'a>(&'a self, prefix: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<'a, M> {
-        let prefix = prefix.to_vec();
-        self.0
-            .keys_range(prefix.clone()..)
-            .map_while(move |key| Some(key.strip_prefix(prefix.as_slice())?.to_vec()))
+        self.keys_after(prefix, None)
     }
 }

@@ -10,13 +10,16 @@
 //!       +- salt                 32 bytes
 //! ```
 //!
-//! Numbers are big-endian. The salt is BLAKE3 of the name, keyed with the node's blinding seed: a
-//! witness for one model shows the others only as hashes, and nobody can guess what is behind a
-//! hash that depends on a secret.
+//! Numbers are big-endian. The models hang in a trie (see `trie`) by places that depend on the
+//! blinding seed, the model's id and its visibility, and not on names: where a model stands tells
+//! nothing of its name, nor which names lie between two others. So a witness proves which models
+//! there are, never which there are not.
 //!
-//! The labels of a level are sorted and split in halves down to single ones, so that the same models
-//! give the same root, whatever their history. (A red-black tree depends on the order of insertion:
-//! its root would change with an upgrade.)
+//! Place and salt are new for each model of a name and change with its visibility: whoever could
+//! once read a model does not recognize it, or its successor, by what they saw then.
+//!
+//! The labels below a name are sorted and split in halves down to single ones. The same models give
+//! the same root, in whatever order they came.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +29,10 @@ use ic_certification::{
 };
 use ic_stable_structures::Memory;
 
-use crate::catalog::Catalog;
+use crate::api::Visibility;
+use crate::catalog::{Catalog, Tag};
 use crate::models::{ModelRow, VersionRow, versions_prefix};
+use crate::trie::Trie;
 use crate::{Digest, INTERFACE_VERSION};
 
 const ROOT: &[u8] = b"dn";
@@ -39,22 +44,26 @@ const SALT: &[u8] = b"salt";
 /// The tree; it lives on the heap and is built anew at opening.
 pub struct Tree {
     blinding_seed: Digest,
-    models: BTreeMap<Vec<u8>, Branch>,
+    models: BTreeMap<u32, Branch>,
+    trie: Trie,
+    /// Whether the tree has changed since its root was taken.
+    is_stale: bool,
 }
 
-/// What is below the name of a model, and the hash of it all, name included.
+/// What is below the name of a model, and where in the trie it hangs.
 struct Branch {
+    place: Digest,
     leaves: BTreeMap<Vec<u8>, Vec<u8>>,
-    hash: Digest,
 }
 
 /// A labelled node: its hash, and the node itself where a witness shows it.
 type Node = (Digest, Option<HashTree>);
 
 impl Branch {
-    fn seal(&mut self, name: &[u8]) {
+    /// Return the hash of the model, name included.
+    fn hash(&self, name: &[u8]) -> Digest {
         let hashes = self.leaves.iter().map(|(label, data)| labeled_hash(label, &leaf_hash(data)));
-        self.hash = labeled_hash(name, &join(&hashes.collect::<Vec<_>>()));
+        labeled_hash(name, &join(&hashes.collect::<Vec<_>>()))
     }
 
     fn show(&self, shown: &[&[u8]]) -> HashTree {
@@ -70,68 +79,95 @@ impl Branch {
 impl Tree {
     /// Build the tree of all models.
     pub fn build<M: Memory>(blinding_seed: &Digest, catalog: &Catalog<M>) -> Self {
-        let mut tree = Self { blinding_seed: *blinding_seed, models: BTreeMap::new() };
-        for (name, model) in catalog.walk::<ModelRow>(b"m", None) {
-            if model.latest == 0 {
-                continue;
+        let models = BTreeMap::new();
+        let mut tree =
+            Self { blinding_seed: *blinding_seed, models, trie: Trie::default(), is_stale: true };
+        for (name, model) in catalog.walk::<ModelRow>(&Tag::Model.key(), None) {
+            if model.latest > 0 {
+                let versions = catalog.walk::<VersionRow>(&versions_prefix(model.id), None);
+                let versions: Vec<_> = versions.map(|(_, row)| row).collect();
+                tree.set(&name, &model, &versions);
             }
-            let mut branch = tree.branch(&name);
-            for (_, row) in catalog.walk::<VersionRow>(&versions_prefix(model.id), None) {
-                branch.leaves.insert(row.version.to_be_bytes().into(), row.leaf());
-            }
-            branch.leaves.insert(LATEST.into(), model.latest.to_be_bytes().into());
-            branch.seal(&name);
-            tree.models.insert(name, branch);
         }
         tree
     }
 
-    fn branch(&self, name: &[u8]) -> Branch {
-        let salt = keyed_hash(&self.blinding_seed, name);
-        Branch { leaves: BTreeMap::from([(SALT.into(), salt.into())]), hash: salt }
+    /// Have a model with these versions; its row says which is the latest.
+    pub fn set(&mut self, name: &[u8], model: &ModelRow, versions: &[VersionRow]) {
+        let leaves = versions.iter().map(|row| (row.version.to_be_bytes().to_vec(), row.leaf()));
+        let mut branch = Branch { place: self.secret(b"place", model), leaves: leaves.collect() };
+        branch.leaves.insert(SALT.into(), self.secret(b"salt", model).into());
+        self.place(name, model, branch);
     }
 
-    /// Add a version, which becomes the latest.
-    pub fn insert(&mut self, name: &str, row: &VersionRow, latest: u32) {
-        let name = name.as_bytes();
-        let fresh = self.branch(name);
-        let branch = self.models.entry(name.into()).or_insert(fresh);
+    /// Add the latest version of a model.
+    pub fn insert(&mut self, name: &str, model: &ModelRow, row: &VersionRow) {
+        let Some(mut branch) = self.models.remove(&model.id) else {
+            return self.set(name.as_bytes(), model, std::slice::from_ref(row));
+        };
         branch.leaves.insert(row.version.to_be_bytes().into(), row.leaf());
-        branch.leaves.insert(LATEST.into(), latest.to_be_bytes().into());
-        branch.seal(name);
+        self.place(name.as_bytes(), model, branch);
     }
 
-    /// Remove versions; `latest` is the highest that is left, 0 for none.
-    pub fn remove(&mut self, name: &str, versions: impl Iterator<Item = u32>, latest: u32) {
-        let name = name.as_bytes();
-        if latest == 0 {
-            self.models.remove(name);
-        } else if let Some(branch) = self.models.get_mut(name) {
-            versions.for_each(|version| {
-                branch.leaves.remove(version.to_be_bytes().as_slice());
-            });
-            branch.leaves.insert(LATEST.into(), latest.to_be_bytes().into());
-            branch.seal(name);
+    /// Remove versions of a model, or with its last one the model.
+    pub fn remove(&mut self, name: &str, model: &ModelRow, versions: impl Iterator<Item = u32>) {
+        let Some(mut branch) = self.models.remove(&model.id) else { return };
+        if model.latest == 0 {
+            self.trie.remove(&branch.place);
+            self.is_stale = true;
+            return;
         }
+        versions.for_each(|version| {
+            branch.leaves.remove(version.to_be_bytes().as_slice());
+        });
+        self.place(name.as_bytes(), model, branch);
+    }
+
+    /// Move a model whose visibility has changed to its new place, with a new salt.
+    pub fn blind(&mut self, name: &str, model: &ModelRow) {
+        let Some(mut branch) = self.models.remove(&model.id) else { return };
+        self.trie.remove(&branch.place);
+        branch.place = self.secret(b"place", model);
+        branch.leaves.insert(SALT.into(), self.secret(b"salt", model).into());
+        self.place(name.as_bytes(), model, branch);
+    }
+
+    fn place(&mut self, name: &[u8], model: &ModelRow, mut branch: Branch) {
+        branch.leaves.insert(LATEST.into(), model.latest.to_be_bytes().into());
+        self.trie.insert(branch.place, branch.hash(name));
+        self.models.insert(model.id, branch);
+        self.is_stale = true;
+    }
+
+    fn secret(&self, purpose: &[u8], model: &ModelRow) -> Digest {
+        let public = u8::from(model.visibility == Visibility::Public);
+        let id = model.id.to_be_bytes();
+        keyed_hash(&self.blinding_seed, &[purpose, &[0], &id, &[public]].concat())
+    }
+
+    /// Return the root if the tree has changed since it was last taken; computing it walks all
+    /// models.
+    pub fn take_root(&mut self) -> Option<Digest> {
+        std::mem::take(&mut self.is_stale).then(|| self.root())
     }
 
     /// Return the root.
     pub fn root(&self) -> Digest {
         let interface = labeled_hash(INTERFACE, &leaf_hash(&INTERFACE_VERSION.to_be_bytes()));
-        let models: Vec<Digest> = self.models.values().map(|branch| branch.hash).collect();
-        let models = labeled_hash(MODEL, &join(&models));
+        let models = labeled_hash(MODEL, &self.trie.hash());
         labeled_hash(ROOT, &fork_hash(&interface, &models))
     }
 
-    /// Return a tree with the same root that shows one version and which is the latest.
-    pub fn witness(&self, name: &str, version: u32) -> HashTree {
-        let shown = [version.to_be_bytes().as_slice(), LATEST].map(<[u8]>::to_vec);
-        let models = self.models.iter().map(|(label, branch)| {
-            let tree = (label == name.as_bytes())
-                .then(|| labeled(label.clone(), branch.show(&shown.each_ref().map(Vec::as_slice))));
-            (branch.hash, tree)
-        });
-        let models = show(&models.collect::<Vec<_>>());
+    /// Return a tree with the same root that shows one version of a model and which is the latest.
+    pub fn witness(&self, name: &str, model: u32, version: u32) -> HashTree {
+        let shown = version.to_be_bytes();
+        let models = match self.models.get(&model) {
+            None => pruned(self.trie.hash()),
+            Some(branch) => {
+                let tree = labeled(name, branch.show(&[&shown, LATEST]));
+                self.trie.witness(&branch.place, tree)
+            }
+        };
         let interface = labeled(INTERFACE, leaf(INTERFACE_VERSION.to_be_bytes()));
         labeled(ROOT, fork(interface, labeled(MODEL, models)))
     }

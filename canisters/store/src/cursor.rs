@@ -40,6 +40,41 @@ pub fn parse_digest(cursor: &[u8]) -> Outcome<Option<Digest>> {
     Digest::try_from(cursor).map(Some).map_err(|_| foreign())
 }
 
+/// How far a scrub is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scrubbed {
+    /// All frames up to this one.
+    Frames(Option<Digest>),
+    /// All frames, and all records of sealed versions before this one.
+    Records(SealedRecord),
+}
+
+/// A chunk record of a sealed version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SealedRecord {
+    pub model: u32,
+    pub version: u32,
+    pub record: u32,
+}
+
+impl SealedRecord {
+    /// Return the cursor of a scrub that goes on here: three numbers, big-endian.
+    pub fn cursor(self) -> Vec<u8> {
+        [self.model, self.version, self.record].map(u32::to_be_bytes).concat()
+    }
+}
+
+/// Read the cursor of a scrub.
+pub fn parse_scrub(cursor: &[u8]) -> Outcome<Scrubbed> {
+    match cursor.as_chunks::<4>() {
+        ([model, version, record], []) => {
+            let [model, version, record] = [model, version, record].map(|n| u32::from_be_bytes(*n));
+            Ok(Scrubbed::Records(SealedRecord { model, version, record }))
+        }
+        _ => parse_digest(cursor).map(Scrubbed::Frames),
+    }
+}
+
 /// Read a cursor that is the index of a page.
 pub fn parse_page(cursor: &[u8]) -> Outcome<u32> {
     bounded(cursor)?;

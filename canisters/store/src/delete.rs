@@ -1,20 +1,19 @@
 //! Deleting a model or one of its versions.
 
-use candid::Principal;
 use ic_stable_structures::Memory;
 use serde_bytes::ByteBuf;
 
 use crate::api::DeletePage;
 use crate::cursor::{self, Work};
-use crate::limits::STEP_UNITS;
-use crate::models::{ModelRow, VersionRow, id_key, model_key, owner_key, version_key};
+use crate::inner::Inner;
+use crate::limits::{GRACE_NS, STEP_UNITS};
+use crate::models::{ModelRow, VersionRow};
 use crate::name::check_name;
 use crate::purge::Doomed;
 use crate::regions::Purpose;
-use crate::store::Store;
 use crate::{Context, Error, Outcome};
 
-impl<M: Memory + Clone> Store<M> {
+impl<M: Memory + Clone> Inner<M> {
     /// Delete a model or one version. It is gone for readers with the first step; further steps
     /// remove its references, and what they held falls to garbage.
     ///
@@ -44,8 +43,7 @@ impl<M: Memory + Clone> Store<M> {
             if let Some(model) = model {
                 self.delete_versions(name, model, version)?;
             }
-            self.purge(&mut { STEP_UNITS });
-            self.save();
+            self.purge(u32::MAX, &mut { STEP_UNITS });
         }
         Ok(DeletePage { next: self.pending(context, name) })
     }
@@ -61,22 +59,22 @@ impl<M: Memory + Clone> Store<M> {
             None => self.version_rows(model.id).collect(),
         };
         for row in &rows {
-            self.catalog.remove(&version_key(model.id, row.version));
-            self.count_sealed(row.sealed_by, 0, row.frame_bytes);
+            self.remove_version(model.id, row);
+            let until_ns = row.sealed_ns.saturating_add(GRACE_NS);
+            self.leave(&row.accounts, row.charged_bytes, until_ns);
             self.doom(row.seal, &Doomed::new(model.id, name.into(), model.owner));
         }
-        let latest = self.version_rows(model.id).last().map_or(0, |row| row.version);
-        self.tree.remove(name, rows.iter().map(|row| row.version), latest);
+        let latest = self.last_version(model.id).map_or(0, |row| row.version);
+        let versions = model.versions - rows.len() as u32;
+        let model = ModelRow { latest, versions, ..model };
+        self.tree.remove(name, &model, rows.iter().map(|row| row.version));
         if latest > 0 {
-            self.put_model(name, &ModelRow { latest, ..model });
+            self.put_model(name, &model);
             return Ok(());
         }
-        self.catalog.remove(&owner_key(model.owner, name));
-        self.catalog.remove(&id_key(model.id));
+        self.remove_model(name, &model);
         self.revoke_all(name);
         self.header.models -= 1;
-        let gone = ModelRow { latest, owner: Principal::anonymous(), ..model };
-        self.catalog.put(model_key(name), &gone);
         Ok(())
     }
 

@@ -39,11 +39,11 @@ pub enum Error {
         /// How many chunks and parts miss their frame.
         missing_total: u32,
     },
-    /// Somebody else uploads under this name.
+    /// Another principal uploads under this name.
     #[serde(rename = "lease_held")]
     LeaseHeld {
-        /// Who.
-        holder: Principal,
+        /// That principal; told to controllers and the owner of the model.
+        holder: Option<Principal>,
         /// Until when, nanoseconds.
         expires_ns: u64,
     },
@@ -59,9 +59,9 @@ pub enum Error {
     /// The balance does not cover the work and the reserve.
     #[serde(rename = "low_cycles")]
     LowCycles {
-        /// Cycles of the canister.
-        balance: Nat,
-        /// Cycles that it would need.
+        /// Cycles that the canister has above its freezing reserve; told to controllers.
+        balance: Option<Nat>,
+        /// Cycles that it would need there.
         needed: Nat,
     },
     /// The state is another than the call assumes.

@@ -153,14 +153,14 @@ fn parse(key: &Key) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::regions::Regions;
+    use crate::regions::{Regions, region};
     use ic_stable_structures::VectorMemory;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     fn empty() -> (Extents<VectorMemory>, Header) {
         let regions = Regions::new(VectorMemory::default());
-        (Extents::new(regions.get(3)), Header::new([0; 32]))
+        (Extents::new(regions.get(region::EXTENTS)), Header::new([0; 32]))
     }
 
     fn take(extents: &mut Extents<VectorMemory>, header: &mut Header, bytes: u64) -> u64 {

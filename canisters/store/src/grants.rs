@@ -4,13 +4,13 @@ use candid::Principal;
 use ic_stable_structures::Memory;
 
 use crate::api::{Grant, Revoke, Role, SetVisibility, Transfer};
-use crate::catalog::{Present, Row};
+use crate::catalog::{Present, Row, Tag};
+use crate::inner::Inner;
 use crate::limits::MAX_GRANTS_A_SCOPE;
 use crate::models::owner_key;
 use crate::name::check_name;
 use crate::regions::Purpose;
 use crate::row::{Reader, Writer};
-use crate::store::Store;
 use crate::{Context, Error, Outcome};
 
 /// How long a grant lasts and how much it allows.
@@ -18,16 +18,20 @@ use crate::{Context, Error, Outcome};
 pub struct GrantRow {
     pub expires_ns: Option<u64>,
     pub quota_bytes: Option<u64>,
+    /// Whether a controller gave it, not the owner of the model.
+    pub by_controller: bool,
 }
 
 impl Row for GrantRow {
     fn encode(&self) -> Vec<u8> {
-        Writer::default().option(self.expires_ns).option(self.quota_bytes).finish()
+        let row = Writer::default().option(self.expires_ns).option(self.quota_bytes);
+        row.u8(self.by_controller.into()).finish()
     }
 
     fn decode(row: &[u8]) -> Self {
         let mut row = Reader::new(row);
-        let grant = Self { expires_ns: row.option(), quota_bytes: row.option() };
+        let (expires_ns, quota_bytes) = (row.option(), row.option());
+        let grant = Self { expires_ns, quota_bytes, by_controller: row.u8() == 1 };
         row.end();
         grant
     }
@@ -47,7 +51,7 @@ fn role_id(role: Role) -> u8 {
 }
 
 /// Append the scope: 0, or 1 and a name.
-fn scope(key: Writer, model: Option<&str>) -> Writer {
+pub fn scope(key: Writer, model: Option<&str>) -> Writer {
     match model {
         None => key.u8(0),
         Some(name) => key.u8(1).short(name.as_bytes()),
@@ -56,22 +60,34 @@ fn scope(key: Writer, model: Option<&str>) -> Writer {
 
 /// Return what the keys of all grants of a role to somebody start with.
 pub fn role_prefix(to: Principal, role: Role) -> Vec<u8> {
-    Writer::tagged(b'g').principal(to).u8(role_id(role)).finish()
+    Writer::tagged(Tag::Grant).principal(to).u8(role_id(role)).finish()
 }
 
+/// The name comes last and without its length, so that grants to somebody sort by name.
 pub fn grant_key(to: Principal, role: Role, model: Option<&str>) -> Vec<u8> {
-    scope(Writer::tagged(b'g').principal(to).u8(role_id(role)), model).finish()
+    let key = Writer::tagged(Tag::Grant).principal(to).u8(role_id(role));
+    match model {
+        None => key.u8(0),
+        Some(name) => key.u8(1).raw(name.as_bytes()),
+    }
+    .finish()
+}
+
+/// Return what the keys of all grants of a role on single models to somebody start with; the names
+/// follow.
+pub fn named_prefix(to: Principal, role: Role) -> Vec<u8> {
+    Writer::tagged(Tag::Grant).principal(to).u8(role_id(role)).u8(1).finish()
 }
 
 fn scope_prefix(model: Option<&str>) -> Vec<u8> {
-    scope(Writer::tagged(b'h'), model).finish()
+    scope(Writer::tagged(Tag::GrantScope), model).finish()
 }
 
 fn scope_key(to: Principal, role: Role, model: Option<&str>) -> Vec<u8> {
-    scope(Writer::tagged(b'h'), model).principal(to).u8(role_id(role)).finish()
+    scope(Writer::tagged(Tag::GrantScope), model).principal(to).u8(role_id(role)).finish()
 }
 
-impl<M: Memory + Clone> Store<M> {
+impl<M: Memory + Clone> Inner<M> {
     /// Give a role; one that is there already is replaced.
     ///
     /// # Errors
@@ -80,7 +96,7 @@ impl<M: Memory + Clone> Store<M> {
     pub fn grant(&mut self, context: &Context, grant: Grant) -> Outcome<()> {
         let model = grant.model.as_deref();
         self.may_grant(context, model)?;
-        Self::somebody(grant.to)?;
+        Self::require_grantable(grant.to)?;
         if grant.role == Role::Reader && grant.quota_bytes.is_some() {
             return Err(Error::BadRequest("a reader has no quota".into()));
         }
@@ -94,7 +110,11 @@ impl<M: Memory + Clone> Store<M> {
         }
         self.reserve_tables(Purpose::Fill)?;
         let Grant { expires_ns, quota_bytes, .. } = grant;
-        self.catalog.put(key, &GrantRow { expires_ns, quota_bytes });
+        let by_controller = context.controller;
+        self.catalog.put(key, &GrantRow { expires_ns, quota_bytes, by_controller });
+        if grant.role == Role::Uploader {
+            self.limit_account(grant.to, model, quota_bytes);
+        }
         self.catalog.put(scope_key(grant.to, grant.role, model), &Present);
         Ok(())
     }
@@ -109,6 +129,9 @@ impl<M: Memory + Clone> Store<M> {
         self.reserve_tables(Purpose::Free)?;
         self.catalog.remove(&grant_key(revoke.to, revoke.role, model));
         self.catalog.remove(&scope_key(revoke.to, revoke.role, model));
+        if let Some(name) = model {
+            self.close_account(revoke.to, name);
+        }
         Ok(())
     }
 
@@ -129,10 +152,13 @@ impl<M: Memory + Clone> Store<M> {
         let Transfer { model: name, to } = transfer;
         check_name(&name)?;
         let mut model = self.owned(context, &name)?;
-        Self::somebody(to)?;
+        Self::require_grantable(to)?;
         self.reserve_tables(Purpose::Free)?;
         self.catalog.remove(&owner_key(model.owner, &name));
         model.owner = to;
+        if context.controller {
+            model.sponsor = self.sponsor(context, &name);
+        }
         self.put_model(&name, &model);
         Ok(())
     }
@@ -147,6 +173,7 @@ impl<M: Memory + Clone> Store<M> {
         self.reserve_tables(Purpose::Free)?;
         model.visibility = change.visibility;
         self.put_model(&change.model, &model);
+        self.tree.blind(&change.model, &model);
         Ok(())
     }
 
@@ -155,6 +182,7 @@ impl<M: Memory + Clone> Store<M> {
         for Grant { to, role, .. } in self.list_grants(Some(name)) {
             self.catalog.remove(&grant_key(to, role, Some(name)));
             self.catalog.remove(&scope_key(to, role, Some(name)));
+            self.close_account(to, name);
         }
     }
 
@@ -166,14 +194,14 @@ impl<M: Memory + Clone> Store<M> {
             let role =
                 if key.u8() == role_id(Role::Uploader) { Role::Uploader } else { Role::Reader };
             let row: GrantRow = self.catalog.get(&grant_key(to, role, model))?;
-            let GrantRow { expires_ns, quota_bytes } = row;
+            let GrantRow { expires_ns, quota_bytes, .. } = row;
             Some(Grant { to, role, model: model.map(Into::into), expires_ns, quota_bytes })
         });
         grants.collect()
     }
 
     fn may_grant(&self, context: &Context, model: Option<&str>) -> Outcome<()> {
-        let Some(name) = model else { return Self::controller_only(context) };
+        let Some(name) = model else { return Self::require_controller(context) };
         check_name(name)?;
         if context.controller { Ok(()) } else { self.owned(context, name).map(|_| ()) }
     }

@@ -1,11 +1,11 @@
 //! Region 0: what the memory is, and the counters of the store.
 //!
-//! Version 2, little-endian, one page:
+//! Version 3, little-endian, one page:
 //!
 //! ```text
 //! offset size field
 //!      0    4 magic "DNST"
-//!      4    1 version, 2
+//!      4    1 version, 3
 //!      5    3 reserved, zero
 //!      8   32 blinding seed
 //!     40    8 next number, of leases and tasks
@@ -18,9 +18,13 @@
 //!     88    8 count of damaged frames
 //!     96    4 count of leases
 //!    100    4 count of models
-//!    104   24 reserved, zero
+//!    104    4 next account id
+//!    108    4 count of garbage collections begun
+//!    112    4 next number of a sealer
+//!    116   12 reserved, zero
 //! ```
 
+use candid::Principal;
 use datanode_codec::digest::keyed_hash;
 use ic_stable_structures::Memory;
 
@@ -28,7 +32,7 @@ use crate::Digest;
 use crate::open_error::OpenError;
 
 /// Version of the layout of all regions.
-pub const STORE_VERSION: u8 = 2;
+pub const STORE_VERSION: u8 = 3;
 
 const MAGIC: [u8; 4] = *b"DNST";
 const HEADER_BYTES: usize = 128;
@@ -48,6 +52,9 @@ pub struct Header {
     pub damaged: u64,
     pub leases: u32,
     pub models: u32,
+    pub next_account: u32,
+    pub collections: u32,
+    pub next_sealer: u32,
 }
 
 impl Header {
@@ -65,6 +72,9 @@ impl Header {
             damaged: 0,
             leases: 0,
             models: 0,
+            next_account: 1,
+            collections: 0,
+            next_sealer: 1,
         }
     }
 
@@ -94,6 +104,9 @@ impl Header {
             damaged: u64_at(88),
             leases: u32_at(96),
             models: u32_at(100),
+            next_account: u32_at(104),
+            collections: u32_at(108),
+            next_sealer: u32_at(112),
         })
     }
 
@@ -113,6 +126,9 @@ impl Header {
         bytes.extend_from_slice(&self.damaged.to_le_bytes());
         bytes.extend_from_slice(&self.leases.to_le_bytes());
         bytes.extend_from_slice(&self.models.to_le_bytes());
+        bytes.extend_from_slice(&self.next_account.to_le_bytes());
+        bytes.extend_from_slice(&self.collections.to_le_bytes());
+        bytes.extend_from_slice(&self.next_sealer.to_le_bytes());
         bytes.resize(HEADER_BYTES, 0);
         region.write(0, &bytes);
     }
@@ -124,8 +140,19 @@ impl Header {
     pub fn number(&mut self) -> u64 {
         let count = self.next_number.to_le_bytes();
         self.next_number += 1;
-        let blinded = keyed_hash(&self.blinding_seed, &count);
+        self.blinded(b"number", &count) >> 1
+    }
+
+    /// Return the number that stands for a principal in the rows of its further leases.
+    ///
+    /// The seed is secret, so that a caller cannot search for a principal with another's number.
+    pub fn holder_tag(&self, holder: Principal) -> u64 {
+        self.blinded(b"holder", holder.as_slice())
+    }
+
+    fn blinded(&self, purpose: &[u8], value: &[u8]) -> u64 {
+        let blinded = keyed_hash(&self.blinding_seed, &[purpose, &[0], value].concat());
         let (first, _) = blinded.split_first_chunk().expect("a digest has 32 bytes");
-        u64::from_le_bytes(*first) >> 1
+        u64::from_le_bytes(*first)
     }
 }

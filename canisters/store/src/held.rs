@@ -1,123 +1,141 @@
 //! Which frames are held, under a lease or by a sealed manifest.
 //!
 //! ```text
-//! further leases    lease id 8 | frame digest 32
-//! references        frame digest 32 | model id 4 | seal id 4     numbers big-endian
+//! further leases    holder tag 8 | frame digest 32 | lease id 8
+//! references        frame digest 32 | sealer 4 | model id 4 | seal id 4     numbers big-endian
 //! ```
 //!
 //! The first lease of a frame stands in the index, with the frame itself: nearly every frame has one
 //! at most, and a row of its own would cost as much as the rest of storing a small frame.
 //!
-//! The model stands before the seal, so that a look-up skips all versions of a model that the
-//! caller may not read at once.
+//! The holder stands first, so that one look-up finds a frame under any of a caller's leases and
+//! never passes rows of others. The sealer stands first, so that a caller's own references are found
+//! whoever else refers to a frame.
 
 use std::ops::Bound;
 
 use ic_stable_structures::{Memory, StableBTreeMap};
 
 use crate::Digest;
-use crate::regions::{Region, Regions};
+use crate::contents::Sealing;
+use crate::key::Key;
+use crate::regions::{Region, Regions, region};
 
-const KEY_BYTES: usize = 40;
+const LEASED_BYTES: usize = 48;
 
-/// A row of either table.
-pub type Key = [u8; KEY_BYTES];
+const REFERENCE_BYTES: usize = 44;
+
+/// A row of the first table.
+pub type LeasedKey = Key<LEASED_BYTES>;
+
+/// A row of the second table.
+pub type ReferenceKey = Key<REFERENCE_BYTES>;
+
+/// A seal that refers to a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference {
+    pub digest: Digest,
+    pub model: u32,
+    pub seal: u32,
+}
 
 /// The two tables.
 pub struct Holds<M: Memory> {
-    leased: StableBTreeMap<Key, (), Region<M>>,
-    referred: StableBTreeMap<Key, (), Region<M>>,
+    leased: StableBTreeMap<LeasedKey, (), Region<M>>,
+    referred: StableBTreeMap<ReferenceKey, (), Region<M>>,
 }
 
 impl<M: Memory + Clone> Holds<M> {
     pub fn new(regions: &Regions<M>) -> Self {
         Self {
-            leased: StableBTreeMap::init(regions.get(5)),
-            referred: StableBTreeMap::init(regions.get(6)),
+            leased: StableBTreeMap::init(regions.get(region::LEASED)),
+            referred: StableBTreeMap::init(regions.get(region::REFERENCES)),
         }
     }
 
-    /// Tell whether a lease holds a frame by a row.
-    pub fn has_row(&self, lease: u64, digest: &Digest) -> bool {
-        self.leased.contains_key(&lease_key(lease, digest))
+    /// Walk the leases of a holder that have a row for a frame, ended ones included.
+    pub fn rows(&self, holder: u64, digest: &Digest) -> impl Iterator<Item = u64> {
+        let range = lease_key(holder, digest, 0)..=lease_key(holder, digest, u64::MAX);
+        self.leased.keys_range(range).map(|key| split_lease(&key).2)
     }
 
-    pub fn lease(&mut self, lease: u64, digest: &Digest) {
-        self.leased.insert(lease_key(lease, digest), ());
+    pub fn lease(&mut self, holder: u64, digest: &Digest, lease: u64) {
+        self.leased.insert(lease_key(holder, digest, lease), ());
     }
 
     /// Walk the frames that a lease holds by rows, behind a digest.
-    pub fn walk_lease(&self, lease: u64, after: Option<Digest>) -> impl Iterator<Item = Digest> {
+    pub fn walk_lease(
+        &self,
+        holder: u64,
+        lease: u64,
+        after: Option<Digest>,
+    ) -> impl Iterator<Item = Digest> {
         let start = match after {
-            None => Bound::Included(lease_key(lease, &[0; 32])),
-            Some(after) => Bound::Excluded(lease_key(lease, &after)),
+            None => Bound::Included(lease_key(holder, &[0; 32], 0)),
+            Some(after) => Bound::Excluded(lease_key(holder, &after, u64::MAX)),
         };
-        let end = Bound::Included(lease_key(lease, &[0xff; 32]));
-        self.leased.keys_range((start, end)).map(|key| split_lease(&key).1)
+        let end = Bound::Included(lease_key(holder, &[0xff; 32], u64::MAX));
+        let rows = self.leased.keys_range((start, end)).map(|key| split_lease(&key));
+        rows.filter(move |(_, _, of)| *of == lease).map(|(_, digest, _)| digest)
     }
 
     /// Walk the rows of all leases behind a row.
-    pub fn walk_leased(&self, after: Option<Key>) -> impl Iterator<Item = Key> {
+    pub fn walk_leased(&self, after: Option<LeasedKey>) -> impl Iterator<Item = LeasedKey> {
         self.leased.keys_range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
     }
 
-    pub fn unlease(&mut self, key: &Key) {
-        self.leased.remove(key);
+    pub fn unlease(&mut self, holder: u64, digest: &Digest, lease: u64) {
+        self.leased.remove(&lease_key(holder, digest, lease));
     }
 
-    pub fn refer(&mut self, digest: &Digest, model: u32, seal: u32) {
-        self.referred.insert(reference_key(digest, model, seal), ());
+    /// Refer to a frame; tell whether that is new.
+    pub fn refer(&mut self, digest: &Digest, sealing: Sealing) -> bool {
+        self.referred.insert(reference_key(digest, sealing), ()).is_none()
     }
 
-    pub fn unrefer(&mut self, key: &Key) {
+    pub fn unrefer(&mut self, key: &ReferenceKey) {
         self.referred.remove(key);
     }
 
     pub fn is_referred(&self, digest: &Digest) -> bool {
-        self.next_reference(digest, (0, 0)).is_some()
+        let first = Sealing { sealer: 0, model: 0, seal: 0 };
+        let next = self.referred.keys_range(reference_key(digest, first)..).next();
+        next.is_some_and(|key| key.digest_at(0) == *digest)
     }
 
-    /// Return the first model and seal, from these on, that refer to a frame.
-    pub fn next_reference(&self, digest: &Digest, from: (u32, u32)) -> Option<(u32, u32)> {
-        let (model, seal) = from;
-        let range = reference_key(digest, model, seal)..=reference_key(digest, u32::MAX, u32::MAX);
-        self.referred.keys_range(range).next().map(|key| split_reference(&key))
+    /// Walk the references from those of a frame by a sealer on; behind the last one of all follow
+    /// the first ones.
+    pub fn references(&self, digest: &Digest, sealer: u32) -> impl Iterator<Item = Reference> {
+        let first = reference_key(digest, Sealing { sealer, model: 0, seal: 0 });
+        let behind = self.referred.keys_range(first..);
+        behind.chain(self.referred.keys_range(..first)).map(|key| split_reference(&key))
     }
 
     /// Walk all references behind a row.
-    pub fn walk_references(&self, after: Option<Key>) -> impl Iterator<Item = Key> {
+    pub fn walk_references(
+        &self,
+        after: Option<ReferenceKey>,
+    ) -> impl Iterator<Item = ReferenceKey> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.referred.keys_range((start, Bound::Unbounded))
     }
 }
 
-/// Return the lease and the digest of a row.
-pub fn split_lease(key: &Key) -> (u64, Digest) {
-    let (mut lease, mut digest) = ([0; 8], [0; 32]);
-    lease.copy_from_slice(&key[..8]);
-    digest.copy_from_slice(&key[8..]);
-    (u64::from_be_bytes(lease), digest)
+/// Return the holder, the digest and the lease of a row.
+pub fn split_lease(key: &LeasedKey) -> (u64, Digest, u64) {
+    (key.u64_at(0), key.digest_at(8), key.u64_at(40))
 }
 
-/// Return the model and the seal of a reference.
-pub fn split_reference(key: &Key) -> (u32, u32) {
-    let (mut model, mut seal) = ([0; 4], [0; 4]);
-    model.copy_from_slice(&key[32..36]);
-    seal.copy_from_slice(&key[36..]);
-    (u32::from_be_bytes(model), u32::from_be_bytes(seal))
+/// Take a reference apart.
+pub fn split_reference(key: &ReferenceKey) -> Reference {
+    Reference { digest: key.digest_at(0), model: key.u32_at(36), seal: key.u32_at(40) }
 }
 
-fn lease_key(lease: u64, digest: &Digest) -> Key {
-    let mut key = [0; KEY_BYTES];
-    key[..8].copy_from_slice(&lease.to_be_bytes());
-    key[8..].copy_from_slice(digest);
-    key
+fn lease_key(holder: u64, digest: &Digest, lease: u64) -> LeasedKey {
+    Key::join([&holder.to_be_bytes(), digest, &lease.to_be_bytes(), &[]])
 }
 
-fn reference_key(digest: &Digest, model: u32, seal: u32) -> Key {
-    let mut key = [0; KEY_BYTES];
-    key[..32].copy_from_slice(digest);
-    key[32..36].copy_from_slice(&model.to_be_bytes());
-    key[36..].copy_from_slice(&seal.to_be_bytes());
-    key
+fn reference_key(digest: &Digest, sealing: Sealing) -> ReferenceKey {
+    let Sealing { sealer, model, seal } = sealing;
+    Key::join([digest, &sealer.to_be_bytes(), &model.to_be_bytes(), &seal.to_be_bytes()])
 }

@@ -1,13 +1,13 @@
-//! Leases as rows of the catalog: one a name, found by number and by name.
+//! Leases as rows of the catalog: one a name, found by number, by name and by holder.
 
 use candid::Principal;
 use ic_stable_structures::Memory;
 
 use crate::api::Lease;
-use crate::catalog::Row;
+use crate::catalog::{Present, Row, Tag};
+use crate::inner::Inner;
 use crate::limits::LEASE_NS;
 use crate::row::{Reader, Writer};
-use crate::store::Store;
 use crate::{Context, Error, Outcome};
 
 /// A lease.
@@ -19,13 +19,15 @@ pub struct LeaseRow {
     pub used_ns: u64,
     pub frames: u32,
     pub frame_bytes: u64,
+    /// What its bytes are charged to.
+    pub accounts: Vec<u32>,
 }
 
 impl Row for LeaseRow {
     fn encode(&self) -> Vec<u8> {
         let row = Writer::default().u64(self.id).short(self.model.as_bytes());
         let row = row.principal(self.holder).u64(self.used_ns);
-        row.u32(self.frames).u64(self.frame_bytes).finish()
+        row.u32(self.frames).u64(self.frame_bytes).numbers(&self.accounts).finish()
     }
 
     fn decode(row: &[u8]) -> Self {
@@ -37,6 +39,7 @@ impl Row for LeaseRow {
             used_ns: row.u64(),
             frames: row.u32(),
             frame_bytes: row.u64(),
+            accounts: row.numbers(),
         };
         row.end();
         lease
@@ -74,17 +77,32 @@ impl Row for LeaseId {
     }
 }
 
-pub const LEASES: &[u8] = b"l";
+/// What a caller holds frames under: its leases, whether expired or not.
+pub struct Holder {
+    /// Stands in front of the rows of further leases, see `held`.
+    pub tag: u64,
+    leases: Vec<u64>,
+}
+
+impl Holder {
+    pub fn has(&self, lease: u64) -> bool {
+        self.leases.contains(&lease)
+    }
+}
+
+fn holder_key(holder: Principal, id: u64) -> Vec<u8> {
+    Writer::tagged(Tag::Holder).principal(holder).u64(id).finish()
+}
 
 fn lease_key(id: u64) -> Vec<u8> {
-    Writer::tagged(b'l').u64(id).finish()
+    Writer::tagged(Tag::Lease).u64(id).finish()
 }
 
 fn lease_name_key(model: &str) -> Vec<u8> {
-    Writer::tagged(b'n').raw(model.as_bytes()).finish()
+    Writer::tagged(Tag::LeaseName).raw(model.as_bytes()).finish()
 }
 
-impl<M: Memory + Clone> Store<M> {
+impl<M: Memory + Clone> Inner<M> {
     pub(crate) fn lease_row(&self, id: u64) -> Option<LeaseRow> {
         self.catalog.get(&lease_key(id))
     }
@@ -95,7 +113,27 @@ impl<M: Memory + Clone> Store<M> {
     }
 
     pub(crate) fn lease_rows(&self) -> impl Iterator<Item = LeaseRow> {
-        self.catalog.walk(LEASES, None).map(|(_, row)| row)
+        self.lease_rows_after(None)
+    }
+
+    /// Walk the leases with higher numbers than this one.
+    pub(crate) fn lease_rows_after(&self, after: Option<u64>) -> impl Iterator<Item = LeaseRow> {
+        let after = after.map(u64::to_be_bytes);
+        let after = after.as_ref().map(<[u8; 8]>::as_slice);
+        self.catalog.walk(&Tag::Lease.key(), after).map(|(_, row)| row)
+    }
+
+    /// Return what a principal holds frames under.
+    pub(crate) fn holder(&self, principal: Principal) -> Holder {
+        let prefix = Writer::tagged(Tag::Holder).principal(principal).finish();
+        let ids = self.catalog.keys(&prefix).map(|key| Reader::new(&key).u64());
+        Holder { tag: self.header.holder_tag(principal), leases: ids.collect() }
+    }
+
+    /// List the leases of a principal.
+    pub(crate) fn leases_of(&self, principal: Principal) -> Vec<LeaseRow> {
+        let ids = self.holder(principal).leases;
+        ids.into_iter().filter_map(|id| self.lease_row(id)).collect()
     }
 
     /// Return the caller's lease with this number. Whatever is not the caller's looks alike.
@@ -108,6 +146,11 @@ impl<M: Memory + Clone> Store<M> {
     /// Write a lease that is used now.
     pub(crate) fn renew(&mut self, context: &Context, lease: &mut LeaseRow) {
         lease.used_ns = context.now_ns;
+        self.put_lease(lease);
+    }
+
+    /// Write a lease as it is.
+    pub(crate) fn put_lease(&mut self, lease: &LeaseRow) {
         self.catalog.put(lease_key(lease.id), lease);
     }
 
@@ -116,8 +159,10 @@ impl<M: Memory + Clone> Store<M> {
         let id = self.header.number();
         self.header.leases += 1;
         let (holder, used_ns) = (context.caller, context.now_ns);
-        let lease = LeaseRow { id, model, holder, used_ns, frames: 0, frame_bytes: 0 };
+        let accounts = self.payers(context, &model);
+        let lease = LeaseRow { id, model, holder, used_ns, frames: 0, frame_bytes: 0, accounts };
         self.catalog.put(lease_name_key(&lease.model), &LeaseId(id));
+        self.catalog.put(holder_key(holder, id), &Present);
         self.catalog.put(lease_key(id), &lease);
         lease
     }
@@ -127,6 +172,7 @@ impl<M: Memory + Clone> Store<M> {
     pub(crate) fn remove_lease(&mut self, lease: &LeaseRow) {
         self.catalog.remove(&lease_key(lease.id));
         self.catalog.remove(&lease_name_key(&lease.model));
+        self.catalog.remove(&holder_key(lease.holder, lease.id));
         self.header.leases -= 1;
     }
 }

@@ -9,8 +9,18 @@ pub const GRACE_NS: u64 = 14 * 86_400 * SECOND_NS;
 /// Most frames in one `put_frames`.
 pub const MAX_MESSAGE_FRAMES: usize = 256;
 
-/// Most digests in one `missing_frames` or `pin_frames`.
+/// Largest ingress message, bytes. Source: IC resource limits, 2026-05.
+pub const MAX_MESSAGE_BYTES: u64 = 2 << 20;
+
+/// Most digests in one `missing_frames`, `pin_frames` or `find_contents`.
 pub const MAX_DIGESTS_A_CALL: usize = 16_384;
+
+/// References that one look-up of a frame considers, of the caller's own seals and of anybody's.
+/// Few, since all look-ups pay for so many; enough for the versions of some models.
+pub const REFERENCES_A_LOOK_UP: usize = 8;
+
+/// Most seals of a content that one look-up of `find_contents` considers. Bounds its work.
+pub const MAX_SEALS_A_CONTENT: usize = 64;
 
 /// Most missing frames that an error names.
 pub const MAX_MISSING_NAMED: usize = 1_024;
@@ -33,8 +43,14 @@ pub const MAX_MODEL_NAME_BYTES: usize = 128;
 /// Longest cursor, bytes.
 pub const MAX_CURSOR_BYTES: usize = 256;
 
-/// Most leases at a time. Bounds the scan that quotas and garbage need.
+/// Most leases at a time. Bounds the scan that garbage collection needs.
 pub const MAX_LEASES: u32 = 1_024;
+
+/// Most leases of one principal at a time, so that no principal uses up all of them.
+pub const MAX_LEASES_A_HOLDER: usize = 32;
+
+/// Most leases in one reply of `leases`.
+pub const LEASES_A_PAGE: usize = 256;
 
 /// Most models. Bounds the scan of one `models` query.
 pub const MAX_MODELS: u32 = 65_536;
@@ -67,8 +83,10 @@ pub const MAX_STABLE_BYTES: u64 = 500 << 30;
 /// (40e9 instructions and the base fee) and the fee of one more full message.
 pub const SPARE_CYCLES: u128 = 45_000_000_000;
 
-/// Rent of stable memory and heap, cycles a GiB and second. Source: IC documentation, 2026-08.
-pub const RENT_CYCLES_PER_GIB_S: u128 = 127_000;
+/// Rent of stable memory and heap, cycles a GiB and second: the higher one of the two prices that
+/// are published, so that `status` does not promise too many days. Sources: replica code of 2026,
+/// 317,500; IC documentation, 2026-08, 127,000.
+pub const RENT_CYCLES_PER_GIB_S: u128 = 317_500;
 
 /// Base fee of a canister, cycles a second. Source: replica code, 2026-05.
 pub const BASE_FEE_CYCLES_PER_S: u128 = 10_000;

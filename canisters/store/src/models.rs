@@ -4,25 +4,30 @@ use candid::Principal;
 
 use crate::Digest;
 use crate::api::{Hash, Version, Visibility};
-use crate::catalog::Row;
+use crate::catalog::{Row, Tag};
 use crate::row::{Reader, Writer};
 
-/// A model. Its row outlives its deletion, so that versions of a name only ever rise.
+/// A model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelRow {
     pub id: u32,
     pub owner: Principal,
     pub visibility: Visibility,
-    /// The highest version; 0 if the model is deleted.
+    /// The highest version.
     pub latest: u32,
     pub next_version: u32,
+    /// How many versions there are.
+    pub versions: u32,
+    /// The account that answers for what its owner, and those whom the owner lets upload, put.
+    pub sponsor: u32,
 }
 
 impl Row for ModelRow {
     fn encode(&self) -> Vec<u8> {
         let public = u8::from(self.visibility == Visibility::Public);
         let row = Writer::default().u32(self.id).principal(self.owner).u8(public);
-        row.u32(self.latest).u32(self.next_version).finish()
+        let row = row.u32(self.latest).u32(self.next_version).u32(self.versions);
+        row.u32(self.sponsor).finish()
     }
 
     fn decode(row: &[u8]) -> Self {
@@ -33,9 +38,39 @@ impl Row for ModelRow {
             visibility: if row.u8() == 1 { Visibility::Public } else { Visibility::Private },
             latest: row.u32(),
             next_version: row.u32(),
+            versions: row.u32(),
+            sponsor: row.u32(),
         };
         row.end();
         model
+    }
+}
+
+/// What is left of a deleted model, so that versions of its name only ever rise.
+pub struct Tombstone {
+    pub next_version: u32,
+}
+
+impl Row for Tombstone {
+    fn encode(&self) -> Vec<u8> {
+        Writer::default().u32(self.next_version).finish()
+    }
+
+    fn decode(row: &[u8]) -> Self {
+        Self { next_version: Reader::new(row).u32() }
+    }
+}
+
+/// The number of a version, filed under its digests.
+pub struct VersionNumber(pub u32);
+
+impl Row for VersionNumber {
+    fn encode(&self) -> Vec<u8> {
+        Writer::default().u32(self.0).finish()
+    }
+
+    fn decode(row: &[u8]) -> Self {
+        Self(Reader::new(row).u32())
     }
 }
 
@@ -51,6 +86,9 @@ pub struct VersionRow {
     pub raw_bytes: u64,
     pub sealed_ns: u64,
     pub sealed_by: Principal,
+    /// Bytes of all its frames, each once, and the accounts that they are charged to.
+    pub charged_bytes: u64,
+    pub accounts: Vec<u32>,
 }
 
 impl Row for VersionRow {
@@ -58,7 +96,7 @@ impl Row for VersionRow {
         let row = Writer::default().u32(self.version).u32(self.seal);
         let row = row.digest(&self.manifest).digest(&self.placement).u32(self.chunks);
         let row = row.u64(self.frame_bytes).u64(self.raw_bytes).u64(self.sealed_ns);
-        row.principal(self.sealed_by).finish()
+        row.principal(self.sealed_by).u64(self.charged_bytes).numbers(&self.accounts).finish()
     }
 
     fn decode(row: &[u8]) -> Self {
@@ -73,6 +111,8 @@ impl Row for VersionRow {
             raw_bytes: row.u64(),
             sealed_ns: row.u64(),
             sealed_by: row.principal(),
+            charged_bytes: row.u64(),
+            accounts: row.numbers(),
         };
         row.end();
         version
@@ -100,35 +140,38 @@ impl VersionRow {
     }
 }
 
-/// The name of a model, filed under its id.
-pub struct NameRow(pub String);
-
-impl Row for NameRow {
-    fn encode(&self) -> Vec<u8> {
-        self.0.clone().into_bytes()
-    }
-
-    fn decode(row: &[u8]) -> Self {
-        Self(String::from_utf8(row.to_vec()).expect("a name of the catalog is not UTF-8"))
-    }
-}
-
 pub fn model_key(name: &str) -> Vec<u8> {
-    Writer::tagged(b'm').raw(name.as_bytes()).finish()
+    Writer::tagged(Tag::Model).raw(name.as_bytes()).finish()
 }
 
-pub fn id_key(id: u32) -> Vec<u8> {
-    Writer::tagged(b'i').u32(id).finish()
+pub fn tombstone_key(name: &str) -> Vec<u8> {
+    Writer::tagged(Tag::Tombstone).raw(name.as_bytes()).finish()
+}
+
+pub fn public_key(name: &str) -> Vec<u8> {
+    Writer::tagged(Tag::Public).raw(name.as_bytes()).finish()
+}
+
+pub fn manifest_prefix(id: u32, manifest: &Digest) -> Vec<u8> {
+    Writer::tagged(Tag::Digests).u32(id).digest(manifest).finish()
+}
+
+pub fn digests_key(id: u32, manifest: &Digest, placement: &Digest) -> Vec<u8> {
+    Writer::tagged(Tag::Digests).u32(id).digest(manifest).digest(placement).finish()
 }
 
 pub fn owner_key(owner: Principal, name: &str) -> Vec<u8> {
-    Writer::tagged(b'o').principal(owner).raw(name.as_bytes()).finish()
+    Writer::tagged(Tag::Owner).principal(owner).raw(name.as_bytes()).finish()
+}
+
+pub fn owner_prefix(owner: Principal) -> Vec<u8> {
+    Writer::tagged(Tag::Owner).principal(owner).finish()
 }
 
 pub fn versions_prefix(id: u32) -> Vec<u8> {
-    Writer::tagged(b'v').u32(id).finish()
+    Writer::tagged(Tag::Version).u32(id).finish()
 }
 
 pub fn version_key(id: u32, version: u32) -> Vec<u8> {
-    Writer::tagged(b'v').u32(id).u32(version).finish()
+    Writer::tagged(Tag::Version).u32(id).u32(version).finish()
 }

@@ -4,9 +4,9 @@ use ic_stable_structures::Memory;
 
 use crate::Digest;
 use crate::header::Header;
+use crate::inner::Inner;
 use crate::open_error::OpenError;
-use crate::regions::{BUCKET_PAGES, PAGE_BYTES, Regions};
-use crate::store::Store;
+use crate::regions::{BUCKET_PAGES, PAGE_BYTES, Regions, region};
 
 const MANAGER_MAGIC: [u8; 3] = *b"MGR";
 const MANAGER_VERSION: u8 = 1;
@@ -14,7 +14,7 @@ const MANAGER_VERSION: u8 = 1;
 /// count of buckets u16, pages of a bucket u16.
 const MANAGER_BYTES: usize = 8;
 
-impl<M: Memory + Clone> Store<M> {
+impl<M: Memory + Clone> Inner<M> {
     /// Create a store in empty memory.
     ///
     /// # Errors
@@ -23,14 +23,14 @@ impl<M: Memory + Clone> Store<M> {
         if memory.size() > 0 {
             return Err(OpenError::NotEmpty { found: memory.size() * PAGE_BYTES });
         }
-        let needed = (1 + 7 * BUCKET_PAGES) * PAGE_BYTES;
+        let needed = (1 + u64::from(region::COUNT) * BUCKET_PAGES) * PAGE_BYTES;
         if memory.grow(needed / PAGE_BYTES) < 0 {
             return Err(OpenError::NoRoom { needed });
         }
         let regions = Regions::new(memory);
         let header = Header::new(blinding_seed);
-        regions.get(0).grow(1);
-        header.write(&regions.get(0));
+        regions.get(region::HEADER).grow(1);
+        header.write(&regions.get(region::HEADER));
         Ok(Self::assemble(regions, header))
     }
 
@@ -41,11 +41,11 @@ impl<M: Memory + Clone> Store<M> {
     pub fn open(memory: M) -> Result<Self, OpenError> {
         check_manager(&memory)?;
         let regions = Regions::new(memory);
-        if regions.get(0).size() == 0 {
+        if regions.get(region::HEADER).size() == 0 {
             return Err(OpenError::Magic { found: [0; 4] });
         }
-        let header = Header::read(&regions.get(0))?;
-        let found = regions.get(2).size() * PAGE_BYTES;
+        let header = Header::read(&regions.get(region::HEADER))?;
+        let found = regions.get(region::FRAMES).size() * PAGE_BYTES;
         if header.frames_end > found {
             return Err(OpenError::Size { needed: header.frames_end, found });
         }

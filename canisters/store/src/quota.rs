@@ -1,95 +1,97 @@
-//! Quotas: how many frame bytes an uploader may hold in live leases and sealed models.
-//!
-//! A grant on a model counts what its holder leases and has sealed in that model; a grant on all
-//! models counts everywhere, in models that its holder came to own too, else whoever seals a first
-//! small version would be rid of it. Other owners, and controllers, have no quota.
+//! Quotas: how many bytes an account may be charged.
 
 use candid::Principal;
 use ic_stable_structures::Memory;
 
-use crate::api::Role;
-use crate::catalog::Row;
-use crate::grants::{GrantRow, grant_key};
+use crate::accounts::AccountRow;
+use crate::inner::Inner;
 use crate::leases::LeaseRow;
-use crate::row::{Reader, Writer};
-use crate::store::Store;
+use crate::limits::GRACE_NS;
 use crate::{Context, Error, Outcome};
 
-/// A limit and what is used of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quota {
-    limit_bytes: u64,
-    used_bytes: u64,
+/// The accounts that a call is charged to.
+pub struct Charge {
+    caller: Principal,
+    /// Controllers are counted, not limited.
+    limited: bool,
+    accounts: Vec<(u32, AccountRow)>,
 }
 
-impl Quota {
-    /// Check that so many bytes fit.
+impl Charge {
+    /// Check that so many bytes fit into every account.
+    ///
+    /// The figures of an account are told to its principal alone.
     pub fn check(&self, bytes: u64) -> Outcome<()> {
-        let Self { limit_bytes, used_bytes } = *self;
-        if used_bytes.saturating_add(bytes) <= limit_bytes {
+        if !self.limited {
             return Ok(());
         }
-        Err(Error::Quota { limit_bytes, used_bytes })
+        let exceeded = |account: &&AccountRow| {
+            let after = account.used_bytes.saturating_add(bytes);
+            account.limit_bytes.is_some_and(|limit_bytes| after > limit_bytes)
+        };
+        let is_own = |account: &&AccountRow| account.principal == self.caller;
+        let mut accounts = self.accounts.iter().map(|(_, account)| account).filter(exceeded);
+        match accounts.clone().find(is_own) {
+            Some(AccountRow { limit_bytes: Some(limit_bytes), used_bytes, .. }) => {
+                Err(Error::Quota { limit_bytes: *limit_bytes, used_bytes: *used_bytes })
+            }
+            _ if accounts.next().is_some() => {
+                Err(Error::Conflict("the quota that this model was made under is used up".into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Count bytes that were taken.
     pub fn take(&mut self, bytes: u64) {
-        self.used_bytes = self.used_bytes.saturating_add(bytes);
-    }
-}
-
-/// Frame bytes of all versions that somebody sealed.
-struct Sealed(u64);
-
-impl Row for Sealed {
-    fn encode(&self) -> Vec<u8> {
-        Writer::default().u64(self.0).finish()
-    }
-
-    fn decode(row: &[u8]) -> Self {
-        Self(Reader::new(row).u64())
-    }
-}
-
-fn sealed_key(principal: Principal) -> Vec<u8> {
-    Writer::tagged(b'u').principal(principal).finish()
-}
-
-impl<M: Memory + Clone> Store<M> {
-    /// Return the quota that the caller uploads under; none without a limit.
-    pub(crate) fn quota(&self, context: &Context, lease: &LeaseRow) -> Quota {
-        let without = Quota { limit_bytes: u64::MAX, used_bytes: 0 };
-        if context.controller {
-            return without;
+        for (_, account) in &mut self.accounts {
+            account.used_bytes = account.used_bytes.saturating_add(bytes);
         }
-        let model = self.model_row(&lease.model);
-        let owns = model.as_ref().is_some_and(|row| row.owner == context.caller);
-        if !owns && let Some(grant) = self.live_grant(context, Role::Uploader, Some(&lease.model)) {
-            let Some(limit_bytes) = grant.quota_bytes else { return without };
-            let versions = model.iter().flat_map(|row| self.version_rows(row.id));
-            let sealed = versions.filter(|version| version.sealed_by == context.caller);
-            let sealed: u64 = sealed.map(|version| version.frame_bytes).sum();
-            return Quota { limit_bytes, used_bytes: sealed.saturating_add(lease.frame_bytes) };
-        }
-        // An expired one too: an owner uploads without a grant, but not beyond it.
-        let grant: Option<GrantRow> =
-            self.catalog.get(&grant_key(context.caller, Role::Uploader, None));
-        let Some(limit_bytes) = grant.and_then(|grant| grant.quota_bytes) else { return without };
-        let leases = self.lease_rows().filter(|lease| lease.holder == context.caller);
-        let leased: u64 = leases.map(|lease| lease.frame_bytes).sum();
-        let Sealed(sealed) = self.catalog.get(&sealed_key(context.caller)).unwrap_or(Sealed(0));
-        Quota { limit_bytes, used_bytes: sealed.saturating_add(leased) }
     }
 
-    /// Count what somebody has sealed, or what was deleted of it.
-    pub(crate) fn count_sealed(&mut self, principal: Principal, more: u64, less: u64) {
-        let key = sealed_key(principal);
-        let Sealed(sealed) = self.catalog.get(&key).unwrap_or(Sealed(0));
-        let sealed = sealed.saturating_add(more).saturating_sub(less);
-        if sealed == 0 {
-            self.catalog.remove(&key);
-        } else {
-            self.catalog.put(key, &Sealed(sealed));
+    /// Take bytes back that were counted before.
+    pub fn give_back(&mut self, bytes: u64) {
+        for (_, account) in &mut self.accounts {
+            account.used_bytes = account.used_bytes.saturating_sub(bytes);
+        }
+    }
+}
+
+impl<M: Memory + Clone> Inner<M> {
+    /// Return the accounts that a use of a lease is charged to.
+    ///
+    /// If they are others than before, because grants or the owner changed, the new ones take over
+    /// what the lease holds, and the old ones count it until it is collected.
+    ///
+    /// # Errors
+    /// It does not fit into a new one.
+    pub(crate) fn charge(&mut self, context: &Context, lease: &mut LeaseRow) -> Outcome<Charge> {
+        let payers = self.payers(context, &lease.model);
+        if payers != lease.accounts {
+            let new = payers.iter().filter(|id| !lease.accounts.contains(id)).copied().collect();
+            let mut charge = self.open_charge(context, new);
+            charge.check(lease.frame_bytes)?;
+            charge.take(lease.frame_bytes);
+            self.settle(&charge);
+            let old: Vec<u32> =
+                lease.accounts.iter().filter(|id| !payers.contains(id)).copied().collect();
+            self.leave(&old, lease.frame_bytes, context.now_ns.saturating_add(GRACE_NS));
+            lease.accounts.clone_from(&payers);
+            self.put_lease(lease);
+        }
+        Ok(self.open_charge(context, payers))
+    }
+
+    pub(crate) fn open_charge(&self, context: &Context, accounts: Vec<u32>) -> Charge {
+        let rows = accounts.into_iter().filter_map(|id| Some((id, self.account_row(id)?)));
+        let (caller, limited) = (context.caller, !context.controller);
+        Charge { caller, limited, accounts: rows.collect() }
+    }
+
+    /// Write down what was taken.
+    pub(crate) fn settle(&mut self, charge: &Charge) {
+        for (id, account) in &charge.accounts {
+            self.put_account(*id, account);
         }
     }
 }

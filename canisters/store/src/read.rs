@@ -8,13 +8,13 @@ use serde_bytes::ByteBuf;
 
 use crate::api::{FrameAnswer, FrameRef, ManifestPart, PartRef, Tensor, TensorPage};
 use crate::cursor;
+use crate::inner::Inner;
 use crate::limits::{MAX_CHUNKS_A_READ, MAX_QUERY_READ_BYTES, MAX_REPLICATED_READ_BYTES};
 use crate::models::VersionRow;
 use crate::name::check_name;
-use crate::store::Store;
 use crate::{Context, Digest, Error, Outcome};
 
-impl<M: Memory + Clone> Store<M> {
+impl<M: Memory + Clone> Inner<M> {
     /// Return the frames of some chunks, as many as fit a reply, the first in any case.
     ///
     /// The bytes are as they are stored: the reader checks them against the manifest.
@@ -116,9 +116,7 @@ impl<M: Memory + Clone> Store<M> {
         if latest.manifest == *digest {
             return Ok(latest);
         }
-        self.version_rows(model.id)
-            .find(|version| version.manifest == *digest)
-            .ok_or_else(|| Error::NotFound(name.into()))
+        self.version_with(model.id, digest).ok_or_else(|| Error::NotFound(name.into()))
     }
 
     /// Return the payload of a stored part; none if its frame is damaged beyond reading.

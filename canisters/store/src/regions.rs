@@ -1,16 +1,5 @@
 //! The regions of stable memory and the room in front of them.
 //!
-//! ```text
-//! region  what
-//!      0  header
-//!      1  index: frame digest -> where and what the frame is
-//!      2  frames, raw
-//!      3  free extents of the frame region
-//!      4  catalog: models, versions, grants, leases, tasks
-//!      5  further leases: (lease id, frame digest)
-//!      6  references: (frame digest, model id, seal id)
-//! ```
-//!
 //! A bucket is 256 pages (16 MiB): the manager's default of 128 would cap all regions at 256 GiB.
 //! Each region rents whole buckets, which is why the small tables share one.
 
@@ -50,11 +39,30 @@ impl Purpose {
     }
 }
 
-const FRAMES: usize = 2;
-const REGION_COUNT: u8 = 7;
-
 /// A region.
 pub type Region<M> = VirtualMemory<M>;
+
+/// Numbers of the regions. Part of the layout.
+pub mod region {
+    /// The header: what the memory is, and counters.
+    pub const HEADER: usize = 0;
+    /// Index of the copies of frames: frame digest, user -> where and how the copy is.
+    pub const INDEX: usize = 1;
+    /// Frames, raw.
+    pub const FRAMES: usize = 2;
+    /// Free extents of the frame region.
+    pub const EXTENTS: usize = 3;
+    /// Catalog: models, versions, grants, accounts, leases, tasks.
+    pub const CATALOG: usize = 4;
+    /// Further leases: holder tag, frame digest, lease id.
+    pub const LEASED: usize = 5;
+    /// References: frame digest, sealer, model id, seal id.
+    pub const REFERENCES: usize = 6;
+    /// Contents: sealer, content digest, model id, seal id -> frame.
+    pub const CONTENTS: usize = 7;
+    /// How many regions there are.
+    pub const COUNT: u8 = 8;
+}
 
 /// All regions of a memory.
 pub struct Regions<M: Memory> {
@@ -66,7 +74,7 @@ impl<M: Memory + Clone> Regions<M> {
     /// Divide a memory; it is empty or was divided before.
     pub fn new(base: M) -> Self {
         let manager = MemoryManager::init_with_bucket_size(base.clone(), BUCKET_PAGES as u16);
-        let regions = (0..REGION_COUNT).map(|id| manager.get(MemoryId::new(id))).collect();
+        let regions = crate::outer::ids().map(|id| manager.get(MemoryId::new(id))).collect();
         Self { base, regions }
     }
 
@@ -85,7 +93,7 @@ impl<M: Memory + Clone> Regions<M> {
     pub fn shortage_bytes(&self, frames_end: u64, purpose: Purpose) -> u64 {
         let buckets = self.regions.iter().enumerate().map(|(id, region)| {
             let size = region.size();
-            let needed = if id == FRAMES {
+            let needed = if id == region::FRAMES {
                 frames_end.div_ceil(PAGE_BYTES)
             } else {
                 size + purpose.slack_pages()

@@ -4,12 +4,12 @@ use candid::Nat;
 use ic_stable_structures::Memory;
 
 use crate::extents::{Room, round};
-use crate::limits::SPARE_CYCLES;
+use crate::inner::Inner;
+use crate::limits::{MAX_MESSAGE_BYTES, MAX_STABLE_BYTES, SPARE_CYCLES};
 use crate::regions::Purpose;
-use crate::store::Store;
 use crate::{Context, Error, Outcome};
 
-impl<M: Memory + Clone> Store<M> {
+impl<M: Memory + Clone> Inner<M> {
     /// Find room for a frame, growing the memory beneath it.
     ///
     /// The answer does not depend on whether the frame is there already for somebody else.
@@ -28,6 +28,25 @@ impl<M: Memory + Clone> Store<M> {
         }
     }
 
+    /// Check that so many frames fit, whatever their digests.
+    ///
+    /// Memory is grown for one message at most: more would be rented for an announcement.
+    pub(crate) fn check_room(&self, context: &Context, frames: u32, bytes: u64) -> Outcome<()> {
+        let shortage = |bytes: u64| {
+            let tail = round(bytes).saturating_sub(self.header.free_bytes);
+            self.regions.shortage_bytes(self.header.frames_end + tail, Purpose::Fill)
+        };
+        let asked_bytes = shortage(bytes);
+        self.check_cycles(context, asked_bytes)?;
+        let most = MAX_STABLE_BYTES.saturating_sub(self.regions.stable_bytes());
+        if asked_bytes > most || !self.regions.grow(shortage(bytes.min(MAX_MESSAGE_BYTES))) {
+            return Err(Error::OutOfMemory { asked_bytes });
+        }
+        // Free extents may be smaller than a frame.
+        self.room(context, bytes.div_ceil(u64::from(frames.max(1))).min(MAX_MESSAGE_BYTES))
+            .map(|_| ())
+    }
+
     /// Check that the node still lasts after growing by so many bytes.
     ///
     /// The freezing reserve is proportional to what is rented. A canister cannot read its freezing
@@ -40,7 +59,7 @@ impl<M: Memory + Clone> Store<M> {
         if context.liquid_cycles >= needed {
             return Ok(());
         }
-        let balance = Nat::from(context.balance_cycles);
-        Err(Error::LowCycles { balance, needed: Nat::from(reserve.saturating_add(needed)) })
+        let balance = context.controller.then(|| Nat::from(context.liquid_cycles));
+        Err(Error::LowCycles { balance, needed: Nat::from(needed) })
     }
 }

@@ -3,15 +3,16 @@
 use candid::Principal;
 
 use crate::Digest;
+use crate::catalog::Tag;
 
 /// Builds a row or a key.
 #[derive(Default)]
 pub struct Writer(Vec<u8>);
 
 impl Writer {
-    /// Start with a tag.
-    pub fn tagged(tag: u8) -> Self {
-        Self(vec![tag])
+    /// Start a key.
+    pub fn tagged(tag: Tag) -> Self {
+        Self(tag.key())
     }
 
     pub fn u8(mut self, value: u8) -> Self {
@@ -53,6 +54,12 @@ impl Writer {
     pub fn raw(mut self, value: &[u8]) -> Self {
         self.0.extend_from_slice(value);
         self
+    }
+
+    /// Append a count byte and the numbers.
+    pub fn numbers(self, values: &[u32]) -> Self {
+        debug_assert!(values.len() <= usize::from(u8::MAX));
+        values.iter().fold(self.u8(values.len() as u8), |row, value| row.u32(*value))
     }
 
     pub fn option(self, value: Option<u64>) -> Self {
@@ -116,6 +123,10 @@ impl<'a> Reader<'a> {
 
     pub fn text(&mut self) -> String {
         String::from_utf8(self.short().to_vec()).expect("a name of the catalog is not UTF-8")
+    }
+
+    pub fn numbers(&mut self) -> Vec<u32> {
+        (0..self.u8()).map(|_| self.u32()).collect()
     }
 
     pub fn option(&mut self) -> Option<u64> {

@@ -5,14 +5,14 @@ use ic_stable_structures::Memory;
 
 use crate::api::{Status, StatusDetails};
 use crate::header::STORE_VERSION;
+use crate::inner::Inner;
 use crate::limits::{BASE_FEE_CYCLES_PER_S, MAX_DAYS, RENT_CYCLES_PER_GIB_S};
-use crate::store::Store;
 use crate::{Context, INTERFACE_VERSION};
 
 const DAY_S: u128 = 86_400;
 const GIB: u128 = 1 << 30;
 
-impl<M: Memory + Clone> Store<M> {
+impl<M: Memory + Clone> Inner<M> {
     /// Return versions and, to controllers, the state.
     pub fn status(&self, context: &Context) -> Status {
         Status {
@@ -43,7 +43,7 @@ impl<M: Memory + Clone> Store<M> {
     }
 
     fn task(&self) -> Option<String> {
-        let seals = self.sealing_leases().len();
+        let seals = self.seals();
         let doomed = self.doomed().count();
         let mut tasks = Vec::new();
         if seals > 0 {

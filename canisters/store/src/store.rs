@@ -1,62 +1,87 @@
-//! The store: its parts, and how they are put together.
+//! The store as its host sees it.
+//!
+//! Whatever changes something goes through [`Store::change`], which writes the counters down: no
+//! method can forget to.
+
+use std::ops::Deref;
 
 use ic_stable_structures::Memory;
+use serde_bytes::ByteBuf;
 
-use crate::catalog::Catalog;
-use crate::certify::Tree;
-use crate::error::Error;
-use crate::frames::Frames;
-use crate::header::Header;
-use crate::held::Holds;
-use crate::regions::{Purpose, Region, Regions};
-use crate::{Digest, Outcome};
+use crate::api::*;
+use crate::arriving::Incoming;
+use crate::inner::Inner;
+use crate::open_error::OpenError;
+use crate::{Context, Digest, Outcome};
 
-/// Everything a node holds.
-///
-/// Methods are grouped by what one wants to do, a file each: `begin`, `put`, `seal`, `read`,
-/// `listing`, `grants`, `delete`, `garbage`, `scrub`, `status`.
-pub struct Store<M: Memory> {
-    pub(crate) regions: Regions<M>,
-    pub(crate) header: Header,
-    pub(crate) catalog: Catalog<M>,
-    pub(crate) frames: Frames<M>,
-    pub(crate) holds: Holds<M>,
-    pub(crate) tree: Tree,
-    header_region: Region<M>,
+/// A storage node in a memory. What only reads is found on [`Inner`].
+pub struct Store<M: Memory + Clone>(Inner<M>);
+
+impl<M: Memory + Clone> Deref for Store<M> {
+    type Target = Inner<M>;
+
+    fn deref(&self) -> &Inner<M> {
+        &self.0
+    }
+}
+
+/// Expose methods of `Inner` that change something.
+macro_rules! changes {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $result:ty;)*) => {
+        impl<M: Memory + Clone> Store<M> {
+            $(
+                #[doc = concat!("See [`Inner::", stringify!($name), "`].")]
+                #[allow(clippy::missing_errors_doc)]
+                pub fn $name(&mut self, context: &Context, $($argument: $kind),*) -> Outcome<$result> {
+                    self.change(|inner| inner.$name(context, $($argument),*))
+                }
+            )*
+        }
+    };
+}
+
+changes! {
+    begin_upload(upload: Upload) -> Lease;
+    renew_upload(lease: u64) -> Lease;
+    end_upload(lease: u64) -> ();
+    end_lease(lease: u64) -> ();
+    put_frames(lease: u64, frames: &dyn Incoming) -> Vec<PutResult>;
+    pin_frames(lease: u64, digests: &[Hash]) -> ByteBuf;
+    seal_model(lease: u64, seal: Seal, cursor: &[u8]) -> SealStep;
+    scrub(cursor: &[u8], max_bytes: u64) -> ScrubPage;
+    delete_model(name: &str, version: Option<u32>, cursor: &[u8]) -> DeletePage;
+    collect_garbage(force: Force, cursor: &[u8]) -> GarbagePage;
+    grant(grant: Grant) -> ();
+    revoke(revoke: Revoke) -> ();
+    transfer_model(transfer: Transfer) -> ();
+    set_visibility(change: SetVisibility) -> ();
 }
 
 impl<M: Memory + Clone> Store<M> {
-    pub(crate) fn assemble(regions: Regions<M>, header: Header) -> Self {
-        let catalog = Catalog::new(regions.get(4));
-        let tree = Tree::build(&header.blinding_seed, &catalog);
-        Self {
-            frames: Frames::new(&regions),
-            holds: Holds::new(&regions),
-            header_region: regions.get(0),
-            regions,
-            header,
-            catalog,
-            tree,
-        }
+    /// Create a store in empty memory.
+    ///
+    /// # Errors
+    /// The memory is not empty, or does not grow.
+    pub fn create(memory: M, blinding_seed: Digest) -> Result<Self, OpenError> {
+        Inner::create(memory, blinding_seed).map(Self)
     }
 
-    /// Return the root of the hash tree, to be certified.
-    pub fn root(&self) -> Digest {
-        self.tree.root()
+    /// Open the store in a memory.
+    ///
+    /// # Errors
+    /// The memory holds no store, a newer one, or is cut off. It is not written to.
+    pub fn open(memory: M) -> Result<Self, OpenError> {
+        Inner::open(memory).map(Self)
     }
 
-    /// Write the counters down; the last act of every change.
-    pub(crate) fn save(&self) {
-        self.header.write(&self.header_region);
+    /// Return the root if the tree has changed since it was last taken.
+    pub fn take_root(&mut self) -> Option<Digest> {
+        self.0.tree.take_root()
     }
 
-    /// Make sure that no table runs out of room in this message.
-    pub(crate) fn reserve_tables(&self, purpose: Purpose) -> Outcome<()> {
-        let asked_bytes = self.regions.shortage_bytes(self.header.frames_end, purpose);
-        if self.regions.grow(asked_bytes) {
-            Ok(())
-        } else {
-            Err(Error::OutOfMemory { asked_bytes })
-        }
+    fn change<R>(&mut self, work: impl FnOnce(&mut Inner<M>) -> R) -> R {
+        let result = work(&mut self.0);
+        self.0.save();
+        result
     }
 }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from datanode.agent.candid.encode import FIXED, sleb128
+from datanode.agent.candid.type_text import type_text, wire_type_text
 from datanode.agent.candid.types import (
     OPT,
     RECORD,
@@ -45,7 +46,7 @@ def decode(types: Sequence[Type], data: bytes) -> tuple[Value, ...]:
     Raises:
         FormatError: Not Candid, not of these types, or beyond a limit.
     """
-    reader = _Reader(data)
+    reader = _ValueReader(data)
     kinds = reader.header()
     values = []
     for at, wanted in enumerate(types):
@@ -54,7 +55,9 @@ def decode(types: Sequence[Type], data: bytes) -> tuple[Value, ...]:
         elif _may_lack(wanted):
             values.append(None)
         else:
-            raise FormatError(f"Candid: {len(kinds)} values where {len(types)} are expected")
+            found = ", ".join(wire_type_text(reader.table, kind) for kind in kinds)
+            expected = ", ".join(map(type_text, types))
+            raise FormatError(f"Candid: ({found}) where ({expected}) is expected")
     for kind in kinds[len(types) :]:
         reader.skip(kind, MAX_DEPTH)
     if reader.at != len(data):
@@ -66,7 +69,7 @@ def _may_lack(wanted: Type) -> bool:
     return isinstance(wanted, Opt) or wanted in (Null, Reserved)
 
 
-class _Reader(Wire):
+class _ValueReader(Wire):
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
         self.plans: dict[tuple[int, Type], _Plan] = {}
@@ -87,10 +90,15 @@ class _Reader(Wire):
             parts = self.table[kind].parts
             at = self.leb128()
             if at >= len(parts) or parts[at][0] not in wanted.by_id:
-                raise FormatError("Candid: a case that this release does not know")
+                raise self.mismatch(kind, wanted)
             name, inner = wanted.by_id[parts[at][0]]
             return name, self.value(parts[at][1], inner, depth - 1)
-        raise FormatError("Candid: a value of another type than expected")
+        raise self.mismatch(kind, wanted)
+
+    def mismatch(self, kind: int, wanted: Type) -> FormatError:
+        """Word an error that names the type that came and the type that was asked for."""
+        found = wire_type_text(self.table, kind)
+        return FormatError(f"Candid: {found} where {type_text(wanted)} is expected")
 
     def primitive(self, kind: int, wanted: Primitive, depth: int) -> Value:
         if wanted == Reserved:
@@ -105,7 +113,7 @@ class _Reader(Wire):
         if kind == Nat.code and wanted in (Nat, Int):
             return self.leb128()
         if kind != wanted.code:
-            raise FormatError("Candid: a value of another type than expected")
+            raise self.mismatch(kind, wanted)
         if wanted.code in FIXED and wanted != Bool:
             layout, width = "<" + FIXED[kind], wanted.width_bytes
             number: int | float = struct.unpack(layout, self.take(width))[0]
@@ -139,7 +147,7 @@ class _Reader(Wire):
         count = self.leb128()
         if wanted == Nat8:
             if kind != Nat8.code and (count or kind != EMPTY):
-                raise FormatError("Candid: a value of another type than expected")
+                raise self.mismatch(kind, wanted)
             return self.take(count)
         if isinstance(wanted, Primitive) and kind == wanted.code and kind in FIXED:
             if wanted == Bool:
@@ -168,7 +176,10 @@ class _Reader(Wire):
         for number, name, inner in wanted.fields:
             if number not in there:
                 if not _may_lack(inner):
-                    raise FormatError(f"Candid: a record lacks {name}")
+                    raise FormatError(
+                        f"Candid: {wire_type_text(self.table, kind)} lacks {name} : "
+                        f"{type_text(inner)}"
+                    )
                 lacking[name] = None
         unnamed: tuple[str | None, Type] = (None, Reserved)
         steps = [(*wanted.by_id.get(number, unnamed), part) for number, part in parts]

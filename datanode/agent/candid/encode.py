@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
+from datanode.agent.candid.type_text import type_text
 from datanode.agent.candid.types import (
     MAGIC,
     OPT,
@@ -100,10 +101,10 @@ def _write(kind: Type, value: Value, parts: list[bytes | memoryview]) -> None:
             _write(kind.inner, value, parts)
     elif isinstance(kind, Record):
         if not isinstance(value, Mapping) or len(value) > len(kind.fields):
-            raise TypeError(f"not a record of {[name for _, name, _ in kind.fields]}")
+            raise _mismatch(kind, value)
         for _, name, part in kind.fields:
             if name not in value and not isinstance(part, Opt):
-                raise TypeError(f"the record lacks {name}")
+                raise TypeError(f"Candid: the record lacks {name} : {type_text(part)}")
             _write(part, value.get(name), parts)
     else:
         _write_variant(kind, value, parts)
@@ -111,7 +112,7 @@ def _write(kind: Type, value: Value, parts: list[bytes | memoryview]) -> None:
 
 def _write_variant(kind: Variant, value: Value, parts: list[bytes | memoryview]) -> None:
     if not isinstance(value, tuple) or value[:1] == () or value[0] not in kind.index:
-        raise TypeError(f"not a case and its value: {[name for _, name, _ in kind.fields]}")
+        raise _mismatch(kind, value)
     at, part = kind.index[value[0]]
     parts.append(leb128(at))
     _write(part, value[1], parts)
@@ -120,11 +121,11 @@ def _write_variant(kind: Variant, value: Value, parts: list[bytes | memoryview])
 def _write_vec(kind: Vec, value: Value, parts: list[bytes | memoryview]) -> None:
     if kind == Blob:
         if not isinstance(value, bytes | memoryview):
-            raise TypeError(f"not a blob: {type(value).__name__}")
+            raise _mismatch(kind, value)
         parts += (leb128(len(value)), value)
         return
     if not isinstance(value, Sequence) or isinstance(value, str | bytes | memoryview):
-        raise TypeError(f"not a vec: {type(value).__name__}")
+        raise _mismatch(kind, value)
     parts.append(leb128(len(value)))
     inner = kind.inner
     if isinstance(inner, Primitive) and inner.code in FIXED and inner != Bool:
@@ -157,7 +158,7 @@ def _primitive(kind: Primitive, value: Value) -> bytes:
         return _number(kind, value)
     elif value is None and kind in (Null, Reserved):
         return b""
-    raise TypeError(f"a value of another type: {type(value).__name__}")
+    raise _mismatch(kind, value)
 
 
 def _number(kind: Primitive, value: float) -> bytes:
@@ -167,4 +168,10 @@ def _number(kind: Primitive, value: float) -> bytes:
         return sleb128(value)
     if kind.code in FIXED and kind != Bool:
         return _pack("<" + FIXED[kind.code], value)
-    raise TypeError(f"not a number of this type: {value}")
+    raise _mismatch(kind, value)
+
+
+def _mismatch(kind: Type, value: Value) -> TypeError:
+    """Word an error that names the type of a value and the type that it should have."""
+    shown = f"{value!r:.60}" if isinstance(value, int | float | str) else ""
+    return TypeError(f"Candid: {type(value).__name__} {shown} where {type_text(kind)} is expected")

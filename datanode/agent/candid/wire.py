@@ -40,7 +40,7 @@ _MAX_FIELD_ID: Final = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TypeEntry:
     """A line of the wire's type table; `parts` are (id, type), with id 0 for opt and vec."""
 
     code: int
@@ -112,7 +112,7 @@ class Wire(Bytes):
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
-        self.table: list[Entry] = []
+        self.table: list[TypeEntry] = []
         self.table_end = 0
         self.steps_left = MAX_STEPS
 
@@ -135,10 +135,10 @@ class Wire(Bytes):
         if kind not in _PRIMITIVES and not 0 <= kind < len(self.table):
             raise FormatError("Candid: a type that is not in the table")
 
-    def _entry(self) -> Entry:
+    def _entry(self) -> TypeEntry:
         code = self.sleb128()
         if code in (OPT, VEC):
-            return Entry(code, ((0, self.sleb128()),))
+            return TypeEntry(code, ((0, self.sleb128()),))
         if code in (RECORD, VARIANT):
             parts = []
             last = -1
@@ -148,18 +148,18 @@ class Wire(Bytes):
                     raise FormatError("Candid: fields are not in order")
                 last = number
                 parts.append((number, self.sleb128()))
-            return Entry(code, tuple(parts))
+            return TypeEntry(code, tuple(parts))
         if code == Func.code:
             for _ in range(2):
                 for _ in range(self.count(MAX_FIELDS, "types")):
                     self.sleb128()
             self.take(self.length())
-            return Entry(code)
+            return TypeEntry(code)
         if code == _SERVICE:
             for _ in range(self.count(MAX_FIELDS, "methods")):
                 self.take(self.length())
                 self.sleb128()
-            return Entry(code)
+            return TypeEntry(code)
         raise FormatError("Candid: a kind of type that this release does not know")
 
     def step(self, depth: int) -> None:
@@ -199,7 +199,7 @@ class Wire(Bytes):
         elif kind >= 0:
             self._skip_entry(self.table[kind], depth - 1)
 
-    def _skip_entry(self, entry: Entry, depth: int) -> None:
+    def _skip_entry(self, entry: TypeEntry, depth: int) -> None:
         if entry.code == OPT:
             if self.flag():
                 self.skip(entry.parts[0][1], depth)

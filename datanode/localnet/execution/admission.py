@@ -1,4 +1,4 @@
-"""Rules that a canister's state puts before a message, in the replica's codes and words.
+"""Check whether a canister's state admits a message, with the replica's codes and messages.
 
 A message that breaks one of them on arrival is refused without a trace ("non-replicated
 rejection"); one that meets it later is rejected with a certificate.
@@ -8,14 +8,14 @@ from typing import Final
 
 from datanode.errors import DiskFullError
 from datanode.localnet.machine.rejects import Reject, RejectCode
-from datanode.localnet.state.canister import Canister, Status
+from datanode.localnet.state.canister_record import Canister, CanisterState
 from datanode.principal import Principal
 
-_STOPPED_CODES: Final = {Status.STOPPED: "IC0508", Status.STOPPING: "IC0509"}
+_STOPPED_CODES: Final = {CanisterState.STOPPED: "IC0508", CanisterState.STOPPING: "IC0509"}
 
 
 def not_found(canister: Principal) -> Reject:
-    """Word that there is no such canister."""
+    """Reject a message to a canister that does not exist."""
     return Reject(
         code=RejectCode.DESTINATION_INVALID,
         error_code="IC0301",
@@ -24,7 +24,7 @@ def not_found(canister: Principal) -> Reject:
 
 
 def out_of_cycles(canister: Canister, missing_cycles: int, caller: Principal) -> Reject:
-    """Word that a canister cannot pay for a message and stay above its freezing threshold.
+    """Reject a message that would take a canister below its freezing threshold.
 
     Only its controllers are told how much it lacks.
     """
@@ -37,7 +37,7 @@ def out_of_cycles(canister: Canister, missing_cycles: int, caller: Principal) ->
 
 
 def frozen(canister: Principal) -> Reject:
-    """Word that a frozen canister answers no queries."""
+    """Reject a query to a frozen canister."""
     return Reject(
         code=RejectCode.SYS_TRANSIENT,
         error_code="IC0207",
@@ -47,7 +47,7 @@ def frozen(canister: Principal) -> Reject:
 
 
 def stopped(canister: Canister) -> Reject | None:
-    """Word that a canister is stopped or stopping; None while it runs."""
+    """Reject a message to a stopped or stopping canister; None while it runs."""
     code = _STOPPED_CODES.get(canister.status)
     if code is None:
         return None
@@ -59,7 +59,7 @@ def stopped(canister: Canister) -> Reject | None:
 
 
 def too_few_cycles(canister: Canister, cycles: int) -> Reject:
-    """Word that a call of a canister brings fewer cycles than its callee asks for."""
+    """Reject a call that carries fewer cycles than the callee requires."""
     least = canister.settings.minimum_call_cycles
     return Reject(
         code=RejectCode.CANISTER_REJECT,
@@ -69,8 +69,18 @@ def too_few_cycles(canister: Canister, cycles: int) -> Reject:
     )
 
 
+def unbounded_from_engine() -> Reject:
+    """Refuse an unbounded-wait call from a cloud engine to another subnet."""
+    return Reject(
+        code=RejectCode.CANISTER_REJECT,
+        error_code="IC0406",
+        message="Unbounded-wait calls and calls with cycles are not allowed between a CloudEngine "
+        "subnet and other subnets",
+    )
+
+
 def disk_full(canister: Principal, error: DiskFullError) -> Reject:
-    """Word that this machine's disk has no room for what a message may write."""
+    """Reject a message because this machine's disk is full."""
     return Reject(
         code=RejectCode.CANISTER_ERROR,
         error_code="IC0507",
@@ -79,7 +89,7 @@ def disk_full(canister: Principal, error: DiskFullError) -> Reject:
 
 
 def engine_failed(canister: Principal, error: Exception) -> Reject:
-    """Word that the embedded network itself failed while it executed a message."""
+    """Reject a message after an internal error of the embedded network."""
     return Reject(
         code=RejectCode.CANISTER_ERROR,
         error_code="IC0521",
@@ -89,7 +99,7 @@ def engine_failed(canister: Principal, error: Exception) -> Reject:
 
 
 def not_controller(canister: Principal, method: str) -> Reject:
-    """Word that only controllers may call a method of the management canister."""
+    """Reject a management call that is reserved for controllers."""
     return Reject(
         code=RejectCode.CANISTER_ERROR,
         error_code="IC0512",
@@ -98,7 +108,7 @@ def not_controller(canister: Principal, method: str) -> Reject:
 
 
 def only_canisters(method: str) -> Reject:
-    """Word that a method of the management canister takes no ingress messages."""
+    """Reject an ingress message to a method that only canisters may call."""
     return Reject(
         code=RejectCode.CANISTER_REJECT,
         error_code="IC0406",
@@ -107,7 +117,7 @@ def only_canisters(method: str) -> Reject:
 
 
 def only_queries(method: str) -> Reject:
-    """Word that a method of the management canister can only be queried."""
+    """Reject an update call to a method that is query-only."""
     return Reject(
         code=RejectCode.CANISTER_REJECT,
         error_code="IC0406",
@@ -116,7 +126,7 @@ def only_queries(method: str) -> Reject:
 
 
 def no_management_method(method: str) -> Reject:
-    """Word that the management canister has no such method here."""
+    """Reject a call to an unknown method of the management canister."""
     return Reject(
         code=RejectCode.CANISTER_REJECT,
         error_code="IC0407",
@@ -125,7 +135,7 @@ def no_management_method(method: str) -> Reject:
 
 
 def invalid_payload(why: str) -> Reject:
-    """Word that an argument of the management canister makes no sense."""
+    """Reject an invalid argument to the management canister."""
     return Reject(
         code=RejectCode.CANISTER_REJECT,
         error_code="IC0408",

@@ -1,1 +1,1 @@
-"""The Internet Computer's HTTP interface, and what is beside it."""
+"""The Internet Computer's HTTP interface, the administrative interface and the page."""

@@ -1,10 +1,11 @@
-"""What the embedded network tells and does beside the Internet Computer's interface.
+"""Administrative interface of the embedded network, beside the IC's HTTP interface.
 
 | request | answer |
 | --- | --- |
 | `GET /_/ledger?after=N` | at most a thousand entries behind the N-th |
 | `GET /_/canisters` | id, status, balance, memory, module hash of every canister |
 | `POST /_/find` `{"canister", "needle"}` | where the bytes (hex) lie in stable memory |
+| `POST /_/name` `{"canister", "name"}` | names a canister, for the page |
 | `/_/time`, `/_/subnet` | see `subnet_admin` |
 | `GET /_/faults`, `POST /_/fault/...` | see `fault_admin` |
 
@@ -22,18 +23,26 @@ from datanode.localnet.gateway.fault_admin import FaultAdmin, Handler
 from datanode.localnet.gateway.http import Event, Response
 from datanode.localnet.gateway.subnet_admin import SubnetAdmin
 from datanode.localnet.state import ledger
+from datanode.localnet.state.canister_names import CanisterNames
+from datanode.localnet.state.canister_records import CanisterRecords
 from datanode.localnet.state.canisters import Slot
-from datanode.localnet.state.message import RefusedError
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.message import NotAdmittedError
 from datanode.principal import Principal
 
 
 class Admin:
-    """Serves the requests of the table above."""
+    """Serves the requests of the table above.
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._faults = FaultAdmin(network)
+    Args:
+        records: State of the canisters.
+        subnet: Serves what concerns the subnet and its time.
+        faults: Serves what concerns faults.
+    """
+
+    def __init__(self, records: CanisterRecords, subnet: SubnetAdmin, faults: FaultAdmin) -> None:
+        self._records = records
+        self._subnet = subnet
+        self._faults = faults
 
     def respond(self, scope: Event, body: bytes) -> Response:
         """Serve one request.
@@ -46,26 +55,27 @@ class Admin:
             ("GET", "/_/ledger"): self._ledger,
             ("GET", "/_/canisters"): self._canisters,
             ("POST", "/_/find"): self._find,
-            **SubnetAdmin(self._network).routes,
+            ("POST", "/_/name"): self._name,
+            **self._subnet.routes,
             **self._faults.routes,
         }
         handle = routes.get((str(scope["method"]), str(scope["path"])))
         if handle is None:
-            raise RefusedError(404, f"There is nothing at {scope['path']}.")
+            raise NotAdmittedError(404, f"There is nothing at {scope['path']}.")
         kind = dict(http.headers(scope)).get("content-type")
         if scope["method"] == "POST" and kind != http.JSON.decode():
-            raise RefusedError(415, "Send application/json.")
+            raise NotAdmittedError(415, "Send application/json.")
         try:
             answer = handle(scope, body)
         except DataNodeError as error:
-            raise RefusedError(400, error.what) from error
+            raise NotAdmittedError(400, error.what) from error
         except (KeyError, OverflowError, TypeError, ValueError) as error:
-            raise RefusedError(400, f"The request makes no sense: {error}") from error
+            raise NotAdmittedError(400, f"The request makes no sense: {error}") from error
         return Response(200, json.dumps(answer).encode(), http.JSON, ())
 
     def _ledger(self, scope: Event, _body: bytes) -> object:
         after = int(http.question(scope).get("after", "0"))
-        return [entry.to_json() for entry in ledger.page(self._network.database, after=after)]
+        return [entry.to_json() for entry in ledger.page(self._records.database, after=after)]
 
     def _canisters(self, _scope: Event, _body: bytes) -> object:
         return [
@@ -78,7 +88,7 @@ class Admin:
                 "module_hash": None if each.module_hash is None else each.module_hash.hex(),
                 "controllers": [who.text for who in each.settings.controllers],
             }
-            for each in (slot.canister for slot in self._network.canisters)
+            for each in (slot.canister for slot in self._records.canisters)
         ]
 
     def _find(self, _scope: Event, body: bytes) -> object:
@@ -87,8 +97,14 @@ class Admin:
         with slot.lock:
             return {"offset": slot.machine.find_stable(bytes.fromhex(wanted["needle"]))}
 
+    def _name(self, _scope: Event, body: bytes) -> object:
+        wanted = json.loads(body)
+        canister = self._slot(wanted["canister"]).canister.id
+        CanisterNames(self._records.database).set(canister, str(wanted["name"]))
+        return {"canister": canister.text, "name": wanted["name"]}
+
     def _slot(self, text: str) -> Slot:
-        slot = self._network.canisters.find(Principal.parse(text))
+        slot = self._records.canisters.find(Principal.parse(text))
         if slot is None:
             raise FormatError(f"there is no canister {text}")
         return slot

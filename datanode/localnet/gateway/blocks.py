@@ -1,4 +1,4 @@
-"""Blocks: updates wait for the next block that has room, as they do where blocks are agreed upon.
+"""Place updates in the next block that has room, as consensus would.
 
 Pure: given the time of arrival, says when a message's block is made. Messages keep their order:
 none gets into a block before one that arrived earlier.

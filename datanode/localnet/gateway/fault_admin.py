@@ -19,9 +19,10 @@ from typing import Final, TypeAlias, cast
 from datanode.errors import FormatError, UsageError
 from datanode.localnet.gateway.http import Event
 from datanode.localnet.replica.damage import Damage
-from datanode.localnet.state.fault import Fault, Kind
-from datanode.localnet.state.level import Level
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.checkpoints import StateCheckpoints
+from datanode.localnet.state.drain_level import DrainLevel
+from datanode.localnet.state.fault import Fault, FaultKind
+from datanode.localnet.state.fault_plan import FaultPlan
 from datanode.principal import Principal
 
 Handler: TypeAlias = Callable[[Event, bytes], object]
@@ -32,15 +33,21 @@ _BYTE_MAX: Final = 255
 class FaultAdmin:
     """Serves the requests of the table above.
 
+    Args:
+        plan: Faults on cue.
+        marks: States that canisters may be put back to.
+        damage: Damages canisters.
+
     Attributes:
         routes: The handler of each.
     """
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._damage = Damage(network)
+    def __init__(self, plan: FaultPlan, marks: StateCheckpoints, damage: Damage) -> None:
+        self._plan = plan
+        self._marks = marks
+        self._damage = damage
         self.routes: Final[Mapping[tuple[str, str], Handler]] = {
-            ("GET", "/_/faults"): lambda _scope, _body: network.faults.standing(),
+            ("GET", "/_/faults"): lambda _scope, _body: plan.standing(),
             ("POST", "/_/fault/set"): _parsed(self._set),
             ("POST", "/_/fault/clear"): _parsed(self._clear),
             ("POST", "/_/fault/drain"): _parsed(self._drain),
@@ -52,18 +59,18 @@ class FaultAdmin:
 
     def _set(self, fields: _Fields) -> object:
         fault = Fault.from_json(fields)
-        if fault.kind is Kind.STALE_QUERY:
+        if fault.kind is FaultKind.STALE_QUERY:
             if fault.canister is None:
                 raise UsageError("a stale-query needs the canister that was marked")
-            self._network.marks.find(fault.canister, fault.text("mark"))
-        return {"number": self._network.set_fault(fault)}
+            self._marks.find(fault.canister, fault.text("mark"))
+        return {"number": self._plan.set(fault)}
 
     def _clear(self, fields: _Fields) -> object:
         number = None if fields["number"] is None else _number(fields, "number")
-        return {"cleared": self._network.faults.clear(number)}
+        return {"cleared": self._plan.clear(number)}
 
     def _drain(self, fields: _Fields) -> object:
-        level = Level(str(fields["level"]))
+        level = DrainLevel(str(fields["level"]))
         return {"balance_cycles": self._damage.drain(_canister(fields), level)}
 
     def _flip(self, fields: _Fields) -> object:

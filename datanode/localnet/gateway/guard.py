@@ -1,4 +1,4 @@
-"""Who may speak to the network: programs, and pages that a server on this machine sends.
+"""Access control: programs, and pages served from this machine.
 
 The network hands out cycles to everybody and names stand for keys that everybody knows, so a page
 of the web that reached it from somebody's browser could do there what that person can. A browser
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from datanode.localnet.gateway import http
 from datanode.localnet.gateway.http import Event, Response
-from datanode.localnet.state.message import RefusedError
+from datanode.localnet.state.message import NotAdmittedError
 from datanode.text import printable
 
 _HERE: Final = "localhost"
@@ -52,7 +52,7 @@ def check_own_page(scope: Event) -> None:
     origin, host = headers.get("origin"), headers.get("host")
     is_foreign = origin is not None and origin != f"http://{host}"
     if is_foreign or headers.get("sec-fetch-site") in _ELSEWHERE or not http.is_loopback(scope):
-        raise RefusedError(HTTPStatus.FORBIDDEN, "Only programs on this machine may ask this.")
+        raise NotAdmittedError(HTTPStatus.FORBIDDEN, "Only programs on this machine may ask this.")
 
 
 def _is_own_name(host: str) -> bool:

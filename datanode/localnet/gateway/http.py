@@ -1,4 +1,4 @@
-"""The few words of HTTP that the embedded network speaks, on top of ASGI."""
+"""Minimal HTTP helpers on top of ASGI."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from typing import Final, TypeAlias, cast
 from urllib.parse import parse_qs
 
 from datanode.errors import DataNodeError
-from datanode.localnet.state.message import RefusedError
+from datanode.localnet.state.message import NotAdmittedError
 from datanode.text import printable
 
 Event: TypeAlias = MutableMapping[str, object]
@@ -34,7 +34,7 @@ CORS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What is sent back.
+    """HTTP response.
 
     Attributes:
         status: HTTP status.
@@ -68,6 +68,11 @@ def is_loopback(scope: Event) -> bool:
     return dict(headers(scope)).get("host", "").rsplit(":", 1)[0] in _LOOPBACK
 
 
+def wants_html(scope: Event) -> bool:
+    """Whether a request comes from somebody who reads pages: a browser."""
+    return "text/html" in dict(headers(scope)).get("accept", "")
+
+
 def check_cbor(scope: Event) -> None:
     """Check that a body is sent as CBOR, which a foreign page may not do without asking first.
 
@@ -76,7 +81,7 @@ def check_cbor(scope: Event) -> None:
     """
     kinds = [value for name, value in headers(scope) if name == "content-type"]
     if not any(kind.partition(";")[0].strip().lower() == CBOR.decode() for kind in kinds):
-        raise RefusedError(_BAD_REQUEST, "Unexpected content-type, expected application/cbor.")
+        raise NotAdmittedError(_BAD_REQUEST, "Unexpected content-type, expected application/cbor.")
 
 
 def question(scope: Event) -> dict[str, str]:
@@ -90,7 +95,7 @@ def question(scope: Event) -> dict[str, str]:
         text = raw.decode("ascii") if isinstance(raw, bytes) else ""
         fields = parse_qs(text, max_num_fields=_MAX_FIELDS)
     except ValueError as error:
-        raise RefusedError(_BAD_REQUEST, "The request makes no sense.") from error
+        raise NotAdmittedError(_BAD_REQUEST, "The request makes no sense.") from error
     return {name: values[0] for name, values in fields.items()}
 
 
@@ -109,7 +114,7 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes:
             parts.append(part)
             size += len(part)
         if size > max_bytes:
-            raise RefusedError(
+            raise NotAdmittedError(
                 _TOO_LARGE, f"The request is too large: more than {max_bytes} bytes."
             )
         if event["type"] != "http.request" or not event.get("more_body"):
@@ -141,7 +146,7 @@ async def send_response(send: Send, response: Response, receive: Receive) -> Non
         try:
             if not await _send_rest(send, response.rest, receive):
                 return
-        except (DataNodeError, RefusedError) as error:
+        except (DataNodeError, NotAdmittedError) as error:
             _log.warning("a body was cut off: %s", printable(str(error)))
             return
     last = response.body if response.rest is None else b""

@@ -24,19 +24,19 @@ from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
 from datanode.agent import envelope, identity
-from datanode.agent.answers import parse_query_answer
 from datanode.agent.reject import RejectError
+from datanode.agent.replica_responses import parse_query_answer
 from datanode.errors import FormatError
 from datanode.limits import INGRESS_TTL_NS
 from datanode.localnet.gateway import http, web
 from datanode.localnet.gateway.http import Event, Response
-from datanode.localnet.gateway.interface import PATIENCE_S, Interface
+from datanode.localnet.gateway.ic_interface import PATIENCE_S, Interface
 from datanode.localnet.gateway.waiting import answered
-from datanode.localnet.gateway.web import Callback, Reply, Request
+from datanode.localnet.gateway.web import CanisterHttpReply, CanisterHttpRequest, StreamingCallback
 from datanode.localnet.machine.rejects import RejectCode
 from datanode.localnet.state.certificates import RangesForm
-from datanode.localnet.state.fault import Asked, Verb
-from datanode.localnet.state.message import Answer, RefusedError
+from datanode.localnet.state.fault import Asked, FaultVerb
+from datanode.localnet.state.message import IngressReply, NotAdmittedError
 from datanode.principal import ANONYMOUS, Principal
 
 MAX_PARTS: Final = 1000
@@ -86,19 +86,19 @@ class Sites:
         request = _request(scope, body)
         try:
             reply = web.parse_reply(
-                await self._query(Callback(canister, "http_request", request.query_arg()))
+                await self._query(StreamingCallback(canister, "http_request", request.query_arg()))
             )
             if reply.wants_update:
                 arg = request.update_arg()
                 reply = web.parse_reply(await self._update(canister, arg))
             return _response(reply, self._rest(canister, request, reply), scope)
         except FormatError as error:
-            raise RefusedError(
+            raise NotAdmittedError(
                 HTTPStatus.BAD_GATEWAY, f"The canister {canister} speaks no HTTP: {error.what}"
             ) from error
 
     def _rest(
-        self, canister: Principal, request: Request, reply: Reply
+        self, canister: Principal, request: CanisterHttpRequest, reply: CanisterHttpReply
     ) -> AsyncGenerator[bytes, None] | None:
         if request.method == "HEAD":
             return None
@@ -109,8 +109,8 @@ class Sites:
             return None if there == whole else self._ranges(canister, request, there, whole)
         return None
 
-    async def _called_back(self, callback: Callback) -> AsyncGenerator[bytes, None]:
-        following: Callback | None = callback
+    async def _called_back(self, callback: StreamingCallback) -> AsyncGenerator[bytes, None]:
+        following: StreamingCallback | None = callback
         for _ in range(MAX_PARTS):
             if following is None:
                 return
@@ -120,12 +120,14 @@ class Sites:
             raise FormatError(f"a body has more than {MAX_PARTS} parts")
 
     async def _ranges(
-        self, canister: Principal, request: Request, there: int, whole: int
+        self, canister: Principal, request: CanisterHttpRequest, there: int, whole: int
     ) -> AsyncGenerator[bytes, None]:
         for _ in range(MAX_PARTS):
             headers = (*request.headers, ("range", f"bytes={there}-"))
             arg = replace(request, headers=headers).query_arg()
-            reply = web.parse_reply(await self._query(Callback(canister, "http_request", arg)))
+            reply = web.parse_reply(
+                await self._query(StreamingCallback(canister, "http_request", arg))
+            )
             end, length = reply.span()
             if length != whole or end - len(reply.body) != there:
                 raise FormatError("a part is not the one that was asked for")
@@ -135,7 +137,7 @@ class Sites:
                 return
         raise FormatError(f"a body has more than {MAX_PARTS} parts")
 
-    async def _query(self, callback: Callback) -> bytes:
+    async def _query(self, callback: StreamingCallback) -> bytes:
         content = envelope.query_content(
             callback.canister,
             callback.method,
@@ -168,17 +170,17 @@ class Sites:
         if admitted.refused is not None:
             return _settled(admitted.refused)
         await self._in(self._updates, self._interface.execute, admitted.message)
-        request_id, requests = admitted.message.request_id, self._interface.network.requests
+        request_id, requests = admitted.message.request_id, self._interface.network.traffic.requests
         await answered(requests, request_id, self._queries, until)
         known = await self._in(self._queries, requests.find, request_id)
         if known is None or known.answer is None:
-            raise RefusedError(
+            raise NotAdmittedError(
                 HTTPStatus.GATEWAY_TIMEOUT, f"The canister {canister} has not answered yet."
             )
         return _settled(known.answer)
 
     def _expiry_ns(self) -> int:
-        return self._interface.network.clock.now_ns() + INGRESS_TTL_NS
+        return self._interface.network.traffic.clock.now_ns() + INGRESS_TTL_NS
 
     async def _in(self, pool: Executor, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments))
@@ -186,7 +188,7 @@ class Sites:
 
 def asked(canister: Principal) -> Asked:
     """Say what a browser asks of a canister, for faults on cue."""
-    return Asked(Verb.QUERY, canister, "http_request")
+    return Asked(FaultVerb.QUERY, canister, "http_request")
 
 
 def addressed(scope: Event) -> Principal | None:
@@ -204,7 +206,7 @@ def addressed(scope: Event) -> Principal | None:
     try:
         named = parse_qs(query.decode("latin-1"), max_num_fields=_MAX_FIELDS).get("canisterId")
     except ValueError as error:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, "The query has too many fields.") from error
+        raise NotAdmittedError(HTTPStatus.BAD_REQUEST, "The query has too many fields.") from error
     return _principal(named[0]) if named else None
 
 
@@ -221,15 +223,15 @@ def _principal(text: str) -> Principal:
     try:
         return Principal.parse(text)
     except FormatError as error:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, error.what) from error
+        raise NotAdmittedError(HTTPStatus.BAD_REQUEST, error.what) from error
 
 
-def _request(scope: Event, body: bytes) -> Request:
+def _request(scope: Event, body: bytes) -> CanisterHttpRequest:
     path, query = scope.get("raw_path") or b"", scope.get("query_string") or b""
     url = path if isinstance(path, bytes) else b""
     if isinstance(query, bytes) and query:
         url += b"?" + query
-    return Request(
+    return CanisterHttpRequest(
         method=str(scope["method"]),
         url=url.decode("latin-1"),
         headers=tuple(http.headers(scope)),
@@ -237,7 +239,9 @@ def _request(scope: Event, body: bytes) -> Request:
     )
 
 
-def _response(reply: Reply, rest: AsyncGenerator[bytes, None] | None, scope: Event) -> Response:
+def _response(
+    reply: CanisterHttpReply, rest: AsyncGenerator[bytes, None] | None, scope: Event
+) -> Response:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
     headers.append(_NOTE)
     if _label(scope) is None:
@@ -248,18 +252,18 @@ def _response(reply: Reply, rest: AsyncGenerator[bytes, None] | None, scope: Eve
     return Response(reply.status, reply.body, b"", tuple(headers), rest)
 
 
-def _settled(answer: Answer) -> bytes:
+def _settled(answer: IngressReply) -> bytes:
     if answer.reject is not None:
         reject = answer.reject
         raise _refusal(reject.code, reject.error_code, reject.message)
     return answer.reply or b""
 
 
-def _refusal(code: int, error_code: str, message: str) -> RefusedError:
+def _refusal(code: int, error_code: str, message: str) -> NotAdmittedError:
     """Word a reject as the gateways do."""
     if code == RejectCode.DESTINATION_INVALID:
-        return RefusedError(HTTPStatus.NOT_FOUND, message)
-    return RefusedError(
+        return NotAdmittedError(HTTPStatus.NOT_FOUND, message)
+    return NotAdmittedError(
         HTTPStatus.BAD_GATEWAY,
         f"Replica Error: reject code {_NAMES.get(code, code)}, message {message}, "
         f'error code Some("{error_code}")',

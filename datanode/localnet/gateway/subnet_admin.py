@@ -1,11 +1,11 @@
-"""What the embedded network tells and changes about its time and its subnet.
+"""Administrative requests about time and subnet.
 
 | request | answer |
 | --- | --- |
 | `GET /_/time` | canister time, its rate, how far it is ahead of the clock |
 | `POST /_/time` `{"advance_s", "rate"}` | changes it; both may be left out |
-| `GET /_/subnet` | fee schedule, nodes, whether under SEV, GiB used by others, bytes used in all |
-| `POST /_/subnet` `{"fees", "nodes", "sev", "used_gib"}` | changes it; each may be left out |
+| `GET /_/subnet` | fees, metering, nodes, SEV, GiB used by others, bytes used in all |
+| `POST /_/subnet` with `fees`, `metering`, `nodes`, `sev`, `used_gib` | changes it; all optional |
 
 Every change is logged.
 """
@@ -18,11 +18,18 @@ from typing import Final
 
 from datanode.errors import FormatError
 from datanode.localnet.gateway.http import Event
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.message_traffic import MessageTraffic
 from datanode.localnet.state.subnet import SubnetChoice
+from datanode.localnet.state.subnet_runtime import SubnetRuntime
 
 _log: Final = logging.getLogger("datanode.localnet")
-_CHOICES: Final[Mapping[str, type]] = {"fees": str, "nodes": int, "sev": bool, "used_gib": int}
+_CHOICES: Final[Mapping[str, type]] = {
+    "fees": str,
+    "metering": str,
+    "nodes": int,
+    "sev": bool,
+    "used_gib": int,
+}
 
 
 class SubnetAdmin:
@@ -32,8 +39,9 @@ class SubnetAdmin:
         routes: Handlers by method and path.
     """
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, runtime: SubnetRuntime, traffic: MessageTraffic) -> None:
+        self._runtime = runtime
+        self._traffic = traffic
         self.routes: dict[tuple[str, str], Callable[[Event, bytes], object]] = {
             ("GET", "/_/time"): self._time,
             ("POST", "/_/time"): self._change_time,
@@ -42,8 +50,8 @@ class SubnetAdmin:
         }
 
     def _time(self, _scope: Event, _body: bytes) -> object:
-        time = self._network.canister_time
-        clock_ns = self._network.clock.now_ns()
+        time = self._runtime.canister_time
+        clock_ns = self._traffic.clock.now_ns()
         now_ns = time.now_ns()
         return {
             "canister_time_ns": now_ns,
@@ -53,7 +61,7 @@ class SubnetAdmin:
 
     def _change_time(self, scope: Event, body: bytes) -> object:
         wanted = _fields(body, {"advance_s": int, "rate": int})
-        time = self._network.canister_time
+        time = self._runtime.canister_time
         if wanted.get("rate") is not None:
             time.set_rate(int(str(wanted["rate"])))
             _log.warning("canister time runs %s times as fast from now on", wanted["rate"])
@@ -63,14 +71,15 @@ class SubnetAdmin:
         return self._time(scope, body)
 
     def _subnet(self, _scope: Event, _body: bytes) -> object:
-        return {**asdict(self._network.subnet), "used_bytes": self._network.used_bytes()}
+        return {**asdict(self._runtime.rules.subnet), "used_bytes": self._runtime.used_bytes()}
 
     def _change_subnet(self, scope: Event, body: bytes) -> object:
         wanted = _fields(body, _CHOICES)
-        fees, nodes, sev, used = (wanted.get(name) for name in _CHOICES)
-        self._network.choose(
+        fees, metering, nodes, sev, used = (wanted.get(name) for name in _CHOICES)
+        self._runtime.rules.choose(
             SubnetChoice(
                 fees=fees if isinstance(fees, str) else None,
+                metering=metering if isinstance(metering, str) else None,
                 nodes=nodes if isinstance(nodes, int) else None,
                 sev=sev if isinstance(sev, bool) else None,
                 used_gib=used if isinstance(used, int) else None,

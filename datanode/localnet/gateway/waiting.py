@@ -1,13 +1,15 @@
-"""Waits for the answer of a message that waits for other canisters, without a thread."""
+"""Wait on the event loop for the answer of a message that awaits other canisters."""
 
 import asyncio
 import contextlib
 from concurrent.futures import Executor
 
-from datanode.localnet.state.requests import Requests
+from datanode.localnet.state.requests import RequestHistory
 
 
-async def answered(requests: Requests, request_id: bytes, pool: Executor, until: float) -> bool:
+async def answered(
+    requests: RequestHistory, request_id: bytes, pool: Executor, until: float
+) -> bool:
     """Wait until a message that was executed has its answer; False when that takes too long.
 
     Args:

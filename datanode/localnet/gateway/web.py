@@ -1,4 +1,4 @@
-"""HTTP as canisters speak it: requests to them in Candid, and their replies, which are hostile.
+"""Encode HTTP requests for canisters in Candid and decode their replies, which are hostile.
 
 Source: the Internet Computer's HTTP gateway protocol specification.
 """
@@ -66,8 +66,8 @@ Header = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a browser asks of a canister.
+class CanisterHttpRequest:
+    """HTTP request to a canister.
 
     Attributes:
         method: E.g. `GET`.
@@ -100,7 +100,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Callback:
+class StreamingCallback:
     """How to get the next part of a body: a query.
 
     Attributes:
@@ -115,8 +115,8 @@ class Callback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What a canister answered.
+class CanisterHttpReply:
+    """HTTP response of a canister.
 
     Attributes:
         status: HTTP status, 200 to 599.
@@ -130,7 +130,7 @@ class Reply:
     headers: tuple[Header, ...]
     body: bytes
     wants_update: bool
-    callback: Callback | None
+    callback: StreamingCallback | None
 
     def span(self) -> tuple[int, int]:
         """Tell from `content-range` how much of a body is there so far, and how long it is.
@@ -152,7 +152,7 @@ def header(headers: Sequence[Header], name: str) -> str | None:
     return next((value for each, value in headers if each.lower() == name), None)
 
 
-def parse_reply(data: bytes) -> Reply:
+def parse_reply(data: bytes) -> CanisterHttpReply:
     """Read the reply of `http_request` or `http_request_update`.
 
     Raises:
@@ -167,8 +167,8 @@ def parse_reply(data: bytes) -> Reply:
         strategy = Arguments({"callback": fields.variant("streaming_strategy")[1]})
         inner = strategy.record("callback")
         method, canister = inner.variant("callback")
-        callback = Callback(cast("Principal", canister), method, inner.blob("token"))
-    return Reply(
+        callback = StreamingCallback(cast("Principal", canister), method, inner.blob("token"))
+    return CanisterHttpReply(
         status=status,
         headers=_headers(fields.records("headers")),
         body=fields.blob("body"),
@@ -177,7 +177,7 @@ def parse_reply(data: bytes) -> Reply:
     )
 
 
-def parse_part(data: bytes, callback: Callback) -> tuple[bytes, Callback | None]:
+def parse_part(data: bytes, callback: StreamingCallback) -> tuple[bytes, StreamingCallback | None]:
     """Read the reply of a streaming callback: the next bytes, and how they go on.
 
     Raises:
@@ -187,7 +187,7 @@ def parse_part(data: bytes, callback: Callback) -> tuple[bytes, Callback | None]
     body = fields.blob("body")
     if not fields.has("token"):
         return body, None
-    return body, Callback(callback.canister, callback.method, fields.blob("token"))
+    return body, StreamingCallback(callback.canister, callback.method, fields.blob("token"))
 
 
 def _headers(fields: Sequence[Arguments]) -> tuple[Header, ...]:

@@ -1,4 +1,4 @@
-"""One message while it runs, what it was given, and what came of it."""
+"""One message while it runs: its input, limits and outcome."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,19 +8,21 @@ from typing import Final, Protocol
 
 from datanode.localnet.machine import outgoing, prices, rejects
 from datanode.localnet.machine.log_room import LINE_BYTES, MAX_LOG_BYTES, LogRoom
-from datanode.localnet.machine.outgoing import Incoming, OutgoingCall, Outstanding, Terms
+from datanode.localnet.machine.outgoing import CallTerms, IncomingCall, OutgoingCall, Outstanding
+from datanode.localnet.machine.page_map import MemoryPrices
 from datanode.localnet.machine.rejects import Failure, Reject
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES
+from datanode.metering import Metering
 
 
-class Growth(Protocol):
-    """What growing costs the canister; see `state.growth`."""
+class GrowthPolicy(Protocol):
+    """Cost of memory growth; see `state.growth`."""
 
     reserved_cycles: int
 
     @property
     def threshold_cycles(self) -> int:
-        """What must stay in the balance now."""
+        """Return the cycles that must stay in the balance."""
 
     def grow(self, more_bytes: int, balance_cycles: int, *, is_checked: bool) -> None:
         """Let memory grow, or raise `Failure`."""
@@ -31,7 +33,7 @@ class Growth(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What the network tells a canister about itself and the caller.
+    """Environment that a message runs in: network, canister and caller.
 
     Attributes:
         caller: Principal of the caller.
@@ -68,19 +70,19 @@ class Environment:
     subnet: bytes = b""
     nodes: int = 1
     status: int = 1
-    incoming: Incoming = field(default_factory=Incoming)
-    terms: Terms = field(default_factory=Terms)
+    incoming: IncomingCall = field(default_factory=IncomingCall)
+    terms: CallTerms = field(default_factory=CallTerms)
     outstanding: Outstanding = outgoing.no_calls_outstanding
     timer_ns: int = 0
     variables: tuple[tuple[str, str], ...] = ()
-    growth: Growth | None = None
+    growth: GrowthPolicy | None = None
     heap_limit_bytes: int = 0
     may_grow: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What came of a message.
+    """Result of a message.
 
     Attributes:
         reply: The reply's bytes; None when there is none.
@@ -111,7 +113,7 @@ class Execution:
     reserved_cycles: int = 0
 
 
-class Kind(Enum):
+class MessageKind(Enum):
     """How a message runs: name in error texts, instruction limit, whether replicated."""
 
     START = ("start", prices.INSTRUCTION_LIMIT_INSTALL, True)
@@ -138,24 +140,42 @@ class Kind(Enum):
     @property
     def keeps(self) -> bool:
         """Whether the changes of such a message stay, and the pages that it changed are paid."""
-        return self.replicated and self not in (Kind.REPLICATED_QUERY, Kind.INSPECT)
+        return self.replicated and self not in (MessageKind.REPLICATED_QUERY, MessageKind.INSPECT)
+
+    @property
+    def pays_writes(self) -> bool:
+        """Whether first writes are paid: `modification_tracking` of the replica, mid-2026."""
+        return self not in (MessageKind.QUERY, MessageKind.REPLICATED_QUERY, MessageKind.INSPECT)
+
+    @property
+    def is_sliced(self) -> bool:
+        """Whether such a message runs in slices, to which a single operation is bounded."""
+        return self.replicated and self is not MessageKind.INSPECT
+
+    def memory_prices(self, metering: Metering) -> MemoryPrices:
+        """Return what such a message pays for pages of the heap."""
+        return MemoryPrices(
+            access=metering.first_access_instructions.value,
+            write=metering.first_write_instructions.value if self.pays_writes else 0,
+            slice_limit=metering.slice_instructions.value if self.is_sliced else self.limit,
+        )
 
     @property
     def stable_bytes(self) -> int:
         """How much stable memory such a message may read, and write."""
-        if self in (Kind.START, Kind.INIT, Kind.PRE_UPGRADE):
+        if self in (MessageKind.START, MessageKind.INIT, MessageKind.PRE_UPGRADE):
             return prices.STABLE_BYTES_INSTALL
-        if self is Kind.REPLICATED_QUERY or not self.replicated:
+        if self is MessageKind.REPLICATED_QUERY or not self.replicated:
             return prices.STABLE_BYTES_QUERY
         return prices.STABLE_BYTES_MESSAGE
 
 
-_LIMITED: Final = (Kind.START, Kind.INIT, Kind.UPDATE)
+_LIMITED: Final = (MessageKind.START, MessageKind.INIT, MessageKind.UPDATE)
 """Messages in which the heap has a limit: `effective_wasm_memory_limit` of the replica, 2026."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Message:
+class MessageInput:
     """A message under way.
 
     Attributes:
@@ -173,7 +193,7 @@ class Message:
         timer_ns: What it set the global timer to.
     """
 
-    kind: Kind
+    kind: MessageKind
     environment: Environment
     arg: bytes = b""
     method: str = ""
@@ -199,17 +219,22 @@ class Message:
     @property
     def answers(self) -> bool:
         """Whether a message of this kind must reply."""
-        kinds = (Kind.UPDATE, Kind.REPLICATED_QUERY, Kind.QUERY, Kind.COMPOSITE)
+        kinds = (
+            MessageKind.UPDATE,
+            MessageKind.REPLICATED_QUERY,
+            MessageKind.QUERY,
+            MessageKind.COMPOSITE,
+        )
         return self.kind in kinds and not self.calls
 
     @property
     def balance_cycles(self) -> int:
-        """What the canister has now."""
+        """Return the current balance, cycles."""
         return self.environment.balance_cycles + self.gained_cycles - self.reserved_cycles
 
     @property
     def reserved_cycles(self) -> int:
-        """What it has set aside for the memory that it grew by."""
+        """Return the cycles reserved for memory growth."""
         growth = self.environment.growth
         return 0 if growth is None else growth.reserved_cycles
 
@@ -241,12 +266,12 @@ class Message:
         """
         growth = self.environment.growth
         if growth is not None and more_bytes and self.kind.keeps:
-            is_checked = self.kind in (Kind.UPDATE, Kind.TASK)
+            is_checked = self.kind in (MessageKind.UPDATE, MessageKind.TASK)
             growth.grow(more_bytes, self.balance_cycles, is_checked=is_checked)
 
     @property
     def liquid_cycles(self) -> int:
-        """What of it is above the freezing threshold."""
+        """Return the cycles above the freezing threshold."""
         env = self.environment
         if env.growth is not None:
             return max(0, self.balance_cycles - env.growth.threshold_cycles)
@@ -272,7 +297,7 @@ class Message:
             self.building = None
 
 
-def outcome(message: Message, failure: Failure | None) -> Execution:
+def outcome(message: MessageInput, failure: Failure | None) -> Execution:
     """Sum up a message that has ended, by a failure or by returning."""
     canister = message.environment.canister
     message.drop_call()
@@ -281,7 +306,7 @@ def outcome(message: Message, failure: Failure | None) -> Execution:
         reject = failure.reject(canister)
         if message.instructions:
             message.logs.append(f"[TRAP]: {failure.what}")
-    elif message.kind is Kind.INSPECT and not message.accepted:
+    elif message.kind is MessageKind.INSPECT and not message.accepted:
         reject = rejects.not_accepted(canister)
     elif message.rejection is not None:
         reject = rejects.rejected(message.rejection)

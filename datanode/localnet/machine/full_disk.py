@@ -1,4 +1,4 @@
-"""The one place where a full disk becomes an error in plain words."""
+"""Map a full disk to an error in plain words."""
 
 import errno
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The globals that a snapshot shows, in the order in which the Internet Computer lists them.
+"""List the globals of a snapshot in the Internet Computer's order.
 
 First those that the module exports, in the order of its exports, then the mutable ones that it does
 not. A value is a record as the instance saves it: the kind of its value, and 16 bytes of it.
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from datanode.localnet.machine import instrument, wasm_module
-from datanode.localnet.machine.instance import GLOBAL_BYTES, Instance, Linked
+from datanode.localnet.machine.instance import GLOBAL_BYTES, Instance
+from datanode.localnet.machine.linked_module import LinkedModule
 
 _EXPORT: Final = wasm_module.EXPORT
 _GLOBAL: Final = wasm_module.KIND_GLOBAL
@@ -32,7 +33,7 @@ class Globals:
         linked: The same module, compiled.
     """
 
-    def __init__(self, module: bytes, linked: Linked) -> None:
+    def __init__(self, module: bytes, linked: LinkedModule) -> None:
         exports = wasm_module.exports(dict(wasm_module.sections(module)).get(_EXPORT, b"\0"))
         named = {name: at for name, (kind, at) in exports.items() if kind == _GLOBAL}
         prefix = instrument.GLOBAL_PREFIX

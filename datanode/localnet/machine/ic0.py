@@ -11,32 +11,33 @@ last column says which parameters, counted from 0, are sizes in bytes that the c
 from typing import Final, NamedTuple
 
 from datanode.localnet.machine import wasm_module
-from datanode.localnet.machine.execution import Kind
+from datanode.localnet.machine.execution import MessageKind
+from datanode.localnet.machine.module_limits import METHOD_KINDS
 from datanode.localnet.machine.wasm_module import Signature, WasmError
 
 MODULE: Final = "ic0"
 _ALL: Final = "IGURQFYTCKqytc"
 _LETTER: Final = {
-    Kind.START: "s",
-    Kind.INIT: "I",
-    Kind.PRE_UPGRADE: "G",
-    Kind.UPDATE: "U",
-    Kind.REPLICATED_QUERY: "R",
-    Kind.QUERY: "Q",
-    Kind.INSPECT: "F",
-    Kind.REPLY: "Y",
-    Kind.REJECT: "T",
-    Kind.CLEANUP: "C",
-    Kind.TASK: "K",
-    Kind.COMPOSITE: "q",
-    Kind.COMPOSITE_REPLY: "y",
-    Kind.COMPOSITE_REJECT: "t",
-    Kind.COMPOSITE_CLEANUP: "c",
+    MessageKind.START: "s",
+    MessageKind.INIT: "I",
+    MessageKind.PRE_UPGRADE: "G",
+    MessageKind.UPDATE: "U",
+    MessageKind.REPLICATED_QUERY: "R",
+    MessageKind.QUERY: "Q",
+    MessageKind.INSPECT: "F",
+    MessageKind.REPLY: "Y",
+    MessageKind.REJECT: "T",
+    MessageKind.CLEANUP: "C",
+    MessageKind.TASK: "K",
+    MessageKind.COMPOSITE: "q",
+    MessageKind.COMPOSITE_REPLY: "y",
+    MessageKind.COMPOSITE_REJECT: "t",
+    MessageKind.COMPOSITE_CLEANUP: "c",
 }
 _I32, _I64 = 0x7F, 0x7E
 
 
-class Call(NamedTuple):
+class SystemCall(NamedTuple):
     """Parameter types, result types, messages and paid sizes of a system call."""
 
     params: str
@@ -123,12 +124,12 @@ trap                             II       -  *s         1
 """
 
 
-def _parse(table: str) -> dict[str, Call]:
+def _parse(table: str) -> dict[str, SystemCall]:
     out = {}
     for line in table.split("\n"):
         if line:
             called, params, results, messages, sizes = line.split()
-            out[called] = Call(
+            out[called] = SystemCall(
                 params.strip("-"),
                 results.strip("-"),
                 messages.strip("-").replace("*", _ALL),
@@ -148,7 +149,6 @@ _ENTRY_POINTS: Final = (
     "canister_global_timer",
     "canister_on_low_wasm_memory",
 )
-_METHOD_KINDS: Final = ("canister_update ", "canister_query ", "canister_composite_query ")
 
 
 ALLOWED: Final = {
@@ -213,7 +213,7 @@ def _check_exports(
         type_of.append(index)
     methods: dict[str, str] = {}
     for exported, (kind, index) in exports.items():
-        method_kind = next((each for each in _METHOD_KINDS if exported.startswith(each)), None)
+        method_kind = next((each for each in METHOD_KINDS if exported.startswith(each)), None)
         if exported == "canister_heartbeat":
             raise WasmError(
                 "the embedded network runs no heartbeats, and the module exports "

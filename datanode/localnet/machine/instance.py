@@ -1,39 +1,33 @@
-"""An instance of a canister's module in the engine, and the door through which it calls out.
-
-The calls go through the engine's unchecked interface: a call costs about 2 us, where the checked
-one of wasmtime's Python package costs 10, and an error in a call stays with the message that made
-it, where the package keeps the last error of any thread in one variable.
-"""
+"""An instance of a canister's module in the engine: its memory, its counters, its functions."""
 
 import ctypes
-from collections.abc import Callable
 from typing import Final
 
 import wasmtime
 from wasmtime import _ffi as ffi
 
-from datanode.localnet.machine import ic0, instrument
-from datanode.localnet.machine.engine import Compiled, engine
-from datanode.localnet.machine.outgoing import Closure
+from datanode.localnet.machine import instrument
+from datanode.localnet.machine.engine import engine
+from datanode.localnet.machine.linked_module import LinkedModule
+from datanode.localnet.machine.module_limits import MAX_TABLE_ELEMENTS
+from datanode.localnet.machine.outgoing import CallbackClosure
+from datanode.localnet.machine.page_map import MemoryPrices, PageMap
 from datanode.localnet.machine.rejects import Failure
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES
-from datanode.localnet.machine.stable_calls import StableCalls
+from datanode.localnet.machine.wasm_module import WasmError
 
 GLOBAL_BYTES: Final = 17
 """A saved global: the kind of its value, and 16 bytes of it."""
 
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_size_t,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.POINTER(ctypes.c_uint64),
-    ctypes.c_size_t,
-)
-_NO_FINALIZER: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
-_WORDS_A_VALUE: Final = 2
-_ASKING: Final = wasmtime.FuncType([wasmtime.ValType.i64()] * 2, [wasmtime.ValType.i32()])
 _MASK32: Final = (1 << 32) - 1
-_MASK64: Final = (1 << 64) - 1
+_SET_BEFORE: Final = (
+    instrument.ACCESS_PRICE,
+    instrument.WRITE_PRICE,
+    instrument.SLICE_LIMIT,
+    instrument.OVERRUN,
+)
+"""Globals that the host sets before a message."""
+
 _WORDS: Final = {
     wasmtime.TrapCode.STACK_OVERFLOW: "stack overflow",
     wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS: "heap out of bounds",
@@ -43,113 +37,9 @@ _WORDS: Final = {
 }
 
 
-class Linked:
-    """A compiled module with its system calls bound to one canister's `StableCalls`.
-
-    Attributes:
-        compiled: The module.
-        calls: The system calls; they act for the instance that is set in them.
-        error: What a system call raised, for the instance to pick up.
-    """
-
-    def __init__(self, compiled: Compiled) -> None:
-        self.compiled = compiled
-        self.calls = StableCalls()
-        self.error: BaseException | None = None
-        self._linker = wasmtime.Linker(engine())
-        self._asked = _Callback(self._grown)
-        self._kept: list[object] = []
-        for each in compiled.module.imports:
-            if each.name is not None and isinstance(each.type, wasmtime.FuncType):
-                self._bind(each.name, each.type)
-
-    def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
-        """Make an instance, whose memory asks before it grows."""
-        instance = self._linker.instantiate(store, self.compiled.module)
-        ask = ffi.wasmtime_func_t()
-        ffi.wasmtime_func_new_unchecked(
-            store._context(),  # noqa: SLF001 - for the unchecked interface
-            _ASKING.ptr(),
-            ctypes.cast(self._asked, ffi.wasmtime_func_unchecked_callback_t),
-            None,
-            _NO_FINALIZER,
-            ctypes.byref(ask),
-        )
-        table = instance.exports(store)[instrument.GROWTH]
-        if not isinstance(table, wasmtime.Table):
-            raise TypeError(f"{instrument.GROWTH} is not a table")
-        table.set(store, 0, wasmtime.Func._from_raw(ask))  # noqa: SLF001 - it has no other way
-        return instance
-
-    def _grown(
-        self, _data: int, _caller: int, raw: "ctypes.Array[ctypes.c_uint64]", _n: int
-    ) -> int:
-        """Say whether a linear memory that has grown may stay so: 0 is yes."""
-        try:
-            self.calls.message.grow_heap(raw[0], raw[_WORDS_A_VALUE])
-        except BaseException as error:  # noqa: BLE001 - it cannot cross the engine
-            self.error = error
-            raw[0] = 1
-        else:
-            raw[0] = 0
-        return 0
-
-    def release(self) -> None:
-        """Let go of the instance, whose memory is then given back."""
-        self.calls = StableCalls()
-
-    def _bind(self, name: str, kind: wasmtime.FuncType) -> None:
-        callback = _Callback(self._wrap(name))
-        self._kept.append(callback)
-        error = ffi.wasmtime_linker_define_func_unchecked(
-            self._linker.ptr(),
-            *_text(ic0.MODULE),
-            *_text(name),
-            kind.ptr(),
-            ctypes.cast(callback, ffi.wasmtime_func_unchecked_callback_t),
-            None,
-            _NO_FINALIZER,
-        )
-        if bool(error):
-            raise wasmtime.WasmtimeError._from_ptr(error)  # noqa: SLF001 - the package's only way
-
-    def _wrap(self, name: str) -> Callable[..., int]:
-        params = ic0.CALLS[name].params
-        wide = self.compiled.facts.wide
-        narrow = "i" if wide else "iI"
-        masks = [_MASK32 if each in narrow else _MASK64 for each in params]
-        slots = [(index * _WORDS_A_VALUE, mask) for index, mask in enumerate(masks)]
-        calls = self.calls
-        act: Callable[..., int | None] = getattr(calls, name)
-
-        def run(_data: int, _caller: int, raw: "ctypes.Array[ctypes.c_uint64]", _n: int) -> int:
-            try:
-                if name not in calls.allowed:
-                    calls.refuse(name)
-                result = act(*[raw[slot] & mask for slot, mask in slots])
-                if result is not None:
-                    raw[0] = result
-            except BaseException as error:  # noqa: BLE001 - it cannot cross the engine
-                self.error = error
-                return _new_trap()
-            return 0
-
-        return run
-
-
 def _signed(value: int, *, wide: bool) -> int:
     top = 1 << (63 if wide else 31)
     return value - 2 * top if value >= top else value
-
-
-def _text(text: str) -> tuple[object, int]:
-    data = text.encode()
-    return ctypes.create_string_buffer(data, len(data)), len(data)
-
-
-def _new_trap() -> int:
-    trap = ffi.wasmtime_trap_new(ctypes.create_string_buffer(b"host"), 4)
-    return ctypes.cast(trap, ctypes.c_void_p).value or 0
 
 
 class Instance:
@@ -159,9 +49,10 @@ class Instance:
         limit: Instruction limit of the message under way.
     """
 
-    def __init__(self, linked: Linked) -> None:
+    def __init__(self, linked: LinkedModule) -> None:
         self._linked = linked
         self._store = wasmtime.Store(engine())
+        self._store.set_limits(table_elements=MAX_TABLE_ELEMENTS)
         instance = linked.instantiate(self._store)
         self._exports = instance.exports(self._store)
         self.limit = 0
@@ -174,10 +65,25 @@ class Instance:
             for each in linked.compiled.module.exports
             if each.name.startswith(instrument.GLOBAL_PREFIX)
         ]
+        self._meters = [self._global(each) for each in _SET_BEFORE]
+        self._prices: tuple[int, ...] = ()
+        self._overrun = self._global(instrument.OVERRUN)
         memory = self._exports[instrument.MEMORY] if instrument.MEMORY in self._names() else None
         self._memory = memory if isinstance(memory, wasmtime.Memory) else None
         self._view = memoryview(bytearray())
         self.refresh()
+        self.pages_used = PageMap(self._map())
+
+    def _map(self) -> memoryview:
+        """Return the map of pages; it never moves nor grows."""
+        if instrument.PAGES not in self._names():
+            return memoryview(bytearray())
+        found = self._exports[instrument.PAGES]
+        if not isinstance(found, wasmtime.Memory):
+            raise TypeError(f"{instrument.PAGES} is not a memory")
+        base = ctypes.addressof(found.data_ptr(self._store).contents)
+        length = found.data_len(self._store)
+        return memoryview((ctypes.c_ubyte * length).from_address(base)).cast("B")
 
     def _names(self) -> set[str]:
         return {each.name for each in self._linked.compiled.module.exports}
@@ -221,18 +127,39 @@ class Instance:
         try:
             self.grow_to(len(heap) // WASM_PAGE_BYTES)
         except wasmtime.WasmtimeError:
-            raise Failure.wasm("its memory is too small for the heap that is kept") from None
+            raise Failure.wasm(
+                WasmError("its memory is too small for the heap that is kept")
+            ) from None
         if len(self._view) < len(heap):
-            raise Failure.wasm("it has no memory for the heap that is kept")
+            raise Failure.wasm(WasmError("it has no memory for the heap that is kept"))
         self._view[: len(heap)] = heap
         self._view[len(heap) :] = bytes(len(self._view) - len(heap))
 
-    def view(self, at: int, length: int) -> memoryview:
-        """Return a writable view of a range of the linear memory.
+    def reading(self, at: int, length: int) -> memoryview:
+        """Return a range of the linear memory whose pages are marked as accessed, and paid.
 
         Raises:
-            Failure: The range is not inside it.
+            Failure: The range is not inside it, or there are too few instructions left.
         """
+        found = self._range(at, length)
+        accessed = self.pages_used.access(at, length)
+        if accessed:
+            self.charge(accessed * self._prices[0])
+        return found
+
+    def writing(self, at: int, length: int) -> memoryview:
+        """Return a range of the linear memory whose pages are marked as written, and paid.
+
+        Raises:
+            Failure: The range is not inside it, or there are too few instructions left.
+        """
+        found = self._range(at, length)
+        accessed, written = self.pages_used.write(at, length)
+        if written:
+            self.charge(accessed * self._prices[0] + written * self._prices[1])
+        return found
+
+    def _range(self, at: int, length: int) -> memoryview:
         end = at + length
         if end > len(self._view):
             self.refresh()
@@ -242,16 +169,19 @@ class Instance:
 
     def left(self) -> int:
         """Return the instructions that are left; below zero when too many were used."""
-        ffi.wasmtime_global_get(self._store._context(), self._counter, self._at)  # noqa: SLF001
+        return self._get(self._counter)
+
+    def _get(self, handle: object) -> int:
+        ffi.wasmtime_global_get(self._store._context(), handle, self._at)  # noqa: SLF001
         return int(self._value.of.i64)
+
+    def _set(self, handle: object, value: int) -> None:
+        self._value.of.i64 = value
+        ffi.wasmtime_global_set(self._store._context(), handle, self._at)  # noqa: SLF001
 
     def used(self) -> int:
         """Return the instructions that the message has used."""
         return self.limit - max(self.left(), 0)
-
-    def _set_left(self, count: int) -> None:
-        self._value.of.i64 = count
-        ffi.wasmtime_global_set(self._store._context(), self._counter, self._at)  # noqa: SLF001
 
     def charge(self, instructions: int) -> None:
         """Take instructions from the counter.
@@ -260,7 +190,7 @@ class Instance:
             Failure: There are not so many left.
         """
         left = self.left() - instructions
-        self._set_left(left)
+        self._set(self._counter, left)
         if left < 0:
             raise Failure.out_of_instructions(self.limit)
 
@@ -289,7 +219,20 @@ class Instance:
             )
             ffi.wasmtime_global_set(context, each, ctypes.byref(value))
 
-    def run(self, entry: str | Closure, limit: int, used: int = 0) -> None:
+    def begin(self, prices: MemoryPrices) -> None:
+        """Begin a message, which has not used a page yet.
+
+        Args:
+            prices: What it pays for the pages that it uses.
+        """
+        self.pages_used.clear(self.pages)
+        wanted = (prices.access, prices.write, prices.slice_limit, 0)
+        if wanted != self._prices:
+            for handle, value in zip(self._meters, wanted, strict=True):
+                self._set(handle, value)
+            self._prices = wanted
+
+    def run(self, entry: str | CallbackClosure, limit: int, used: int = 0) -> None:
         """Run an exported function of no parameters and results, or a callback.
 
         Args:
@@ -303,7 +246,7 @@ class Instance:
         """
         function, arguments = self._function(entry)
         self.limit = limit
-        self._set_left(limit - used)
+        self._set(self._counter, limit - used)
         self._linked.error = None
         try:
             function(self._store, *arguments)
@@ -312,7 +255,7 @@ class Instance:
         finally:
             self.refresh()
 
-    def _function(self, entry: str | Closure) -> tuple[wasmtime.Func, tuple[int, ...]]:
+    def _function(self, entry: str | CallbackClosure) -> tuple[wasmtime.Func, tuple[int, ...]]:
         if isinstance(entry, str):
             function, arguments = self._exports[entry], ()
             if not isinstance(function, wasmtime.Func):
@@ -338,4 +281,8 @@ class Instance:
         code = stop.trap_code if isinstance(stop, wasmtime.Trap) else None
         if code is wasmtime.TrapCode.UNREACHABLE and self.left() < 0:
             return Failure.out_of_instructions(self.limit)
+        if code is wasmtime.TrapCode.UNREACHABLE and self._get(self._overrun):
+            overrun = self._get(self._overrun)
+            self._set(self._overrun, 0)
+            return Failure.slice_overrun(overrun, self._prices[2])
         return Failure.trap(_WORDS.get(code, "unknown") if code is not None else "unknown")

@@ -1,4 +1,4 @@
-"""The room of a message's log, and what its lines cost.
+"""Size and cost of a message's log lines.
 
 A log holds 4 KiB, each line with 40 bytes of its own; when a message prints more, its oldest lines
 give way. A line pays 2 instructions for each byte that an empty log could take, and 50 for each

@@ -15,36 +15,86 @@ its owner holds a lock. The engine runs without Python's global lock, so that ma
 canisters run in parallel.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from datanode.errors import LocalNetworkError
 from datanode.localnet.machine import instrument, prices
-from datanode.localnet.machine.composite import CompositeQueries
-from datanode.localnet.machine.copies import Copies
-from datanode.localnet.machine.engine import compiled
-from datanode.localnet.machine.execution import Environment, Execution, Kind, Message, outcome
-from datanode.localnet.machine.head import Head
-from datanode.localnet.machine.outgoing import Closure
+from datanode.localnet.machine.composite import CompositeQuery
+from datanode.localnet.machine.execution import (
+    Environment,
+    Execution,
+    MessageInput,
+    MessageKind,
+    outcome,
+)
+from datanode.localnet.machine.outgoing import CallbackClosure
 from datanode.localnet.machine.rejects import Failure, Reject
-from datanode.localnet.machine.running import keep_module
-from datanode.localnet.machine.settlement import UNDO_ALWAYS
+from datanode.localnet.machine.running_canister import keep_module
+from datanode.localnet.machine.settlement import UNDO_ALWAYS, Settlement
+from datanode.localnet.machine.snapshot_files import SnapshotFiles
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES
+from datanode.localnet.machine.state_copies import StateCopies
+from datanode.localnet.machine.state_head import Head
 from datanode.localnet.machine.undo import clear
 from datanode.localnet.machine.wasm_module import WasmError
+from datanode.metering import Metering
+from datanode.metering import metering as newest
 
 __all__ = ["Environment", "Execution", "Machine", "Reject"]
 
-_KEPT: Final = (Kind.UPDATE, Kind.TASK)
+_KEPT: Final = (MessageKind.UPDATE, MessageKind.TASK)
 
 
-class Machine(Copies, CompositeQueries):
+class Machine:
     """One canister's Wasm, heap and stable memory in a folder.
 
     Args:
         directory: The canister's own folder; created when absent.
         module_cache: Folder of compiled modules, shared by all canisters.
+        metering: Tells what memory costs; asked before each message.
+
+    Attributes:
+        snapshots: Snapshots that controllers take and load.
+        copies: Copies of the whole state, for injected rollbacks.
+        composite: The composite query under way.
     """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        module_cache: Path,
+        metering: Callable[[], Metering] = newest,
+    ) -> None:
+        self._state = Settlement(directory, module_cache=module_cache, metering=metering)
+        self.snapshots = SnapshotFiles(self._state)
+        self.copies = StateCopies(self._state)
+        self.composite = CompositeQuery(self._state)
+
+    def commit(self) -> None:
+        """Keep the prepared message, if there is one."""
+        self._state.commit()
+        self.snapshots.commit()
+
+    def rollback(self) -> None:
+        """Undo the prepared message, if there is one."""
+        self._state.rollback()
+        self.snapshots.rollback()
+
+    def recover(self, committed_sequence: int) -> None:
+        """Settle the message that was prepared when the process died; call it once, at start.
+
+        Args:
+            committed_sequence: The last sequence whose outcome was recorded.
+        """
+        self._state.recover(committed_sequence)
+
+    def close(self) -> None:
+        """Release the files; a prepared message is settled by the next `recover`."""
+        self._state.close()
 
     def install(self, wasm: bytes, arg: bytes, env: Environment, *, sequence: int) -> Execution:
         """Install a module on an empty heap and an empty stable memory (install, reinstall)."""
@@ -68,14 +118,14 @@ class Machine(Copies, CompositeQueries):
 
     def uninstall(self, *, sequence: int) -> None:
         """Remove the module, the heap and the stable memory."""
-        former = self._begin(sequence)
-        self._code_changes = True
-        with self._undone_on_error():
+        former = self._state.begin_code_change(sequence)
+        with self._state.undone_on_error():
             head = Head(
                 heap_generation=former.head.heap_generation + 1,
                 stable_generation=former.head.stable_generation + 1,
             )
-            self._replace(self._open(head), head)
+            self._state.switch(self._state.open(head))
+            self._state.prepare(head)
 
     def update(self, method: str, arg: bytes, env: Environment, *, sequence: int) -> Execution:
         """Run an update method, or a query method in replicated execution, which keeps nothing.
@@ -83,31 +133,31 @@ class Machine(Copies, CompositeQueries):
         Raises:
             DiskFullError: The state's disk is full; the message is undone.
         """
-        message = Message(kind=Kind.UPDATE, environment=env, arg=arg, method=method)
+        message = MessageInput(kind=MessageKind.UPDATE, environment=env, arg=arg, method=method)
         entry = f"canister_update {method}"
-        if self.module_hash is not None and entry not in self._running.methods:
+        if self.module_hash is not None and entry not in self._state.running.methods:
             entry = f"canister_query {method}"
-            message.kind = Kind.REPLICATED_QUERY
-            if f"canister_composite_query {method}" in self._running.methods:
+            message.kind = MessageKind.REPLICATED_QUERY
+            if f"canister_composite_query {method}" in self._state.running.methods:
                 return outcome(message, Failure.composite())
         return self._serve(message, entry, sequence, words="update")
 
     def has(self, export: str) -> bool:
         """Whether the module has a timer function, a composite query or the like."""
-        return self.module_hash is not None and export in self._running.methods
+        return self.module_hash is not None and export in self._state.running.methods
 
     def task(self, export: str, env: Environment, *, sequence: int) -> Execution:
         """Run a function that nobody calls and that answers nobody."""
-        message = Message(kind=Kind.TASK, environment=env, method=export)
+        message = MessageInput(kind=MessageKind.TASK, environment=env, method=export)
         return self._serve(message, export, sequence, words="system")
 
     def respond(
         self,
-        closure: Closure,
+        closure: CallbackClosure,
         payload: bytes,
         env: Environment,
         *,
-        cleanup: Closure | None,
+        cleanup: CallbackClosure | None,
         sequence: int,
     ) -> Execution:
         """Run the callback for a response, and when it fails the cleanup, whose changes are kept.
@@ -119,44 +169,48 @@ class Machine(Copies, CompositeQueries):
             cleanup: What runs when the callback fails.
             sequence: The message's sequence.
         """
-        kind = Kind.REJECT if env.incoming.reject_code else Kind.REPLY
-        message = Message(kind=kind, environment=env, arg=payload)
+        kind = MessageKind.REJECT if env.incoming.reject_code else MessageKind.REPLY
+        message = MessageInput(kind=kind, environment=env, arg=payload)
         if self.module_hash is None:
             return outcome(message, Failure.no_module())
-        running = self._begin(sequence)
+        running = self._state.begin(sequence)
         failure = None
-        with self._undone_on_error():
+        with self._state.undone_on_error():
             try:
                 running.run(message, closure)
-                self._prepare(running, running.keep(self._undo))
+                self._state.keep()
             except Failure as stop:
                 failure = stop
-                self._undo_all()
+                self._state.undo_all()
         if failure is not None:
             return self._clean_up(message, failure, cleanup, sequence)
         return outcome(message, None)
 
     def _clean_up(
-        self, message: Message, failure: Failure, cleanup: Closure | None, sequence: int
+        self,
+        message: MessageInput,
+        failure: Failure,
+        cleanup: CallbackClosure | None,
+        sequence: int,
     ) -> Execution:
         failed = outcome(message, failure)
         if message.environment.growth is not None:
             message.environment.growth.reset()
         if cleanup is None:
             return failed
-        again = Message(
-            kind=Kind.CLEANUP,
+        again = MessageInput(
+            kind=MessageKind.CLEANUP,
             environment=message.environment,
             instructions=message.instructions,
             logs=message.logs,
         )
-        running = self._begin(sequence)
-        with self._undone_on_error():
+        running = self._state.begin(sequence)
+        with self._state.undone_on_error():
             try:
                 running.run(again, cleanup, message.instructions)
-                self._prepare(running, running.keep(self._undo))
+                self._state.keep()
             except Failure as second:
-                self._undo_all()
+                self._state.undo_all()
                 failure.what += f"\n\ncall_on_cleanup also failed:\n\n{second.what}"
                 return replace(outcome(message, failure), instructions=again.instructions)
         return replace(
@@ -170,14 +224,14 @@ class Machine(Copies, CompositeQueries):
 
     def query(self, method: str, arg: bytes, env: Environment) -> Execution:
         """Run a query method; what it changes is undone."""
-        message = Message(kind=Kind.QUERY, environment=env, arg=arg, method=method)
+        message = MessageInput(kind=MessageKind.QUERY, environment=env, arg=arg, method=method)
         return self._serve(message, f"canister_query {method}", UNDO_ALWAYS, words="query")
 
     def inspect(self, method: str, arg: bytes, env: Environment) -> Execution:
         """Ask `canister_inspect_message` whether an ingress message may enter."""
-        message = Message(kind=Kind.INSPECT, environment=env, arg=arg, method=method)
+        message = MessageInput(kind=MessageKind.INSPECT, environment=env, arg=arg, method=method)
         entry = "canister_inspect_message"
-        if self.module_hash is not None and entry not in self._running.methods:
+        if self.module_hash is not None and entry not in self._state.running.methods:
             message.accepted = True
             return outcome(message, None)
         return self._serve(message, entry, UNDO_ALWAYS, words="inspect")
@@ -185,63 +239,74 @@ class Machine(Copies, CompositeQueries):
     @property
     def module_hash(self) -> bytes | None:
         """SHA-256 of the module as it was given; None when there is none."""
-        return self._running.head.module_hash
+        return self._state.running.head.module_hash
 
     @property
     def is_wide(self) -> bool:
         """Whether the module has a 64-bit memory."""
-        return self.module_hash is not None and self._running.linked.compiled.facts.wide
+        return self.module_hash is not None and self._state.running.linked.compiled.facts.wide
 
     @property
     def stable_bytes(self) -> int:
         """Size of the stable memory, bytes."""
-        return self._running.stable.pages * WASM_PAGE_BYTES
+        return self._state.running.stable.pages * WASM_PAGE_BYTES
 
     @property
     def heap_bytes(self) -> int:
         """Size of the heap, bytes."""
-        return self._running.head.heap_pages * WASM_PAGE_BYTES
+        return self._state.running.head.heap_pages * WASM_PAGE_BYTES
+
+    @property
+    def sections_bytes(self) -> int:
+        """Size of the metadata sections as the IC counts them, bytes."""
+        sections = self._state.running.metadata.items()
+        return sum(len(name.encode()) + 1 + len(content) for name, (_, content) in sections)
+
+    @property
+    def globals_bytes(self) -> int:
+        """Size of the globals as the IC counts them, bytes."""
+        return 0 if self.module_hash is None else self._state.running.globals().counted_bytes
 
     def metadata(self, name: str) -> tuple[str, bytes] | None:
         """Return the visibility ("public", "private") and content of a metadata section."""
-        return self._running.metadata.get(name)
+        return self._state.running.metadata.get(name)
 
     def metadata_names(self) -> tuple[str, ...]:
         """Return the names of all metadata sections."""
-        return tuple(self._running.metadata)
+        return tuple(self._state.running.metadata)
 
     def find_stable(self, needle: bytes) -> int | None:
         """Return the offset of some bytes in stable memory."""
-        return self._running.stable.find(needle)
+        return self._state.running.stable.find(needle)
 
     def corrupt_stable(self, offset: int, xor: int) -> None:
         """Change one byte of stable memory behind the canister's back: a fault on cue."""
-        if not self._running.stable.holds(offset, 1):
+        if not self._state.running.stable.holds(offset, 1):
             raise LocalNetworkError(f"stable memory has no byte at {offset}")
-        self._running.stable.flip(offset, xor)
+        self._state.running.stable.flip(offset, xor)
 
     def erase_stable(self, offset: int, length_bytes: int) -> None:
         """Zero a range of stable memory behind the canister's back: a fault on cue."""
-        if not self._running.stable.holds(offset, length_bytes):
+        if not self._state.running.stable.holds(offset, length_bytes):
             raise LocalNetworkError(f"stable memory has no {length_bytes} bytes at {offset}")
-        clear(self._running.stable.descriptor, offset, length_bytes)
+        clear(self._state.running.stable.descriptor, offset, length_bytes)
 
-    def _serve(self, message: Message, entry: str, sequence: int, *, words: str) -> Execution:
+    def _serve(self, message: MessageInput, entry: str, sequence: int, *, words: str) -> Execution:
         if self.module_hash is None:
             return outcome(message, Failure.no_module())
-        if entry not in self._running.methods:
+        if entry not in self._state.running.methods:
             return outcome(message, Failure.no_method(words, message.method))
-        running = self._begin(sequence)
+        running = self._state.begin(sequence)
         failure = None
-        with self._undone_on_error():
+        with self._state.undone_on_error():
             try:
                 running.run(message, entry)
             except Failure as stop:
                 failure = stop
             if failure is not None or message.kind not in _KEPT:
-                self._undo_all()
+                self._state.undo_all()
             else:
-                self._prepare(running, running.keep(self._undo))
+                self._state.keep()
         return outcome(message, failure)
 
     def _change_code(
@@ -255,39 +320,41 @@ class Machine(Copies, CompositeQueries):
         before: str | None = None,
         keep_heap: bool = False,
     ) -> Execution:
-        message = Message(kind=Kind.INIT, environment=env, arg=arg)
+        message = MessageInput(kind=MessageKind.INIT, environment=env, arg=arg)
         if upgrade and self.module_hash is None:
             return outcome(message, Failure.no_module())
         try:
-            module = compiled(wasm, self._cache)
+            module = self._state.compiled(wasm)
         except WasmError as error:
-            return outcome(message, Failure.wasm(str(error)))
-        former = self._begin(sequence)
+            return outcome(message, Failure.wasm(error))
+        former = self._state.begin_code_change(sequence)
         failure = None
-        self._code_changes = True
-        with self._undone_on_error():
+        with self._state.undone_on_error():
             head = Head(
                 heap_generation=former.head.heap_generation + 1,
                 stable_generation=former.head.stable_generation + (not upgrade),
-                module_hash=keep_module(self._folder, wasm),
+                module_hash=keep_module(self._state.folder, wasm),
             )
             used = module.facts.operators * prices.INSTRUCTIONS_TO_COMPILE_AN_OPERATOR
             message.instructions = used
             try:
                 if before and before in former.methods:
-                    message.kind = Kind.PRE_UPGRADE
+                    message.kind = MessageKind.PRE_UPGRADE
                     used = former.run(message, before, used)
-                running = self._open(head, former.stable if upgrade else None)
-                self._current, self._former = running, former
+                running = self._state.open(head, former.stable if upgrade else None)
+                self._state.switch(running)
                 running.new_instance(former if keep_heap else None)
                 hook = "canister_post_upgrade" if upgrade else "canister_init"
-                for kind, export in ((Kind.START, instrument.START), (Kind.INIT, hook)):
+                for kind, export in (
+                    (MessageKind.START, instrument.START),
+                    (MessageKind.INIT, hook),
+                ):
                     message.kind = kind
                     if export in running.methods:
                         used = running.run(message, export, used)
                         running.store_heap(None)
-                self._replace(running, running.keep(None))
+                self._state.prepare(running.keep(None))
             except Failure as stop:
                 failure = stop
-                self._undo_all()
+                self._state.undo_all()
         return outcome(message, failure)

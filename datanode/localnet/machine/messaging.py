@@ -6,10 +6,10 @@
 from typing import Final, NoReturn
 
 from datanode.localnet.machine import outcalls
-from datanode.localnet.machine.execution import Kind
-from datanode.localnet.machine.outgoing import Closure, OutgoingCall
+from datanode.localnet.machine.execution import MessageKind
+from datanode.localnet.machine.host_state import HostState
+from datanode.localnet.machine.outgoing import CallbackClosure, OutgoingCall
 from datanode.localnet.machine.rejects import Failure, RejectCode
-from datanode.localnet.machine.system_calls import SystemCalls
 from datanode.principal import MAX_PRINCIPAL_BYTES, Principal
 from datanode.units import KIB, MIB
 
@@ -41,7 +41,11 @@ _NO_SUCH_CURVE, _NO_SUCH_KEY = 1, 2
 _CALL_BYTES: Final = 4 * KIB
 _WORD: Final = 64
 _MAX_WORD: Final = (1 << _WORD) - 1
-_COMPOSITE: Final = (Kind.COMPOSITE, Kind.COMPOSITE_REPLY, Kind.COMPOSITE_REJECT)
+_COMPOSITE: Final = (
+    MessageKind.COMPOSITE,
+    MessageKind.COMPOSITE_REPLY,
+    MessageKind.COMPOSITE_REJECT,
+)
 
 
 def _narrow(amount: int) -> int:
@@ -50,8 +54,11 @@ def _narrow(amount: int) -> int:
     return amount
 
 
-class MessagingCalls(SystemCalls):
+class MessagingCalls:
     """`call_*`, `msg_cycles_*`, `msg_reject_*`, `env_var_*`, `cost_*` and what a balance is."""
+
+    def __init__(self, state: HostState) -> None:
+        self._state = state
 
     def call_new(  # noqa: PLR0917 - the interface's parameters
         self,
@@ -64,27 +71,27 @@ class MessagingCalls(SystemCalls):
         reject_function: int,
         reject_environment: int,
     ) -> None:
-        self.message.drop_call()
+        self._state.message.drop_call()
         if name_size > MAX_METHOD_NAME_BYTES:
             raise Failure.contract(
                 f"ic0.call_new: size of method name {name_size} exceeds the allowed limit "
                 f"{MAX_METHOD_NAME_BYTES}"
             )
-        callee = self._take(callee_at, callee_size)
+        callee = self._state.take(callee_at, callee_size)
         if callee_size > MAX_PRINCIPAL_BYTES:
             raise Failure.contract("provided invalid principal id")
-        self.message.building = OutgoingCall(
+        self._state.message.building = OutgoingCall(
             callee=callee,
-            method=self._take(name_at, name_size).decode("utf-8", "replace"),
-            reply=Closure(reply_function, reply_environment),
-            reject=Closure(reject_function, reject_environment),
+            method=self._state.take(name_at, name_size).decode("utf-8", "replace"),
+            reply=CallbackClosure(reply_function, reply_environment),
+            reject=CallbackClosure(reject_function, reject_environment),
             payload=bytearray(),
         )
 
     def _building(self, call: str) -> OutgoingCall:
-        if self.message.building is None:
+        if self._state.message.building is None:
             raise Failure.contract(f"ic0.{call} called when no call is under construction.")
-        return self.message.building
+        return self._state.message.building
 
     def call_on_cleanup(self, function: int, environment: int) -> None:
         call = self._building("call_on_cleanup")
@@ -93,7 +100,7 @@ class MessagingCalls(SystemCalls):
                 "ic0.call_on_cleanup can be called at most once between ic0.call_new and "
                 "ic0.call_perform"
             )
-        call.cleanup = Closure(function, environment)
+        call.cleanup = CallbackClosure(function, environment)
 
     def call_data_append(self, at: int, size: int) -> None:
         call = self._building("call_data_append")
@@ -103,7 +110,7 @@ class MessagingCalls(SystemCalls):
                 f"ic0.call_data_append: size of payload {total} exceeds the allowed limit "
                 f"{MAX_PAYLOAD_BYTES}"
             )
-        call.payload += self._take(at, size)
+        call.payload += self._state.take(at, size)
 
     def call_with_best_effort_response(self, timeout_s: int) -> None:
         call = self._building("call_with_best_effort_response")
@@ -121,13 +128,14 @@ class MessagingCalls(SystemCalls):
 
     def _add(self, name: str, amount: int) -> None:
         call = self._building(name)
-        if amount > self.message.liquid_cycles:
-            raise Failure.out_of_cycles(self.message.environment.canister)
+        carries = self._state.message.environment.terms.carries_cycles
+        if amount > (self._state.message.liquid_cycles if carries else 0):
+            raise Failure.out_of_cycles(self._state.message.environment.canister)
         call.cycles += amount
-        self.message.gained_cycles -= amount
+        self._state.message.gained_cycles -= amount
 
     def call_perform(self) -> int:
-        message = self.message
+        message = self._state.message
         call = self._building("call_perform")
         waiting = message.called[call.callee]
         held_bytes = message.called_bytes + len(call.payload) + _CALL_BYTES
@@ -154,66 +162,66 @@ class MessagingCalls(SystemCalls):
         return 0
 
     def msg_deadline(self) -> int:
-        return self.message.environment.incoming.deadline_ns
+        return self._state.message.environment.incoming.deadline_ns
 
     def msg_reject_code(self) -> int:
-        return self.message.environment.incoming.reject_code
+        return self._state.message.environment.incoming.reject_code
 
     def msg_reject_msg_size(self) -> int:
-        return len(self.message.environment.incoming.reject_message)
+        return len(self._state.message.environment.incoming.reject_message)
 
     def msg_reject_msg_copy(self, to: int, offset: int, size: int) -> None:
-        self._copy(self.message.environment.incoming.reject_message, to, offset, size)
+        self._state.copy(self._state.message.environment.incoming.reject_message, to, offset, size)
 
     @property
     def _available(self) -> int:
-        message = self.message
+        message = self._state.message
         return message.environment.incoming.available_cycles - message.accepted_cycles
 
     def msg_cycles_available(self) -> int:
         return _narrow(self._available)
 
     def msg_cycles_available128(self, to: int) -> None:
-        self._cycles(to, self._available)
+        self._state.put_cycles(to, self._available)
 
     def _accept(self, most: int) -> int:
-        taken = 0 if self.message.replied else min(most, self._available)
-        self.message.accepted_cycles += taken
-        self.message.gained_cycles += taken
+        taken = 0 if self._state.message.replied else min(most, self._available)
+        self._state.message.accepted_cycles += taken
+        self._state.message.gained_cycles += taken
         return taken
 
     def msg_cycles_accept(self, most: int) -> int:
         return self._accept(most)
 
     def msg_cycles_accept128(self, high: int, low: int, to: int) -> None:
-        self._cycles(to, self._accept(high << _WORD | low))
+        self._state.put_cycles(to, self._accept(high << _WORD | low))
 
     def msg_cycles_refunded(self) -> int:
-        return _narrow(self.message.environment.incoming.refunded_cycles)
+        return _narrow(self._state.message.environment.incoming.refunded_cycles)
 
     def msg_cycles_refunded128(self, to: int) -> None:
-        self._cycles(to, self.message.environment.incoming.refunded_cycles)
+        self._state.put_cycles(to, self._state.message.environment.incoming.refunded_cycles)
 
     def cycles_burn128(self, high: int, low: int, to: int) -> None:
-        burnt = min(high << _WORD | low, self.message.liquid_cycles)
-        self.message.burnt_cycles += burnt
-        self.message.gained_cycles -= burnt
-        self._cycles(to, burnt)
+        burnt = min(high << _WORD | low, self._state.message.liquid_cycles)
+        self._state.message.burnt_cycles += burnt
+        self._state.message.gained_cycles -= burnt
+        self._state.put_cycles(to, burnt)
 
     def canister_cycle_balance(self) -> int:
-        return _narrow(self.message.balance_cycles)
+        return _narrow(self._state.message.balance_cycles)
 
     def canister_cycle_balance128(self, to: int) -> None:
-        self._cycles(to, self.message.balance_cycles)
+        self._state.put_cycles(to, self._state.message.balance_cycles)
 
     def canister_liquid_cycle_balance128(self, to: int) -> None:
-        self._cycles(to, self.message.liquid_cycles)
+        self._state.put_cycles(to, self._state.message.liquid_cycles)
 
     def canister_status(self) -> int:
-        return self.message.environment.status
+        return self._state.message.environment.status
 
     def global_timer_set(self, at_ns: int) -> int:
-        message = self.message
+        message = self._state.message
         before = message.timer_ns
         message.timer_ns = at_ns
         return message.environment.timer_ns if before is None else before
@@ -225,22 +233,24 @@ class MessagingCalls(SystemCalls):
         self._mint()
 
     def _mint(self) -> NoReturn:
-        who = Principal(self.message.environment.canister)
+        who = Principal(self._state.message.environment.canister)
         raise Failure.contract(
             "ic0.mint_cycles128 cannot be executed on non Cycles Minting Canister: "
             f"{who} != {MINTER}"
         )
 
     def cost_call(self, name_bytes: int, payload_bytes: int, to: int) -> None:
-        terms = self.message.environment.terms
-        self._cycles(to, terms.fee_cycles(name_bytes + payload_bytes) + terms.reserve_cycles)
+        terms = self._state.message.environment.terms
+        self._state.put_cycles(
+            to, terms.fee_cycles(name_bytes + payload_bytes) + terms.reserve_cycles
+        )
 
     def cost_create_canister(self, to: int) -> None:
-        self._cycles(to, self.message.environment.terms.creation_cycles)
+        self._state.put_cycles(to, self._state.message.environment.terms.creation_cycles)
 
     def cost_http_request(self, request_bytes: int, response_bytes: int, to: int) -> None:
-        self._cycles(
-            to, self.message.environment.terms.outcall_cycles(request_bytes, response_bytes)
+        self._state.put_cycles(
+            to, self._state.message.environment.terms.outcall_cycles(request_bytes, response_bytes)
         )
 
     def cost_http_request_v2(self, at: int, size: int, to: int) -> None:
@@ -249,8 +259,8 @@ class MessagingCalls(SystemCalls):
                 f"ic0.cost_http_request_v2: size of parameters {size} exceeds the allowed limit "
                 f"{outcalls.MAX_PARAMETER_BYTES}"
             )
-        nodes = self.message.environment.nodes
-        self._cycles(to, outcalls.price_cycles(self._take(at, size), nodes))
+        nodes = self._state.message.environment.nodes
+        self._state.put_cycles(to, outcalls.price_cycles(self._state.take(at, size), nodes))
 
     def cost_sign_with_ecdsa(self, at: int, size: int, curve: int, _to: int) -> int:
         return self._no_key(at, size, known=curve in _ECDSA_CURVES)
@@ -263,11 +273,11 @@ class MessagingCalls(SystemCalls):
 
     def _no_key(self, at: int, size: int, *, known: bool) -> int:
         """Say that there is no key of a name, as a network that holds none says."""
-        self._take(at, size)
+        self._state.take(at, size)
         return _NO_SUCH_KEY if known else _NO_SUCH_CURVE
 
     def env_var_count(self) -> int:
-        return len(self.message.environment.variables)
+        return len(self._state.message.environment.variables)
 
     def _name(self, at: int, size: int) -> str:
         if size > MAX_VARIABLE_NAME_BYTES:
@@ -275,14 +285,14 @@ class MessagingCalls(SystemCalls):
                 f"An environment variable's name of {size} bytes exceeds the allowed limit "
                 f"{MAX_VARIABLE_NAME_BYTES}"
             )
-        return self._take(at, size).decode("utf-8", "replace")
+        return self._state.take(at, size).decode("utf-8", "replace")
 
     def env_var_name_exists(self, at: int, size: int) -> int:
         name = self._name(at, size)
-        return int(any(name == each for each, _ in self.message.environment.variables))
+        return int(any(name == each for each, _ in self._state.message.environment.variables))
 
     def _variable_name(self, index: int) -> bytes:
-        variables = self.message.environment.variables
+        variables = self._state.message.environment.variables
         if index >= len(variables):
             raise Failure.contract(
                 f"Environment variable index {index} is out of bounds. "
@@ -294,11 +304,11 @@ class MessagingCalls(SystemCalls):
         return len(self._variable_name(index))
 
     def env_var_name_copy(self, index: int, to: int, offset: int, size: int) -> None:
-        self._copy(self._variable_name(index), to, offset, size)
+        self._state.copy(self._variable_name(index), to, offset, size)
 
     def _variable(self, at: int, size: int) -> bytes:
         name = self._name(at, size)
-        for each, value in self.message.environment.variables:
+        for each, value in self._state.message.environment.variables:
             if each == name:
                 return value.encode()
         raise Failure.contract(f"Environment variable {name} not found.")
@@ -307,4 +317,4 @@ class MessagingCalls(SystemCalls):
         return len(self._variable(at, size))
 
     def env_var_value_copy(self, at: int, name_size: int, to: int, offset: int, size: int) -> None:
-        self._copy(self._variable(at, name_size), to, offset, size)
+        self._state.copy(self._variable(at, name_size), to, offset, size)

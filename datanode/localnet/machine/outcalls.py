@@ -1,4 +1,4 @@
-"""What an HTTPS request of a canister would cost by what it uses: `ic0.cost_http_request_v2`.
+"""Price of a canister's HTTPS request by resources used: `ic0.cost_http_request_v2`.
 
 A node's part of the base, of what the nodes do, and of putting the answer into a block. The figures
 are the same on every subnet, whatever its reference size. Source: `ic_https_outcalls_pricing::fees`
@@ -50,7 +50,7 @@ _BLOCK_BYTE_NODE, _BLOCK_BYTE, _RESPONSE_OVERHEAD_BYTES = 10, 600, 181
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Replication:
-    """Who makes a request, and whose answers are delivered.
+    """Replication mode of an HTTPS request.
 
     Attributes:
         total: How many nodes make it.

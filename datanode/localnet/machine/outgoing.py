@@ -1,4 +1,4 @@
-"""Calls between canisters as a message sees them: the ones it makes, and the one it belongs to."""
+"""Outgoing calls of a message and the call context it belongs to."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from datanode.localnet.machine import prices
 
 
 @dataclass(frozen=True, slots=True)
-class Closure:
+class CallbackClosure:
     """A function of the module's table, and what it is given.
 
     Attributes:
@@ -21,8 +21,8 @@ class Closure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What a canister pays for a call when it makes it.
+class CallTerms:
+    """Charges of a canister for making a call.
 
     Attributes:
         fee_cycles: Prices a call by the bytes of its method's name and payload.
@@ -30,6 +30,8 @@ class Terms:
         callback_cycles: Set aside for a callback that uses every instruction it may.
         creation_cycles: What creating a canister costs.
         outcall_cycles: Prices an HTTPS request by its bytes and by those it may bring back.
+        carries_cycles: Whether calls may carry cycles; not on a cloud engine, whose canisters have
+            none.
     """
 
     fee_cycles: Callable[[int], int] = lambda _call_bytes: 0
@@ -37,15 +39,16 @@ class Terms:
     callback_cycles: int = 0
     creation_cycles: int = 0
     outcall_cycles: Callable[[int, int], int] = lambda _request_bytes, _response_bytes: 0
+    carries_cycles: bool = True
 
     @property
     def reserve_cycles(self) -> int:
-        """What is set aside until the response has been handled."""
+        """Return the cycles reserved until the response is handled."""
         return self.transmission_cycles + self.callback_cycles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class IncomingCall:
     """The call that a message belongs to, and for a callback the response.
 
     Attributes:
@@ -87,9 +90,9 @@ class OutgoingCall:
 
     callee: bytes
     method: str
-    reply: Closure
-    reject: Closure
-    cleanup: Closure | None = None
+    reply: CallbackClosure
+    reject: CallbackClosure
+    cleanup: CallbackClosure | None = None
     payload: bytearray
     cycles: int = 0
     timeout_s: int | None = None
@@ -99,7 +102,7 @@ class OutgoingCall:
 
     @property
     def call_bytes(self) -> int:
-        """What the caller pays for by the byte."""
+        """Return the bytes of the call that are charged."""
         return len(self.method.encode()) + len(self.payload)
 
 

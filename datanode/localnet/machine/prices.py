@@ -1,12 +1,11 @@
-"""What the IC charges for: instructions an opcode, a bulk operation and a system call cost.
+"""The IC's instruction prices: opcodes, bulk operations and system calls.
 
 Source of the tables: the IC's published price list (`instruction_to_cost` and the system call
 overheads, mid-2026), Wasm32 column; loads and stores cost one more in Wasm64. A function entry
 costs 1. An operation on memory or a table also costs its size operand, at run time.
 
-System calls cost a fixed part and a part a byte; `stable64_write` adds 1,000 for each 4 KiB page
-that this message had not written yet. At its end a message pays for each 4 KiB page of the heap
-whose content it changed, queries excepted: `WasmtimeInstance::run` of the replica, mid-2026.
+System calls cost a fixed part and a part a byte. What memory costs depends on the metering version:
+`datanode.metering`.
 """
 
 from typing import Final
@@ -29,8 +28,6 @@ STABLE_BYTES_QUERY: Final = GIB
 `rs/config/src/embedders.rs` of the replica, mid-2026."""
 
 INSTRUCTIONS_A_FUNCTION_ENTRY: Final = 1
-INSTRUCTIONS_A_DIRTY_PAGE: Final = 1_000
-_DIRTY_PAGE_FACTOR_64BIT: Final = 4
 INSTRUCTIONS_TO_COMPILE_AN_OPERATOR: Final = 6_000
 """Added to an installation for each operator of the instrumented module."""
 
@@ -123,11 +120,6 @@ A_BYTE: Final = 1
 A_TRANSMITTED_BYTE: Final = 50
 TRANSMITTING: Final = frozenset({"msg_reply_data_append", "msg_reject", "call_data_append"})
 """System calls whose bytes leave the canister."""
-
-
-def heap_page(*, wide: bool) -> int:
-    """Return the price of a page of the heap that a message changed."""
-    return INSTRUCTIONS_A_DIRTY_PAGE * (_DIRTY_PAGE_FACTOR_64BIT if wide else 1)
 
 
 def fixed(call: str) -> int:

@@ -1,4 +1,4 @@
-"""Makes everything outside the code that refers to an imported function refer to its stand-in.
+"""Redirect references to imported functions, outside the code, to their stand-ins.
 
 Element segments, exports and initial values of globals name functions by index. The instrumenter
 puts a function that pays in front of each imported one; after this, nothing reaches the imported

@@ -1,4 +1,4 @@
-"""How an execution fails, in the IC's codes and words.
+"""Reject codes and messages of failed executions, as on the IC.
 
 A `Failure` is raised while a message runs and becomes the message's `Reject`. The reject code is
 the coarse one of the interface specification (4: the canister said no, 5: the canister failed),
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Self
 
+from datanode.localnet.machine.wasm_module import WasmError
 from datanode.principal import Principal
 
 _HELP: Final = "http://internetcomputer.org/docs/current/references/execution-errors"
@@ -81,9 +82,14 @@ class Failure(Exception):  # noqa: N818 - the message fails, not this program
         return cls("IC0504", f"Canister violated contract: {why}")
 
     @classmethod
-    def wasm(cls, why: str) -> Self:
+    def wasm(cls, error: WasmError) -> Self:
         """Word a module that cannot be installed."""
-        return cls("IC0505", f"Canister's Wasm module is not valid: {why}")
+        return cls("IC0505", f"{error.what}: {error}", error.advice, error.anchor)
+
+    @classmethod
+    def instantiation(cls, why: str) -> Self:
+        """Word a module that the engine cannot instantiate."""
+        return cls("IC0521", f"Canister encountered a Wasm engine error: {why}")
 
     @classmethod
     def out_of_instructions(cls, limit: int) -> Self:
@@ -94,6 +100,17 @@ class Failure(Exception):  # noqa: N818 - the message fails, not this program
             "Try optimizing this method to consume fewer instructions or split the work across "
             "multiple messages.",
             "instruction-limit-exceeded",
+        )
+
+    @classmethod
+    def slice_overrun(cls, used: int, limit: int) -> Self:
+        """Word a single operation that uses more instructions than a slice has."""
+        return cls(
+            "IC0522",
+            f"Canister attempted to perform a large memory operation that used {used:_} "
+            f"instructions and exceeded the slice limit {limit:_}.",
+            "Try splitting the large memory operation into smaller ones.",
+            "slice-overrun",
         )
 
     @classmethod

@@ -5,16 +5,17 @@ linear memory, so the server's memory does not grow with it, and a full disk is 
 be caught, where a mapped file would kill the process.
 
 Pages of 4 KiB that a message writes for the first time are saved to the undo log first; the same
-set of pages is what the IC charges for. Pages that lie past the end at the message's beginning are
-not saved: cutting the file restores them.
+set of pages is what the IC charged for until July 2026. Pages that lie past the end at the
+message's beginning are not saved: cutting the file restores them.
 """
 
 import mmap
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from datanode.localnet.machine.undo import Target, UndoLog, write_all
+from datanode.localnet.machine.undo import UndoFile, UndoLog, write_all
 from datanode.units import GIB
 
 WASM_PAGE_BYTES: Final = 65_536
@@ -39,6 +40,8 @@ class StableMemory:
         self._saved_end = 0
         self._dirty: set[int] = set()
         self._touched: set[int] = set()
+        self._accessed_wasm_pages: set[int] = set()
+        self._written_wasm_pages: set[int] = set()
         self._undo: UndoLog | None = None
 
     def begin(self, undo: UndoLog | None) -> None:
@@ -46,6 +49,8 @@ class StableMemory:
         self._undo = undo
         self._dirty.clear()
         self._touched.clear()
+        self._accessed_wasm_pages.clear()
+        self._written_wasm_pages.clear()
         self._saved_end = self.pages * WASM_PAGE_BYTES
 
     def grow(self, pages: int) -> int:
@@ -70,15 +75,23 @@ class StableMemory:
         """Save pages that the message writes for the first time; they may then be written."""
         self._dirty.update(fresh)
         if self._undo is not None:
-            for start, end in _runs(fresh):
+            for start, end in runs(fresh):
                 begin, finish = start * OS_PAGE_BYTES, min(end * OS_PAGE_BYTES, self._saved_end)
                 if begin < finish:
-                    self._undo.save(Target.STABLE, self.descriptor, begin, finish - begin)
+                    self._undo.save(UndoFile.STABLE, self.descriptor, begin, finish - begin)
 
     def touch(self, offset: int, length: int) -> int:
         """Note that a range is used; return how many pages the message has used by now."""
         self._touched.update(_pages(offset, length))
         return len(self._touched)
+
+    def access(self, offset: int, length: int) -> int:
+        """Note an access; return how many Wasm pages the message had not accessed before."""
+        return _add(self._accessed_wasm_pages, offset, length)
+
+    def first_writes(self, offset: int, length: int) -> int:
+        """Note a write; return how many Wasm pages the message had not written before."""
+        return _add(self._written_wasm_pages, offset, length)
 
     @property
     def dirty_pages(self) -> int:
@@ -125,7 +138,14 @@ def _pages(offset: int, length: int) -> range:
     return range(offset // OS_PAGE_BYTES, (offset + length - 1) // OS_PAGE_BYTES + 1)
 
 
-def _runs(pages: list[int]) -> list[tuple[int, int]]:
+def _add(known: set[int], offset: int, length: int) -> int:
+    """Add the Wasm pages of a range of at least a byte; return how many were not known."""
+    before = len(known)
+    known.update(range(offset // WASM_PAGE_BYTES, (offset + length - 1) // WASM_PAGE_BYTES + 1))
+    return len(known) - before
+
+
+def runs(pages: Iterable[int]) -> list[tuple[int, int]]:
     """Join ascending page numbers into (start, end) runs."""
     out: list[tuple[int, int]] = []
     for page in pages:

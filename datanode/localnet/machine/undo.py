@@ -48,7 +48,7 @@ _BYTES, _ZEROS = 0, 1
 _IDLE, _ACTIVE = 0, 1
 
 
-class Target(IntEnum):
+class UndoFile(IntEnum):
     """The file that an entry belongs to."""
 
     HEAD = 0
@@ -113,7 +113,7 @@ class UndoLog:
 
     def save(
         self,
-        target: Target,
+        target: UndoFile,
         descriptor: int,
         offset: int,
         length: int,
@@ -143,7 +143,7 @@ class UndoLog:
         self._end = at
         self._words[_END_WORD] = at
 
-    def replay(self, files: Mapping[Target, int], *, since: int = _HEADER_BYTES) -> None:
+    def replay(self, files: Mapping[UndoFile, int], *, since: int = _HEADER_BYTES) -> None:
         """Put back what the entries saved of these files, the last one first; may be repeated."""
         entries = []
         at = since
@@ -152,8 +152,8 @@ class UndoLog:
                 os.pread(self._descriptor, _ENTRY.size, at)
             )
             at += _ENTRY.size
-            if Target(target) in files:
-                entries.append((files[Target(target)], kind, offset, length, at))
+            if UndoFile(target) in files:
+                entries.append((files[UndoFile(target)], kind, offset, length, at))
             at += length if kind == _BYTES else 0
         for descriptor, kind, offset, length, at in reversed(entries):
             if kind == _BYTES:
@@ -166,7 +166,7 @@ class UndoLog:
         """How long the log is: a place to `rewind` to."""
         return self._end
 
-    def rewind(self, mark: int, files: Mapping[Target, int]) -> None:
+    def rewind(self, mark: int, files: Mapping[UndoFile, int]) -> None:
         """Put back what was saved since a mark, and forget it."""
         self.replay(files, since=mark)
         self._end = mark

@@ -37,7 +37,27 @@ _REFERENCES: Final = (0x70, 0x6F)
 
 
 class WasmError(Exception):
-    """The bytes are not a module that can be installed; the text says why."""
+    """The bytes are not a module that can be installed; the text says why.
+
+    Args:
+        why: What is wrong.
+        what: What could not be done because of it.
+        advice: How to mend it, in the replica's words.
+        anchor: Where its documentation says more.
+    """
+
+    def __init__(
+        self,
+        why: str,
+        *,
+        what: str = "Canister's Wasm module is not valid",
+        advice: str = "",
+        anchor: str = "",
+    ) -> None:
+        super().__init__(why)
+        self.what = what
+        self.advice = advice
+        self.anchor = anchor
 
 
 def read_unsigned(data: bytes, at: int) -> tuple[int, int]:

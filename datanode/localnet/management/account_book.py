@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from datanode.localnet.state.database import Database
+from datanode.localnet.state.network_database import NetworkDatabase
 from datanode.principal import Principal
 from datanode.units import TC
 
@@ -18,7 +18,7 @@ DEFAULT_SUBACCOUNT: Final = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class CyclesAccount:
     """Whose cycles; a principal has as many accounts as there are subaccounts."""
 
     owner: Principal
@@ -39,7 +39,7 @@ class Block:
     """
 
     kind: str
-    changes: tuple[tuple[Account, int], ...]
+    changes: tuple[tuple[CyclesAccount, int], ...]
     time_ns: int
     key: bytes | None = None
     canister: Principal | None = None
@@ -48,10 +48,10 @@ class Block:
 class AccountBook:
     """Reads accounts and blocks; writes both as part of a message's transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: NetworkDatabase) -> None:
         self._database = database
 
-    def balance(self, account: Account) -> int:
+    def balance(self, account: CyclesAccount) -> int:
         """Return the cycles of an account."""
         row = self._database.row(
             "SELECT balance FROM accounts WHERE owner = ? AND subaccount = ?",

@@ -1,4 +1,4 @@
-"""What a canister may hold and have reserved: as much as it has the cycles for.
+"""Checks of memory and compute allocations against a canister's cycles.
 
 Allocating more memory sets cycles aside where the subnet is full, as growing does.
 """
@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from datanode.localnet.management.call import reject
 from datanode.localnet.state.bill import Bill
-from datanode.localnet.state.canister import Settings
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.canister_record import CanisterSettings
+from datanode.localnet.state.subnet_runtime import SubnetRuntime
 
 
-def allocate(network: Network, bill: Bill, chosen: Settings) -> None:
+def allocate(runtime: SubnetRuntime, bill: Bill, chosen: CanisterSettings) -> None:
     """Give a canister settings, if it can pay for what they allocate.
 
     Raises:
@@ -19,13 +19,13 @@ def allocate(network: Network, bill: Bill, chosen: Settings) -> None:
     """
     before = bill.canister
     after = replace(before, settings=chosen)
-    threshold = after.frozen_below_cycles(network.fees)
+    threshold = after.frozen_below_cycles(runtime.fees)
     if before.balance_cycles < threshold:
         _check_threshold(before.settings, chosen, threshold - before.balance_cycles)
     more_bytes = after.charged_bytes() - before.charged_bytes()
     cycles = 0
     if more_bytes > 0:
-        cycles = network.fees.reservation_cycles(more_bytes, subnet_bytes=network.used_bytes())
+        cycles = runtime.fees.reservation_cycles(more_bytes, subnet_bytes=runtime.used_bytes())
     limit = chosen.reserved_cycles_limit
     if before.reserved_cycles > limit:
         raise reject(
@@ -48,7 +48,9 @@ def allocate(network: Network, bill: Bill, chosen: Settings) -> None:
     bill.reserve(cycles)
 
 
-def _check_threshold(before: Settings, after: Settings, missing_cycles: int) -> None:
+def _check_threshold(
+    before: CanisterSettings, after: CanisterSettings, missing_cycles: int
+) -> None:
     """Refuse to allocate more; whoever raises the freezing threshold may freeze the canister."""
     if after.compute_allocation > before.compute_allocation:
         raise _too_poor("IC0530", "compute", after.compute_allocation, missing_cycles)

@@ -1,4 +1,4 @@
-"""A decoded Candid record, taken apart with its types checked."""
+"""Typed access to the fields of a decoded Candid record."""
 
 from collections.abc import Mapping, Sequence
 

@@ -2,20 +2,23 @@
 
 from dataclasses import dataclass, replace
 
+from datanode.localnet.execution.canister_stopping import EMPTY_REPLY
 from datanode.localnet.execution.effect import Effect
-from datanode.localnet.execution.stopping import EMPTY_REPLY
 from datanode.localnet.machine.rejects import Reject, RejectCode
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canister_records import CanisterRecords
+from datanode.localnet.state.canister_time import CanisterTime
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.history import Cause
-from datanode.localnet.state.message import Answer, Message, RejectedError
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.message import IngressMessage, IngressReply, RejectedError
+from datanode.localnet.state.message_traffic import MessageTraffic
+from datanode.localnet.state.subnet_runtime import SubnetRuntime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """What a handler gets; the slot's lock is held.
+class ManagementCall:
+    """Arguments of a handler; the slot's lock is held.
 
     Attributes:
         network: The network.
@@ -25,16 +28,18 @@ class Call:
         bill: That canister's account, ingress fee taken.
     """
 
-    network: Network
-    message: Message
+    runtime: SubnetRuntime
+    traffic: MessageTraffic
+    records: CanisterRecords
+    message: IngressMessage
     args: Arguments
     slot: Slot
     bill: Bill
 
     @property
     def cause(self) -> Cause:
-        """Who makes the call, for the history of the canister."""
-        return cause(self.network, self.message, self.args)
+        """Return the origin of the call, for the canister's history."""
+        return cause(self.runtime.canister_time, self.message, self.args)
 
     def done(self, reply: bytes = EMPTY_REPLY, *, changed: bool = False) -> Effect:
         """Return the effect of a call that went well.
@@ -46,12 +51,12 @@ class Call:
         if changed:
             canister = self.bill.canister
             self.bill.canister = replace(canister, version=canister.version + 1)
-        return Effect(answer=Answer(reply=reply), bill=self.bill)
+        return Effect(answer=IngressReply(reply=reply), bill=self.bill)
 
 
-def cause(network: Network, message: Message, args: Arguments) -> Cause:
+def cause(canister_time: CanisterTime, message: IngressMessage, args: Arguments) -> Cause:
     """Say who makes a call: a user, or a canister with the version that it says it has."""
-    now_ns = network.canister_time.now_ns()
+    now_ns = canister_time.now_ns()
     if message.callback is None:
         return Cause.user(message.sender, now_ns)
     version = args.optional_number("sender_canister_version")

@@ -8,12 +8,11 @@ from typing import Final, cast
 from datanode.agent import candid
 from datanode.localnet.execution import admission
 from datanode.localnet.execution.effect import Effect
-from datanode.localnet.management import growth
-from datanode.localnet.management.call import Call, reject
-from datanode.localnet.management.types import CHUNK_HASH, STORED_CHUNKS
-from datanode.localnet.state.database import Database
+from datanode.localnet.management import growth_payment
+from datanode.localnet.management.call import ManagementCall, reject
+from datanode.localnet.management.interface_types import CHUNK_HASH, STORED_CHUNKS
 from datanode.localnet.state.message import RejectedError
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.network_database import NetworkDatabase
 from datanode.principal import Principal
 from datanode.units import MIB
 
@@ -23,11 +22,11 @@ UPLOAD_INSTRUCTIONS: Final = 200_000_000
 """Bounds and price of the chunk store. Source: IC resource limits, 2026-05."""
 
 
-def upload(call: Call) -> Effect:
+def upload(call: ManagementCall) -> Effect:
     """Handle `upload_chunk`."""
-    database, canister = call.network.database, call.slot.canister.id
+    database, canister = call.records.database, call.slot.canister.id
     data = call.args.blob("chunk")
-    upload_cycles = call.network.fees.instruction_cycles(UPLOAD_INSTRUCTIONS)
+    upload_cycles = call.runtime.fees.instruction_cycles(UPLOAD_INSTRUCTIONS)
     missing = call.bill.missing(upload_cycles)
     if missing:
         why = admission.out_of_cycles(call.slot.canister, missing, call.message.sender).message
@@ -37,9 +36,9 @@ def upload(call: Call) -> Effect:
     known = hashes(database, canister.raw)
     if hashed not in known:
         check_new(data, known)
-        call.network.check_disk(len(data))
+        call.runtime.disk.check(len(data))
         grown = replace(call.bill.canister, chunk_bytes=MIB * (len(known) + 1))
-        growth.pay(call, grown)
+        growth_payment.pay(call, grown)
 
     effect = call.done(candid.encode((CHUNK_HASH,), ({"hash": hashed},)))
     return Effect(
@@ -50,24 +49,24 @@ def upload(call: Call) -> Effect:
     )
 
 
-def stored(call: Call) -> Effect:
+def stored(call: ManagementCall) -> Effect:
     """Handle `stored_chunks`."""
     owner = call.slot.canister.id.raw
-    found = [{"hash": digest} for digest in hashes(call.network.database, owner)]
+    found = [{"hash": digest} for digest in hashes(call.records.database, owner)]
     return call.done(candid.encode((STORED_CHUNKS,), (found,)))
 
 
-def clear(call: Call) -> Effect:
+def clear(call: ManagementCall) -> Effect:
     """Handle `clear_chunk_store`."""
     call.bill.canister = replace(call.bill.canister, chunk_bytes=0)
     effect = call.done()
-    writes = (clearing(call.network, call.slot.canister.id),)
+    writes = (clearing(call.records.database, call.slot.canister.id),)
     return Effect(answer=effect.answer, bill=effect.bill, writes=writes)
 
 
-def clearing(network: Network, canister: Principal) -> Callable[[], object]:
+def clearing(database: NetworkDatabase, canister: Principal) -> Callable[[], object]:
     """Return the write that empties a canister's chunk store."""
-    return lambda: network.database.write("DELETE FROM chunks WHERE canister = ?", (canister.raw,))
+    return lambda: database.write("DELETE FROM chunks WHERE canister = ?", (canister.raw,))
 
 
 def check_new(data: bytes, known: Sequence[bytes]) -> None:
@@ -97,31 +96,31 @@ def digest(chunk: bytes) -> bytes:
     return hashlib.sha256(chunk).digest()
 
 
-def put(database: Database, owner: bytes, chunk: bytes) -> None:
+def put(database: NetworkDatabase, owner: bytes, chunk: bytes) -> None:
     """Add a chunk to a store, as part of a transaction; one that is there stays."""
     key = (owner, digest(chunk))
     database.write("INSERT OR IGNORE INTO chunks VALUES (?,?,?)", (*key, chunk))
 
 
-def get(database: Database, owner: bytes, hashed: bytes) -> bytes | None:
+def get(database: NetworkDatabase, owner: bytes, hashed: bytes) -> bytes | None:
     """Read a chunk of a store."""
     row = database.row("SELECT data FROM chunks WHERE canister = ? AND hash = ?", (owner, hashed))
     return None if row is None else cast("bytes", row[0])
 
 
-def copy(database: Database, source: bytes, target: bytes) -> None:
+def copy(database: NetworkDatabase, source: bytes, target: bytes) -> None:
     """Copy a chunk store, as part of a transaction; canisters and snapshots have one each."""
     database.write(
         "INSERT INTO chunks SELECT ?, hash, data FROM chunks WHERE canister = ?", (target, source)
     )
 
 
-def size_bytes(database: Database, owner: bytes) -> int:
+def size_bytes(database: NetworkDatabase, owner: bytes) -> int:
     """Return what the IC counts for a chunk store: a whole mebibyte for each chunk."""
     return MIB * len(hashes(database, owner))
 
 
-def assemble(network: Network, store: Principal, wanted: list[bytes]) -> bytes:
+def assemble(database: NetworkDatabase, store: Principal, wanted: list[bytes]) -> bytes:
     """Put a module together from its chunks.
 
     Raises:
@@ -130,7 +129,7 @@ def assemble(network: Network, store: Principal, wanted: list[bytes]) -> bytes:
     parts = []
     left_bytes = MAX_CHUNKS * MAX_CHUNK_BYTES
     for hashed in wanted:
-        data = get(network.database, store.raw, hashed)
+        data = get(database, store.raw, hashed)
         if data is None:
             raise reject("IC0408", f"Chunk {hashed.hex()} was not found on canister {store}")
         left_bytes -= len(data)
@@ -141,7 +140,7 @@ def assemble(network: Network, store: Principal, wanted: list[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def hashes(database: Database, owner: bytes) -> list[bytes]:
+def hashes(database: NetworkDatabase, owner: bytes) -> list[bytes]:
     """Return the hashes of the chunks that a canister or a snapshot has."""
     rows = database.rows("SELECT hash FROM chunks WHERE canister = ? ORDER BY hash", (owner,))
     return [cast("bytes", row[0]) for row in rows]

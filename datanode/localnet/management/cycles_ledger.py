@@ -21,12 +21,12 @@ from datanode.errors import FormatError
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine.messaging import MINTER
 from datanode.localnet.machine.rejects import Failure
-from datanode.localnet.management import lifecycle, settings
+from datanode.localnet.management import canister_lifecycle, canister_settings
 from datanode.localnet.management.account_book import (
     DEFAULT_SUBACCOUNT,
-    Account,
     AccountBook,
     Block,
+    CyclesAccount,
 )
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.cycles_ledger_types import (
@@ -41,11 +41,14 @@ from datanode.localnet.management.cycles_ledger_types import (
     WITHDRAWN,
 )
 from datanode.localnet.state.bill import Bill
-from datanode.localnet.state.canister import Settings
+from datanode.localnet.state.canister_record import CanisterSettings
+from datanode.localnet.state.canister_records import CanisterRecords
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.history import Cause
-from datanode.localnet.state.message import Answer, Message, RejectedError
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.message import IngressMessage, IngressReply, RejectedError
+from datanode.localnet.state.message_traffic import MessageTraffic
+from datanode.localnet.state.subnet_runtime import SubnetRuntime
+from datanode.localnet.state.topology import Topology
 from datanode.principal import Principal
 from datanode.units import DAY_S, SECOND_NS
 
@@ -62,12 +65,12 @@ _USER_PRINCIPAL_BYTES: Final = 29
 _SELF_AUTHENTICATING: Final = 2
 
 _Query = Callable[[bytes, Principal], bytes]
-_Update = Callable[[Message, Slot | None], Effect]
+_Update = Callable[[IngressMessage, Slot | None], Effect]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Order:
-    """What a caller wants done with the cycles of an account.
+    """An order to spend the cycles of an account.
 
     Attributes:
         account: Whose cycles.
@@ -76,14 +79,14 @@ class _Order:
         key: What a repetition has in common with it.
     """
 
-    account: Account
+    account: CyclesAccount
     cycles: int
     made_ns: int | None
     key: bytes
 
     @classmethod
-    def read(cls, message: Message, args: Arguments, purpose: bytes) -> "_Order":
-        account = Account(message.sender, _subaccount(args, "from_subaccount"))
+    def read(cls, message: IngressMessage, args: Arguments, purpose: bytes) -> "_Order":
+        account = CyclesAccount(message.sender, _subaccount(args, "from_subaccount"))
         cycles, made_ns = args.number("amount"), args.optional_number("created_at_time")
         parts = (account.owner.raw, account.subaccount, b"%d" % cycles, b"%d" % (made_ns or 0))
         joined = b"".join(len(part).to_bytes(4) + part for part in (purpose, *parts))
@@ -100,9 +103,18 @@ class CyclesLedger:
         updates: Methods that change something; the lock of the built-in canisters is held.
     """
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._book = AccountBook(network.database)
+    def __init__(
+        self,
+        runtime: SubnetRuntime,
+        traffic: MessageTraffic,
+        records: CanisterRecords,
+        topology: Topology,
+    ) -> None:
+        self._runtime = runtime
+        self._traffic = traffic
+        self._records = records
+        self._topology = topology
+        self._book = AccountBook(records.database)
         self.queries: dict[str, _Query] = {
             "icrc1_balance_of": self._balance_of,
             "icrc1_fee": lambda _arg, _who: candid.encode((Nat,), (BLOCK_FEE_CYCLES,)),
@@ -122,13 +134,13 @@ class CyclesLedger:
             (Nat,), (self._book.balance(_account(Arguments.decode(ACCOUNT, arg))),)
         )
 
-    def receiver(self, message: Message) -> Principal | None:
+    def receiver(self, message: IngressMessage) -> Principal | None:
         """Return the canister that a message gives cycles to."""
         if message.method != "withdraw":
             return None
         return Arguments.decode(WITHDRAW, message.arg).principal("to")
 
-    def _create(self, message: Message, _slot: Slot | None) -> Effect:
+    def _create(self, message: IngressMessage, _slot: Slot | None) -> Effect:
         args = Arguments.decode(CREATE, message.arg)
         order = _Order.read(message, args, b"create")
         refusal = self._refusal(order, names_canister=True)
@@ -145,39 +157,40 @@ class CyclesLedger:
                 "error": text,
             }
             return self._given_back(order, CREATED, ("FailedToCreate", failed))
-        canister, made = lifecycle.created(
-            self._network,
+        canister, made = canister_lifecycle.created(
+            self._runtime,
+            self._records.canisters,
             chosen,
             order.cycles,
             Cause.canister(MINTER, None, self._now_ns()),
-            creation_fee_cycles=self._network.fees.creation_cycles,
+            creation_fee_cycles=self._runtime.fees.creation_cycles,
         )
         block: Value = {"block_id": number, "canister_id": canister}
         paid = self._book.entering([self._burn(order, canister)])
-        answer = Answer(reply=candid.encode((CREATED,), (("Ok", block),)))
+        answer = IngressReply(reply=candid.encode((CREATED,), (("Ok", block),)))
         return replace(made, answer=answer, writes=(*made.writes, *paid))
 
-    def _settings(self, order: _Order, creation: Arguments | None) -> Settings:
+    def _settings(self, order: _Order, creation: Arguments | None) -> CanisterSettings:
         """Return the settings of a canister that is ordered.
 
         Raises:
             _Refunded: It is not created.
-            RejectedError: As `settings.changed`.
+            RejectedError: As `canister_settings.changed`.
         """
-        if order.cycles < self._network.fees.creation_cycles:
+        if order.cycles < self._runtime.fees.creation_cycles:
             raise _Refunded("Insufficient cycles attached.")
-        chosen = Settings(controllers=(order.account.owner,))
+        chosen = CanisterSettings(controllers=(order.account.owner,))
         if creation is None:
             return chosen
         if creation.has("subnet_selection"):
             case, value = creation.variant("subnet_selection")
-            ours = self._network.topology.subnet_id
+            ours = self._topology.subnet_id
             if case == "Subnet" and value != {"subnet": ours}:
                 raise _Refunded("Subnet does not exist or is not available to the caller.")
         given = creation.optional_record("settings")
-        return chosen if given is None else settings.changed(chosen, given)
+        return chosen if given is None else canister_settings.changed(chosen, given)
 
-    def _withdraw(self, message: Message, slot: Slot | None) -> Effect:
+    def _withdraw(self, message: IngressMessage, slot: Slot | None) -> Effect:
         args = Arguments.decode(WITHDRAW, message.arg)
         receiver = args.principal("to")
         if len(receiver.raw) == _USER_PRINCIPAL_BYTES and receiver.raw[-1] == _SELF_AUTHENTICATING:
@@ -194,15 +207,15 @@ class CyclesLedger:
                 "rejection_reason": f"Canister {receiver} not found.",
             }
             return self._given_back(order, WITHDRAWN, ("FailedToWithdraw", failed))
-        bill = Bill(slot.canister, self._network.fees)
+        bill = Bill(slot.canister, self._runtime.fees)
         bill.deposit(order.cycles)
         return Effect(
-            answer=Answer(reply=candid.encode((WITHDRAWN,), (("Ok", number),))),
+            answer=IngressReply(reply=candid.encode((WITHDRAWN,), (("Ok", number),))),
             bill=bill,
             writes=self._book.entering([self._burn(order)]),
         )
 
-    def _deposit(self, message: Message, _slot: Slot | None) -> Effect:
+    def _deposit(self, message: IngressMessage, _slot: Slot | None) -> Effect:
         """Take the cycles of a canister's call."""
         to = _account(Arguments.decode(DEPOSIT, message.arg).record("to"))
         if message.cycles < BLOCK_FEE_CYCLES:
@@ -218,12 +231,12 @@ class CyclesLedger:
             "balance": self._book.balance(to) + received,
         }
         return Effect(
-            answer=Answer(reply=candid.encode((DEPOSITED,), (result,))),
+            answer=IngressReply(reply=candid.encode((DEPOSITED,), (result,))),
             kept_cycles=message.cycles,
             writes=self._book.entering([block]),
         )
 
-    def _transfer(self, message: Message, _slot: Slot | None) -> Effect:
+    def _transfer(self, message: IngressMessage, _slot: Slot | None) -> Effect:
         args = Arguments.decode(TRANSFER, message.arg)
         to = _account(args.record("to"))
         memo = args.blob("memo") if args.has("memo") else b""
@@ -242,7 +255,7 @@ class CyclesLedger:
         burn = self._burn(order)
         block = replace(burn, kind="transfer", changes=(*burn.changes, (to, order.cycles)))
         reply = candid.encode((TRANSFERRED,), (("Ok", number),))
-        return Effect(answer=Answer(reply=reply), writes=self._book.entering([block]))
+        return Effect(answer=IngressReply(reply=reply), writes=self._book.entering([block]))
 
     def _refusal(self, order: _Order, *, names_canister: bool = False) -> tuple[str, Value] | None:
         """Say why an order is not executed; first of all whether it can be paid."""
@@ -252,7 +265,7 @@ class CyclesLedger:
         if order.made_ns is None:
             return None
         # Clients date orders by the clock, canisters by their time, which may run ahead of it.
-        if order.made_ns + WINDOW_NS + DRIFT_NS < self._network.clock.now_ns():
+        if order.made_ns + WINDOW_NS + DRIFT_NS < self._traffic.clock.now_ns():
             return ("TooOld", None)
         if order.made_ns > now_ns + DRIFT_NS:
             return ("CreatedInFuture", {"ledger_time": now_ns})
@@ -284,7 +297,7 @@ class CyclesLedger:
         return replace(effect, writes=self._book.entering([burn, mint]))
 
     def _now_ns(self) -> int:
-        return self._network.canister_time.now_ns()
+        return self._runtime.canister_time.now_ns()
 
 
 class _Refunded(Exception):  # noqa: N818 - it never leaves this file
@@ -292,11 +305,11 @@ class _Refunded(Exception):  # noqa: N818 - it never leaves this file
 
 
 def _answered(kind: Variant, value: Value) -> Effect:
-    return Effect(answer=Answer(reply=candid.encode((kind,), (value,))))
+    return Effect(answer=IngressReply(reply=candid.encode((kind,), (value,))))
 
 
-def _account(args: Arguments) -> Account:
-    return Account(args.principal("owner"), _subaccount(args, "subaccount"))
+def _account(args: Arguments) -> CyclesAccount:
+    return CyclesAccount(args.principal("owner"), _subaccount(args, "subaccount"))
 
 
 def _subaccount(args: Arguments, name: str) -> bytes:

@@ -17,7 +17,7 @@ from datanode.agent.candid import (
     Type,
     Variant,
 )
-from datanode.localnet.management.types import SETTINGS
+from datanode.localnet.management.interface_types import SETTINGS
 
 ACCOUNT: Final = Record({"owner": Principal, "subaccount": Opt(Blob)})
 

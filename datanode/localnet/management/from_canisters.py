@@ -1,4 +1,4 @@
-"""The management canister's methods that canisters alone may call, and that concern none yet.
+"""Management methods that only canisters may call and that have no target canister yet.
 
 | method | what it does |
 | --- | --- |
@@ -17,14 +17,16 @@ from datanode.agent.candid import Blob, Nat64, Opt, Record
 from datanode.errors import FormatError
 from datanode.localnet.execution import admission
 from datanode.localnet.execution.effect import Effect
-from datanode.localnet.management import lifecycle, methods, provisional, settings
+from datanode.localnet.management import canister_lifecycle, canister_settings, methods, provisional
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.call import cause, reject
-from datanode.localnet.management.types import CANISTER, SETTINGS
-from datanode.localnet.state.canister import Settings
-from datanode.localnet.state.canisters import Slot
-from datanode.localnet.state.message import Answer, Message, RejectedError
-from datanode.localnet.state.network import Network
+from datanode.localnet.management.interface_types import CANISTER, SETTINGS
+from datanode.localnet.state.canister_record import CanisterSettings
+from datanode.localnet.state.canister_records import CanisterRecords
+from datanode.localnet.state.canisters import Canisters, Slot
+from datanode.localnet.state.message import IngressMessage, IngressReply, RejectedError
+from datanode.localnet.state.message_traffic import MessageTraffic
+from datanode.localnet.state.subnet_runtime import SubnetRuntime
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 
 CREATE: Final = Record({"settings": Opt(SETTINGS), "sender_canister_version": Opt(Nat64)})
@@ -41,29 +43,35 @@ def concerned(method: str, arg: bytes) -> Principal:
     return MANAGEMENT_CANISTER
 
 
-def run(network: Network, slot: Slot | None, message: Message) -> Effect:
+def run(
+    runtime: SubnetRuntime,
+    traffic: MessageTraffic,
+    records: CanisterRecords,
+    slot: Slot | None,
+    message: IngressMessage,
+) -> Effect:
     """Execute a call; the lock of the slot that it concerns is held."""
     try:
         if message.method == "raw_rand":
             candid.decode((), message.arg)
             reply = candid.encode((Blob,), (secrets.token_bytes(_RANDOM_BYTES),))
-            return Effect(answer=Answer(reply=reply))
+            return Effect(answer=IngressReply(reply=reply))
         if message.method == "create_canister":
-            return _create(network, message)
+            return _create(runtime, records.canisters, message)
         if message.method == provisional.CREATE:
-            return methods.create(network, message)
+            return methods.create(runtime, records.canisters, message)
         if slot is None and methods.concerns_a_canister(message.method):
             methods.target(message.method, message.arg)
-        return methods.run_for_canister(network, slot, message)
+        return methods.run_for_canister(runtime, traffic, records, slot, message)
     except FormatError as error:
-        return Effect(answer=Answer(reject=admission.invalid_payload(str(error))))
+        return Effect(answer=IngressReply(reject=admission.invalid_payload(str(error))))
     except RejectedError as rejected:
-        return Effect(answer=Answer(reject=rejected.reject))
+        return Effect(answer=IngressReply(reject=rejected.reject))
 
 
-def _create(network: Network, message: Message) -> Effect:
+def _create(runtime: SubnetRuntime, canisters: Canisters, message: IngressMessage) -> Effect:
     args = Arguments.decode(CREATE, message.arg)
-    fee, cycles = network.fees.creation_cycles, message.cycles
+    fee, cycles = runtime.fees.creation_cycles, message.cycles
     if cycles < fee:
         raise reject(
             "IC0403",
@@ -71,18 +79,19 @@ def _create(network: Network, message: Message) -> Effect:
             f"initial balance but only {cycles} cycles were received with the create_canister "
             "request.",
         )
-    network.check_disk()
-    chosen = Settings(controllers=(message.sender,))
+    runtime.disk.check()
+    chosen = CanisterSettings(controllers=(message.sender,))
     given = args.optional_record("settings")
     if given is not None:
-        chosen = settings.changed(chosen, given)
-    canister, made = lifecycle.created(
-        network,
+        chosen = canister_settings.changed(chosen, given)
+    canister, made = canister_lifecycle.created(
+        runtime,
+        canisters,
         chosen,
         cycles,
-        cause(network, message, args),
+        cause(runtime.canister_time, message, args),
         creation_fee_cycles=fee,
         item="accepted",
     )
     reply = candid.encode((CANISTER,), ({"canister_id": canister},))
-    return replace(made, answer=Answer(reply=reply), kept_cycles=cycles)
+    return replace(made, answer=IngressReply(reply=reply), kept_cycles=cycles)

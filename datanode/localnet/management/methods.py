@@ -10,27 +10,36 @@ from typing import Final
 
 from datanode.agent.candid import Record
 from datanode.errors import FormatError
+from datanode.fees import FeeSchedule
 from datanode.localnet.execution import admission
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine.rejects import Reject
 from datanode.localnet.management import (
+    canister_info,
+    canister_lifecycle,
+    canister_snapshots,
+    canister_status,
     chunk_store,
-    info,
     installation,
-    lifecycle,
+    interface_types,
     snapshot_transfer,
     snapshot_types,
-    snapshots,
-    types,
 )
 from datanode.localnet.management.arguments import Arguments
-from datanode.localnet.management.call import Call
+from datanode.localnet.management.call import ManagementCall
 from datanode.localnet.management.provisional import CREATE, TOP_UP
 from datanode.localnet.management.views import INFO, LOGS, STATUS
 from datanode.localnet.state.bill import Bill
-from datanode.localnet.state.canisters import Slot
-from datanode.localnet.state.message import Answer, Message, RefusedError, RejectedError
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.canister_records import CanisterRecords
+from datanode.localnet.state.canisters import Canisters, Slot
+from datanode.localnet.state.message import (
+    IngressMessage,
+    IngressReply,
+    NotAdmittedError,
+    RejectedError,
+)
+from datanode.localnet.state.message_traffic import MessageTraffic
+from datanode.localnet.state.subnet_runtime import SubnetRuntime
 from datanode.localnet.state.topology import is_hosted
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 
@@ -45,42 +54,49 @@ MAX_PAID_LATER_BYTES: Final = 366
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class ManagementMethod:
     """One method: its argument, its handler, the field that names the canister."""
 
     argument: Record
-    handle: Callable[[Call], Effect]
+    handle: Callable[[ManagementCall], Effect]
     canister: str = "canister_id"
 
 
-_METHODS: Final[dict[str, Method]] = {
-    TOP_UP: Method(types.TOP_UP, lifecycle.top_up),
-    "install_code": Method(types.INSTALL, installation.install),
-    "install_chunked_code": Method(
-        types.INSTALL_CHUNKED, installation.install_chunked, "target_canister"
+_METHODS: Final[dict[str, ManagementMethod]] = {
+    TOP_UP: ManagementMethod(interface_types.TOP_UP, canister_lifecycle.top_up),
+    "install_code": ManagementMethod(interface_types.INSTALL, installation.install),
+    "install_chunked_code": ManagementMethod(
+        interface_types.INSTALL_CHUNKED, installation.install_chunked, "target_canister"
     ),
-    "uninstall_code": Method(types.UNINSTALL, installation.uninstall),
-    "upload_chunk": Method(types.UPLOAD_CHUNK, chunk_store.upload),
-    "stored_chunks": Method(types.CANISTER, chunk_store.stored),
-    "clear_chunk_store": Method(types.CANISTER, chunk_store.clear),
-    _UPDATE_SETTINGS: Method(types.UPDATE_SETTINGS, lifecycle.update_settings),
-    "start_canister": Method(types.CANISTER, lifecycle.start),
-    DEPOSIT: Method(types.CANISTER, lifecycle.deposit),
-    INFO: Method(info.REQUEST, info.show),
-    _METADATA: Method(info.METADATA_REQUEST, info.show_metadata),
-    "stop_canister": Method(types.CANISTER, lifecycle.stop),
-    "delete_canister": Method(types.CANISTER, lifecycle.delete),
-    STATUS: Method(types.CANISTER, lifecycle.show_status),
-    "take_canister_snapshot": Method(snapshot_types.TAKE, snapshots.take),
-    "load_canister_snapshot": Method(snapshot_types.LOAD, snapshots.load),
-    "list_canister_snapshots": Method(types.CANISTER, snapshots.show),
-    "delete_canister_snapshot": Method(snapshot_types.ONE, snapshots.delete),
-    "read_canister_snapshot_metadata": Method(snapshot_types.ONE, snapshot_transfer.read_metadata),
-    "read_canister_snapshot_data": Method(snapshot_types.READ_DATA, snapshot_transfer.read_data),
-    "upload_canister_snapshot_metadata": Method(
+    "uninstall_code": ManagementMethod(interface_types.UNINSTALL, installation.uninstall),
+    "upload_chunk": ManagementMethod(interface_types.UPLOAD_CHUNK, chunk_store.upload),
+    "stored_chunks": ManagementMethod(interface_types.CANISTER, chunk_store.stored),
+    "clear_chunk_store": ManagementMethod(interface_types.CANISTER, chunk_store.clear),
+    _UPDATE_SETTINGS: ManagementMethod(
+        interface_types.UPDATE_SETTINGS, canister_lifecycle.update_settings
+    ),
+    "start_canister": ManagementMethod(interface_types.CANISTER, canister_lifecycle.start),
+    DEPOSIT: ManagementMethod(interface_types.CANISTER, canister_lifecycle.deposit),
+    INFO: ManagementMethod(canister_info.REQUEST, canister_info.show),
+    _METADATA: ManagementMethod(canister_info.METADATA_REQUEST, canister_info.show_metadata),
+    "stop_canister": ManagementMethod(interface_types.CANISTER, canister_lifecycle.stop),
+    "delete_canister": ManagementMethod(interface_types.CANISTER, canister_lifecycle.delete),
+    STATUS: ManagementMethod(interface_types.CANISTER, canister_lifecycle.show_status),
+    LOGS: ManagementMethod(interface_types.CANISTER, canister_status.fetch_logs),
+    "take_canister_snapshot": ManagementMethod(snapshot_types.TAKE, canister_snapshots.take),
+    "load_canister_snapshot": ManagementMethod(snapshot_types.LOAD, canister_snapshots.load),
+    "list_canister_snapshots": ManagementMethod(interface_types.CANISTER, canister_snapshots.show),
+    "delete_canister_snapshot": ManagementMethod(snapshot_types.ONE, canister_snapshots.delete),
+    "read_canister_snapshot_metadata": ManagementMethod(
+        snapshot_types.ONE, snapshot_transfer.read_metadata
+    ),
+    "read_canister_snapshot_data": ManagementMethod(
+        snapshot_types.READ_DATA, snapshot_transfer.read_data
+    ),
+    "upload_canister_snapshot_metadata": ManagementMethod(
         snapshot_types.UPLOAD_METADATA, snapshot_transfer.upload_metadata
     ),
-    "upload_canister_snapshot_data": Method(
+    "upload_canister_snapshot_data": ManagementMethod(
         snapshot_types.UPLOAD_DATA, snapshot_transfer.upload_data
     ),
 }
@@ -114,18 +130,18 @@ def effective_canister(method: str, arg: bytes, url: Principal) -> Principal:
     """
     if method == CREATE:
         if url != MANAGEMENT_CANISTER and not is_hosted(url):
-            raise RefusedError(_BAD_REQUEST, f"The canister {url} is not on this subnet")
+            raise NotAdmittedError(_BAD_REQUEST, f"The canister {url} is not on this subnet")
         return url
-    if method not in (*_METHODS, LOGS) or method == DEPOSIT:
+    if method not in _METHODS or method == DEPOSIT:
         return url
     try:
         named = target(method, arg)
     except FormatError as error:
-        raise RefusedError(
+        raise NotAdmittedError(
             _BAD_REQUEST, f"Cannot read the argument of {method}: {error}"
         ) from error
     if named != url:
-        raise RefusedError(
+        raise NotAdmittedError(
             _BAD_REQUEST,
             f"Specified CanisterId {named} does not match effective canister id in URL {url}",
         )
@@ -139,7 +155,7 @@ def target(method: str, arg: bytes) -> Principal:
         FormatError: The argument is not of the method's type.
     """
     known = _METHODS.get(method)
-    record = types.CANISTER if known is None else known.argument
+    record = interface_types.CANISTER if known is None else known.argument
     field = "canister_id" if known is None else known.canister
     return Arguments.decode(record, arg).principal(field)
 
@@ -149,84 +165,112 @@ def concerns_a_canister(method: str) -> bool:
     return method in _METHODS
 
 
-def admit(network: Network, message: Message) -> Answer | None:
+def admit(fees: FeeSchedule, canisters: Canisters, message: IngressMessage) -> IngressReply | None:
     """Say why a call is refused on arrival; None when it is taken."""
     method = message.method
     if method == CREATE:
         return None
-    slot = network.canisters.find(message.effective)
+    slot = canisters.find(message.effective)
     reject = _inadmissible(method, message.effective, message.sender, slot)
     if reject is None and slot is not None:
-        ingress_cycles = network.fees.ingress_cycles(message.envelope_bytes)
-        missing = Bill(slot.canister, network.fees).missing(ingress_cycles)
+        ingress_cycles = fees.ingress_cycles(message.envelope_bytes)
+        missing = Bill(slot.canister, fees).missing(ingress_cycles)
         if missing and not _is_free(message) and not _pays_later(message):
             reject = admission.out_of_cycles(slot.canister, missing, message.sender)
-    return None if reject is None else Answer(reject=reject)
+    return None if reject is None else IngressReply(reject=reject)
 
 
-def create(network: Network, message: Message) -> Effect:
+def create(runtime: SubnetRuntime, canisters: Canisters, message: IngressMessage) -> Effect:
     """Execute the one method that concerns no canister yet."""
     try:
-        args = Arguments.decode(types.PROVISIONAL_CREATE, message.arg)
-        network.check_disk()
-        return lifecycle.provisional_create(network, message, args)
+        args = Arguments.decode(interface_types.PROVISIONAL_CREATE, message.arg)
+        runtime.disk.check()
+        return canister_lifecycle.provisional_create(runtime, canisters, message, args)
     except FormatError as error:
-        return Effect(answer=Answer(reject=admission.invalid_payload(str(error))))
+        return Effect(answer=IngressReply(reject=admission.invalid_payload(str(error))))
     except RejectedError as rejected:
-        return Effect(answer=Answer(reject=rejected.reject))
+        return Effect(answer=IngressReply(reject=rejected.reject))
 
 
-def run(network: Network, slot: Slot, message: Message) -> Effect:
+def run(
+    runtime: SubnetRuntime,
+    traffic: MessageTraffic,
+    records: CanisterRecords,
+    slot: Slot,
+    message: IngressMessage,
+) -> Effect:
     """Execute a call; the lock of the slot that it concerns is held."""
     method = _METHODS[message.method]
-    bill = Bill(slot.canister, network.fees)
+    bill = Bill(slot.canister, runtime.fees)
     reject = _inadmissible(message.method, message.effective, message.sender, slot)
     if reject is None and not _is_free(message) and not _pays_later(message):
-        ingress_cycles = network.fees.ingress_cycles(message.envelope_bytes)
+        ingress_cycles = runtime.fees.ingress_cycles(message.envelope_bytes)
         missing = bill.missing(ingress_cycles)
         if missing:
             reject = admission.out_of_cycles(slot.canister, missing, message.sender)
         else:
             bill.take("ingress", ingress_cycles)
     if reject is not None:
-        return Effect(answer=Answer(reject=reject), bill=bill)
+        return Effect(answer=IngressReply(reject=reject), bill=bill)
     try:
         args = Arguments.decode(method.argument, message.arg)
         effect = method.handle(
-            Call(network=network, message=message, args=args, slot=slot, bill=bill)
+            ManagementCall(
+                runtime=runtime,
+                traffic=traffic,
+                records=records,
+                message=message,
+                args=args,
+                slot=slot,
+                bill=bill,
+            )
         )
     except RejectedError as rejected:
-        effect = Effect(answer=Answer(reject=rejected.reject), bill=bill)
+        effect = Effect(answer=IngressReply(reject=rejected.reject), bill=bill)
     if _pays_later(message):
-        ingress_cycles = network.fees.ingress_cycles(len(message.arg) + len(message.method))
+        ingress_cycles = runtime.fees.ingress_cycles(len(message.arg) + len(message.method))
         if not bill.missing(ingress_cycles):
             bill.take("ingress", ingress_cycles)
     return effect
 
 
-def run_for_canister(network: Network, slot: Slot | None, message: Message) -> Effect:
+def run_for_canister(
+    runtime: SubnetRuntime,
+    traffic: MessageTraffic,
+    records: CanisterRecords,
+    slot: Slot | None,
+    message: IngressMessage,
+) -> Effect:
     """Execute a call that a canister made; the slot's lock is held, and nobody pays for ingress."""
     reject = _inadmissible(
         message.method, message.effective, message.sender, slot, from_canister=True
     )
     if reject is not None or slot is None:
-        return Effect(answer=Answer(reject=reject))
-    bill = Bill(slot.canister, network.fees)
+        return Effect(answer=IngressReply(reject=reject))
+    bill = Bill(slot.canister, runtime.fees)
     try:
         method = _METHODS[message.method]
         args = Arguments.decode(method.argument, message.arg)
         return method.handle(
-            Call(network=network, message=message, args=args, slot=slot, bill=bill)
+            ManagementCall(
+                runtime=runtime,
+                traffic=traffic,
+                records=records,
+                message=message,
+                args=args,
+                slot=slot,
+                bill=bill,
+            )
         )
     except RejectedError as rejected:
-        return Effect(answer=Answer(reject=rejected.reject), bill=bill)
+        return Effect(answer=IngressReply(reject=rejected.reject), bill=bill)
 
 
-def _is_free(message: Message) -> bool:
+def _is_free(message: IngressMessage) -> bool:
     return message.method == TOP_UP
 
 
-def _pays_later(message: Message) -> bool:
+def _pays_later(message: IngressMessage) -> bool:
     """Tell whether the message is paid for after it is executed, if the canister then can.
 
     So controllers can thaw a canister whose freezing threshold they set too high.
@@ -244,7 +288,7 @@ def _inadmissible(
 ) -> Reject | None:
     if method in _CANISTERS_ONLY and not from_canister:
         return admission.only_canisters(method)
-    if method == LOGS:
+    if method == LOGS and not from_canister:
         return admission.only_queries(method)
     if method not in _METHODS:
         return admission.no_management_method(method)
@@ -254,6 +298,8 @@ def _inadmissible(
     viewers = "controllers"
     if method == STATUS:
         viewers = settings.status_viewers
+    elif method == LOGS:
+        viewers = settings.log_viewers
     elif method in _SNAPSHOT_VIEWS:
         viewers = settings.snapshot_viewers
     if method in _OPEN_TO_ALL or settings.lets_see(viewers, sender):

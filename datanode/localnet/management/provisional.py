@@ -1,4 +1,4 @@
-"""Names and defaults of the methods that make cycles out of nothing, for callers too."""
+"""Names and defaults of the provisional methods, which create cycles; for callers too."""
 
 from typing import Final
 

@@ -22,7 +22,7 @@ from datanode.agent.candid import (
     Variant,
     Vec,
 )
-from datanode.localnet.management.types import CHUNK_HASH
+from datanode.localnet.management.interface_types import CHUNK_HASH
 
 TAKE: Final = Record(
     {

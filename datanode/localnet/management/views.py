@@ -1,16 +1,19 @@
 """Queries of the management canister: each looks at one canister, and costs nothing."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from datanode.errors import FormatError
+from datanode.fees import FeeSchedule
 from datanode.localnet.execution import admission
-from datanode.localnet.management import info, status
+from datanode.localnet.management import canister_info, canister_status
 from datanode.localnet.management.arguments import Arguments
-from datanode.localnet.state.canister import Canister
-from datanode.localnet.state.message import Answer, RejectedError
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.canister_record import Canister
+from datanode.localnet.state.canister_records import CanisterRecords
+from datanode.localnet.state.message import IngressReply, RejectedError
+from datanode.localnet.state.network_database import NetworkDatabase
+from datanode.localnet.state.query_stats import QueryStats
+from datanode.localnet.state.subnet_runtime import SubnetRuntime
 from datanode.principal import Principal
 
 LOGS: Final = "fetch_canister_logs"
@@ -19,42 +22,46 @@ INFO: Final = "canister_info"
 
 
 def query(
-    network: Network, method: str, canister: Principal, caller: Principal, arg: bytes
-) -> Answer:
+    runtime: SubnetRuntime,
+    records: CanisterRecords,
+    canister: Principal,
+    *,
+    method: str,
+    caller: Principal,
+    arg: bytes,
+) -> IngressReply:
     """Answer a query about a canister, which the argument names too."""
-    slot = network.canisters.find(canister)
+    slot = records.canisters.find(canister)
     if slot is None:
-        return Answer(reject=admission.not_found(canister))
-    view = _VIEWS.get(method)
-    if view is None:
-        return Answer(reject=admission.no_management_method(method))
+        return IngressReply(reject=admission.not_found(canister))
+    record = slot.canister
     try:
-        return Answer(reply=view(network, slot.canister, caller, arg))
+        if method == STATUS:
+            reply = _status(runtime.fees, records.query_stats, record, caller)
+        elif method == LOGS:
+            reply = _logs(records.database, record, caller)
+        elif method == INFO:
+            asked = Arguments.decode(canister_info.REQUEST, arg)
+            reply = canister_info.canister_info(record, asked)
+        else:
+            return IngressReply(reject=admission.no_management_method(method))
+        return IngressReply(reply=reply)
     except RejectedError as rejected:
-        return Answer(reject=rejected.reject)
+        return IngressReply(reject=rejected.reject)
     except FormatError as error:
-        return Answer(reject=admission.invalid_payload(str(error)))
+        return IngressReply(reject=admission.invalid_payload(str(error)))
 
 
-def _status(network: Network, canister: Canister, caller: Principal, _arg: bytes) -> bytes:
+def _status(
+    fees: FeeSchedule, query_stats: QueryStats, canister: Canister, caller: Principal
+) -> bytes:
     if not canister.settings.lets_see(canister.settings.status_viewers, caller):
         raise RejectedError(admission.not_controller(canister.id, STATUS))
-    return status.canister_status(network, canister)
+    return canister_status.canister_status(fees, query_stats, canister)
 
 
-def _logs(network: Network, canister: Canister, caller: Principal, _arg: bytes) -> bytes:
+def _logs(database: NetworkDatabase, canister: Canister, caller: Principal) -> bytes:
     if not canister.settings.lets_see(canister.settings.log_viewers, caller):
         refused = f"Caller {caller} is not allowed to access canister logs"
         raise RejectedError(replace(admission.only_canisters(LOGS), message=refused))
-    return status.canister_logs(network, canister)
-
-
-def _info(_network: Network, canister: Canister, _caller: Principal, arg: bytes) -> bytes:
-    return info.canister_info(canister, Arguments.decode(info.REQUEST, arg))
-
-
-_VIEWS: Final[dict[str, Callable[[Network, Canister, Principal, bytes], bytes]]] = {
-    STATUS: _status,
-    LOGS: _logs,
-    INFO: _info,
-}
+    return canister_status.canister_logs(database, canister)

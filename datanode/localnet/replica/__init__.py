@@ -1,1 +1,1 @@
-"""What happens to a call or a query that was let in."""
+"""Processing of admitted calls and queries."""

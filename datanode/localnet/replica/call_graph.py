@@ -15,18 +15,20 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
-from datanode.cleanup import finishing
-from datanode.localnet.execution import admission, answers
+from datanode.cleanup import always_after
+from datanode.fees import FeeSchedule
+from datanode.localnet.execution import admission, call_replies
 from datanode.localnet.machine import prices, rejects
 from datanode.localnet.machine.execution import Execution
 from datanode.localnet.machine.machine import Machine
-from datanode.localnet.machine.outgoing import Incoming, OutgoingCall
+from datanode.localnet.machine.outgoing import IncomingCall, OutgoingCall
 from datanode.localnet.machine.rejects import Reject, RejectCode
-from datanode.localnet.replica.twins import twin
+from datanode.localnet.replica.query_copies import twin
 from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canister_records import CanisterRecords
 from datanode.localnet.state.canisters import Slot
-from datanode.localnet.state.message import Answer
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.message import IngressReply
+from datanode.localnet.state.subnet_runtime import SubnetRuntime
 from datanode.principal import Principal
 
 MAX_DEPTH: Final = 6
@@ -59,21 +61,28 @@ class _Walk:
 class CallGraph:
     """Walks the calls of composite queries; safe to be called from many threads."""
 
-    def __init__(self, network: Network, *, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._network = network
+    def __init__(
+        self,
+        runtime: SubnetRuntime,
+        records: CanisterRecords,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._runtime = runtime
+        self._records = records
         self._now_s = now_s
         self._lock = threading.Lock()
 
     def answer(
         self, slot: Slot, method: str, arg: bytes, caller: Principal, certificate: bytes
-    ) -> Answer:
+    ) -> IngressReply:
         """Answer a composite query; no lock of a canister is held."""
         with self._lock:
             try:
                 walk = _Walk(until_s=self._now_s() + MAX_TIME_S)
                 return self._visit(slot, method, arg, caller, walk, certificate)
             except _EndedError as ended:
-                return Answer(reject=ended.reject)
+                return IngressReply(reject=ended.reject)
 
     def _visit(  # noqa: PLR0917 - all of one query
         self,
@@ -83,37 +92,39 @@ class CallGraph:
         caller: Principal,
         walk: _Walk,
         certificate: bytes | None = None,
-    ) -> Answer:
-        network, canister = self._network, slot.canister.id
+    ) -> IngressReply:
+        canister = slot.canister.id
         with slot.lock, self._machine(slot, walk) as machine:
-            reject = refusal(network, slot)
+            reject = refusal(self._runtime.fees, slot)
             if reject is not None:
-                return Answer(reject=reject)
-            env = network.environment(slot.canister, caller, data_certificate=certificate)
+                return IngressReply(reject=reject)
+            env = self._runtime.environment(slot.canister, caller, data_certificate=certificate)
             if not machine.has(f"canister_composite_query {method}"):
                 execution = machine.query(method, arg, env)
                 walk.instructions += execution.instructions
-                network.query_stats.count(canister, execution.instructions, arg, execution.reply)
-                return Answer(reply=execution.reply, reject=execution.reject)
-            with finishing(machine.finish):
-                execution = machine.ask(method, arg, env)
+                self._records.query_stats.count(
+                    canister, execution.instructions, arg, execution.reply
+                )
+                return IngressReply(reply=execution.reply, reject=execution.reject)
+            with always_after(machine.composite.finish):
+                execution = machine.composite.start(method, arg, env)
                 walk.waiting.append(canister)
                 answer = self._finish(slot, machine, caller, execution, walk)
                 walk.waiting.pop()
-                network.query_stats.count(canister, execution.instructions, arg, answer.reply)
+                self._records.query_stats.count(canister, execution.instructions, arg, answer.reply)
                 return answer
 
     def _machine(self, slot: Slot, walk: _Walk) -> AbstractContextManager[Machine]:
         """Return the machine that answers: the canister's, or a twin while that one waits."""
         if slot.canister.id in walk.waiting:
-            return twin(self._network, slot.machine)
+            return twin(self._runtime, self._records, slot.machine)
         return nullcontext(slot.machine)
 
     def _finish(
         self, slot: Slot, machine: Machine, caller: Principal, execution: Execution, walk: _Walk
-    ) -> Answer:
+    ) -> IngressReply:
         """Make the calls of a canister, one after another, until it has answered."""
-        network, canister = self._network, slot.canister.id
+        canister = slot.canister.id
         calls: deque[OutgoingCall] = deque()
         done = 0
         while True:
@@ -122,9 +133,9 @@ class CallGraph:
             calls.extend(execution.calls)
             answered = execution.reply is not None or execution.reject is not None
             if answered and (not execution.trapped or not calls):
-                return Answer(reply=execution.reply, reject=execution.reject)
+                return IngressReply(reply=execution.reply, reject=execution.reject)
             if not calls:
-                return Answer(reject=rejects.did_not_reply(canister.raw))
+                return IngressReply(reject=rejects.did_not_reply(canister.raw))
             if len(walk.waiting) > MAX_DEPTH:
                 raise _EndedError(
                     "IC0525", "Composite query calls exceeded the maximum call depth."
@@ -138,31 +149,31 @@ class CallGraph:
             answer = self._call(call, canister, walk)
             code, payload = 0, answer.reply or b""
             if answer.reject is not None:
-                code, payload = answer.reject.code, answers.told(answer.reject)
-            incoming = Incoming(
+                code, payload = answer.reject.code, call_replies.told(answer.reject)
+            incoming = IncomingCall(
                 reject_code=code, reject_message=payload if code else b"", instructions=done
             )
-            execution = machine.resume(
+            execution = machine.composite.resume(
                 call.reject if code else call.reply,
                 b"" if code else payload,
-                network.environment(slot.canister, caller, incoming=incoming),
+                self._runtime.environment(slot.canister, caller, incoming=incoming),
                 cleanup=call.cleanup,
             )
 
-    def _call(self, call: OutgoingCall, caller: Principal, walk: _Walk) -> Answer:
+    def _call(self, call: OutgoingCall, caller: Principal, walk: _Walk) -> IngressReply:
         callee = Principal(call.callee)
-        slot = self._network.canisters.find(callee)
+        slot = self._records.canisters.find(callee)
         if slot is None:
-            return Answer(reject=admission.not_found(callee))
+            return IngressReply(reject=admission.not_found(callee))
         return self._visit(slot, call.method, bytes(call.payload), caller, walk)
 
 
-def refusal(network: Network, slot: Slot) -> Reject | None:
+def refusal(fees: FeeSchedule, slot: Slot) -> Reject | None:
     """Say why a canister answers no queries now; its lock is held."""
     canister = slot.canister
     if slot.deleted:
         return admission.not_found(canister.id)
     reject = admission.stopped(canister)
-    if reject is None and Bill(canister, network.fees).missing(0):
+    if reject is None and Bill(canister, fees).missing(0):
         reject = admission.frozen(canister.id)
     return reject

@@ -1,4 +1,4 @@
-"""What is done to a canister behind its back, at once and on cue, to see who notices.
+"""Injected damage to canisters, at once or on cue.
 
 Nothing here passes the canister's code; what costs cycles has its line in the ledger, and each
 deed is logged.
@@ -11,37 +11,64 @@ from dataclasses import replace
 from typing import Final
 
 from datanode.errors import NodeRejectedError, NotFoundError
-from datanode.localnet.execution.effect import record
-from datanode.localnet.replica import rent
+from datanode.localnet.execution.unit_of_work import UnitOfWork
+from datanode.localnet.replica.rent import RentCollector
 from datanode.localnet.state import ledger
 from datanode.localnet.state.bill import Bill
+from datanode.localnet.state.canister_records import CanisterRecords
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.certificates import RangesForm
-from datanode.localnet.state.fault import Asked, Verb
-from datanode.localnet.state.level import Level
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.certification import Certification
+from datanode.localnet.state.drain_level import DrainLevel
+from datanode.localnet.state.fault import Asked, FaultVerb
+from datanode.localnet.state.message_traffic import MessageTraffic
+from datanode.localnet.state.subnet_runtime import SubnetRuntime
 from datanode.principal import Principal
 
 _log: Final = logging.getLogger("datanode.localnet")
 
 
 class Damage:
-    """Does it to the canisters of a network; safe to be used from many threads."""
+    """Does it to the canisters of a network; safe to be used from many threads.
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    Args:
+        runtime: Prices, time and disk.
+        traffic: Messages in flight.
+        records: State of the canisters.
+        certification: Certifies the state.
+        work: Commits.
+        rent: Charges for elapsed time.
+    """
 
-    def drain(self, canister: Principal, level: Level) -> int:
+    def __init__(
+        self,
+        *,
+        runtime: SubnetRuntime,
+        traffic: MessageTraffic,
+        records: CanisterRecords,
+        certification: Certification,
+        work: UnitOfWork,
+        rent: RentCollector,
+    ) -> None:
+        self._runtime = runtime
+        self._traffic = traffic
+        self._records = records
+        self._certification = certification
+        self._work = work
+        self._rent = rent
+
+    def drain(self, canister: Principal, level: DrainLevel) -> int:
         """Take a canister's cycles down to a level; returns how many it has then."""
-        network = self._network
         with self._held(canister, coded=False) as slot:
-            rent.settle(network, slot)
-            bill = Bill(slot.canister, network.fees)
-            keep = bill.canister.frozen_below_cycles(network.fees)
-            keep = keep if level is Level.THRESHOLD else 0
+            self._rent.settle(slot)
+            bill = Bill(slot.canister, self._runtime.fees)
+            keep = bill.canister.frozen_below_cycles(self._runtime.fees)
+            keep = keep if level is DrainLevel.THRESHOLD else 0
             bill.take("drained", max(0, bill.canister.balance_cycles - keep))
-            entry = ledger.unasked(bill, "drain", "fault", network.clock.now_ns())
-            record(network, slot, bill.canister, lambda: ledger.append(network.database, entry))
+            entry = ledger.unasked(bill, "drain", "fault", self._traffic.clock.now_ns())
+            self._work.record(
+                slot, bill.canister, lambda: ledger.append(self._records.database, entry)
+            )
         _log.warning("fault: %s is drained to %d cycles", canister, bill.canister.balance_cycles)
         return bill.canister.balance_cycles
 
@@ -67,32 +94,30 @@ class Damage:
 
     def mark(self, canister: Principal, name: str) -> None:
         """Remember a canister's state under a name."""
-        network = self._network
         with self._held(canister) as slot:
-            network.check_disk(slot.canister.memory_bytes)
-            certificate = network.data_certificate(
-                slot.canister, Asked(Verb.QUERY, canister), RangesForm.SHARDS
+            self._runtime.disk.check(slot.canister.memory_bytes)
+            certificate = self._certification.data_certificate(
+                slot.canister, Asked(FaultVerb.QUERY, canister), RangesForm.SHARDS
             )
-            network.marks.take(slot, name, certificate)
+            self._records.marks.take(slot, name, certificate)
         _log.warning("fault: the state of %s is marked as %s", canister, name)
 
     def roll_back(self, canister: Principal, name: str) -> None:
         """Put a canister back to a mark: memory, code, certified data; not cycles or settings."""
-        network = self._network
         with self._held(canister) as slot:
             # Found under the slot's lock: so nobody marks another state under the name meanwhile.
-            mark = network.marks.find(canister, name)
+            mark = self._records.marks.find(canister, name)
             with mark.lock:
-                network.check_disk(mark.heap_bytes + mark.stable_bytes + mark.module_bytes)
+                self._runtime.disk.check(mark.heap_bytes + mark.stable_bytes + mark.module_bytes)
                 sequence = slot.canister.sequence + 1
-                slot.machine.go_back(mark.folder, sequence=sequence)
-                record(network, slot, replace(mark.of(slot.canister), sequence=sequence))
+                slot.machine.copies.restore(mark.folder, sequence=sequence)
+                self._work.record(slot, replace(mark.of(slot.canister), sequence=sequence))
         _log.warning("fault: %s is rolled back to %s", canister, name)
 
     @contextmanager
     def _held(self, canister: Principal, *, coded: bool = True) -> Iterator[Slot]:
         """Find a canister and hold its lock."""
-        slot = self._network.canisters.find(canister)
+        slot = self._records.canisters.find(canister)
         absent = NotFoundError(f"the embedded network has no canister {canister}")
         if slot is None:
             raise absent

@@ -1,4 +1,4 @@
-"""The way of an ingress message: admitted, executed at most once, committed, answered.
+"""Process an ingress message: admit, execute at most once, commit, answer.
 
 A message that was executed is known by its request id; the same bytes again get the same answer.
 Messages of one canister run one after another, those of different canisters in parallel.
@@ -8,17 +8,20 @@ import logging
 from contextlib import nullcontext
 from typing import Final
 
-from datanode.cleanup import undoing
+from datanode.cleanup import rollback_on_error
 from datanode.errors import DataNodeError, DiskFullError
 from datanode.localnet.execution import admission, update
-from datanode.localnet.execution.effect import Effect, commit
+from datanode.localnet.execution.effect import Effect
+from datanode.localnet.execution.unit_of_work import UnitOfWork
 from datanode.localnet.management import methods as management
 from datanode.localnet.management import provisional
 from datanode.localnet.management.built_in import BuiltIns
-from datanode.localnet.replica import rent
+from datanode.localnet.replica.rent import RentCollector
+from datanode.localnet.state.canister_records import CanisterRecords
 from datanode.localnet.state.canisters import Slot
-from datanode.localnet.state.message import Answer, Message, RejectedError
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.message import IngressMessage, IngressReply, RejectedError
+from datanode.localnet.state.message_traffic import MessageTraffic
+from datanode.localnet.state.subnet_runtime import SubnetRuntime
 from datanode.principal import MANAGEMENT_CANISTER
 from datanode.text import printable
 
@@ -26,37 +29,59 @@ _log: Final = logging.getLogger("datanode.localnet")
 
 
 class Ingress:
-    """Admits and executes messages; safe to be called from many threads."""
+    """Admits and executes messages; safe to be called from many threads.
 
-    def __init__(self, network: Network, built_ins: BuiltIns) -> None:
-        self._network = network
+    Args:
+        runtime: Prices, time and disk.
+        traffic: Messages in flight.
+        records: State of the canisters.
+        work: Commits.
+        rent: Charges for elapsed time.
+        built_ins: Canisters that the network itself answers for.
+    """
+
+    def __init__(
+        self,
+        *,
+        runtime: SubnetRuntime,
+        traffic: MessageTraffic,
+        records: CanisterRecords,
+        work: UnitOfWork,
+        rent: RentCollector,
+        built_ins: BuiltIns,
+    ) -> None:
+        self._runtime = runtime
+        self._traffic = traffic
+        self._records = records
+        self._work = work
+        self._rent = rent
         self._built_ins = built_ins
 
-    def admit(self, message: Message) -> Answer | None:
+    def admit(self, message: IngressMessage) -> IngressReply | None:
         """Say why a message is refused on arrival; None when it may be executed.
 
         A message that is known already is not looked at again.
         """
-        if self._network.requests.find(message.request_id) is not None:
+        if self._traffic.requests.find(message.request_id) is not None:
             return None
-        concerned = self._network.canisters.find(message.effective)
+        concerned = self._records.canisters.find(message.effective)
         if concerned is not None:
-            rent.settle(self._network, concerned)
+            self._rent.settle(concerned)
         if message.canister == MANAGEMENT_CANISTER:
             # Some of its methods make room; the others ask for it themselves.
-            return management.admit(self._network, message)
+            return management.admit(self._runtime.fees, self._records.canisters, message)
         try:
-            self._network.check_disk(message.envelope_bytes)
+            self._runtime.disk.check(message.envelope_bytes)
         except DiskFullError as error:
-            return Answer(reject=admission.disk_full(message.effective, error))
+            return IngressReply(reject=admission.disk_full(message.effective, error))
         if message.canister in self._built_ins:
             return None
-        slot = self._network.canisters.find(message.canister)
+        slot = self._records.canisters.find(message.canister)
         if slot is None:
-            return Answer(reject=admission.not_found(message.canister))
-        return update.admit(self._network, slot, message)
+            return IngressReply(reject=admission.not_found(message.canister))
+        return update.admit(self._runtime, slot, message)
 
-    def execute(self, message: Message, *, patience_s: float) -> None:
+    def execute(self, message: IngressMessage, *, patience_s: float) -> None:
         """Execute a message unless that was done; its answer is then in the network's requests.
 
         Args:
@@ -66,54 +91,58 @@ class Ingress:
         Raises:
             RejectedError: The disk is full; nothing was executed.
         """
-        with self._network.requests.executing(message) as mine:
+        with self._traffic.requests.executing(message) as mine:
             if mine:
                 try:
                     self._run(message)
                 except DiskFullError as error:
                     raise RejectedError(admission.disk_full(message.effective, error)) from error
                 return
-        self._network.requests.wait(message.request_id, patience_s)
+        self._traffic.requests.wait(message.request_id, patience_s)
 
-    def _run(self, message: Message) -> None:
-        network = self._network
-        slot = network.canisters.find(message.effective)
+    def _run(self, message: IngressMessage) -> None:
+        slot = self._records.canisters.find(message.effective)
         if message.canister in self._built_ins:
             target = self._built_ins.slot(message)
             with self._built_ins.lock, nullcontext() if target is None else target.lock:
                 if target is not None:
-                    rent.settle(network, target)
+                    self._rent.settle(target)
                 target = None if target is None or target.deleted else target
-                commit(network, message, self._built_ins.update(message, target), target)
+                self._work.commit(message, self._built_ins.update(message, target), target)
         elif message.canister == MANAGEMENT_CANISTER and message.method == provisional.CREATE:
             with self._built_ins.lock:
-                commit(network, message, management.create(network, message), None)
+                self._work.commit(
+                    message,
+                    management.create(self._runtime, self._records.canisters, message),
+                    None,
+                )
         elif slot is None:
-            answer = Answer(reject=admission.not_found(message.effective))
-            commit(network, message, Effect(answer=answer), None)
+            answer = IngressReply(reject=admission.not_found(message.effective))
+            self._work.commit(message, Effect(answer=answer), None)
         else:
             self._run_in(slot, message)
 
-    def _run_in(self, slot: Slot, message: Message) -> None:
-        network = self._network
+    def _run_in(self, slot: Slot, message: IngressMessage) -> None:
         with slot.lock:
             if slot.deleted:
-                answer = Answer(reject=admission.not_found(message.effective))
-                commit(network, message, Effect(answer=answer), None)
+                answer = IngressReply(reject=admission.not_found(message.effective))
+                self._work.commit(message, Effect(answer=answer), None)
                 return
-            rent.settle(network, slot)
+            self._rent.settle(slot)
             try:
-                with undoing(slot.machine.rollback):
+                with rollback_on_error(slot.machine.rollback):
                     if message.canister == MANAGEMENT_CANISTER:
-                        effect = management.run(network, slot, message)
+                        effect = management.run(
+                            self._runtime, self._traffic, self._records, slot, message
+                        )
                     else:
-                        effect = update.run(network, slot, message)
+                        effect = update.run(self._runtime, self._traffic, slot, message)
             except DataNodeError:
                 raise
             except Exception as error:  # noqa: BLE001 - see below
                 # A fault of ours: the sender is told for good, or it would ask until it expires.
                 _log.exception("%s of %s failed", printable(message.method), message.canister)
                 effect = Effect(
-                    answer=Answer(reject=admission.engine_failed(slot.canister.id, error))
+                    answer=IngressReply(reject=admission.engine_failed(slot.canister.id, error))
                 )
-            commit(network, message, effect, slot)
+            self._work.commit(message, effect, slot)

@@ -1,4 +1,4 @@
-"""Runs what nobody waits for on a few threads: each receiver's messages in turn, and tasks."""
+"""Run queued messages and tasks on a few threads, in order for each receiver."""
 
 import logging
 import threading
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from datanode.errors import DataNodeError
-from datanode.localnet.state.network import Network
+from datanode.localnet.state.queue import MessageQueue
 from datanode.principal import Principal
 
 THREADS: Final = 4
@@ -24,20 +24,19 @@ class Scheduler:
     """Drains the queues of all receivers.
 
     Args:
-        network: The network; the scheduler ends before it is closed.
+        queue: The messages between canisters.
         deliver: Executes the next message for a receiver; False when there is none.
     """
 
-    def __init__(self, network: Network, deliver: Callable[[Principal], bool]) -> None:
+    def __init__(self, queue: MessageQueue, deliver: Callable[[Principal], bool]) -> None:
         self._deliver = deliver
         self._pool = ThreadPoolExecutor(THREADS, "calls")
         self._lock = threading.Lock()
         self._busy: set[Principal] = set()
         self._again: set[Principal] = set()
         self._closing = threading.Event()
-        network.on_close(self.close)
-        network.queue.watch(self.wake)
-        for receiver in network.queue.receivers():
+        queue.watch(self.wake)
+        for receiver in queue.receivers():
             self.wake(receiver)
 
     def wake(self, receiver: Principal) -> None:

@@ -1,1 +1,1 @@
-"""What the network is and keeps: keys, time, canisters, answers, the ledger."""
+"""State of the network: keys, time, canisters, answers, the ledger."""

@@ -1,4 +1,4 @@
-"""Tells whoever watches the time that something new is to be waited for."""
+"""Wake the timer thread when an earlier deadline is set."""
 
 from collections.abc import Callable
 

@@ -1,11 +1,11 @@
-"""The account of one canister while a message is executed: every cycle taken has an item's name."""
+"""Balance of one canister while a message is executed; every cycle taken belongs to an item."""
 
 from dataclasses import replace
 from typing import Final
 
 from datanode.errors import LocalNetworkError
 from datanode.fees import FeeSchedule
-from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.canister_record import Canister
 
 MAX_CYCLES: Final = (1 << 128) - 1
 """Most cycles that a canister can have; what comes beyond is lost, as on the Internet Computer."""
@@ -14,7 +14,7 @@ _RESERVE: Final = "reserve"
 
 
 class Bill:
-    """What a canister pays for one message.
+    """Bill of a canister for one message.
 
     The items add up to what its balance loses. Cycles that are set aside for storage leave the
     balance under the item `reserve`, and come back under it, negative, when they pay rent: that

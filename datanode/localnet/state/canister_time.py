@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from datanode.errors import UsageError
-from datanode.localnet.state.clock import Clock
-from datanode.localnet.state.database import Database
+from datanode.localnet.state.network_clock import Clock
+from datanode.localnet.state.network_database import NetworkDatabase
 from datanode.units import SECOND_NS
 
 MAX_RATE: Final = 1_000_000
@@ -28,7 +28,7 @@ _FACT: Final = "canister time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class TimePace:
     """How canister time follows the clock.
 
     Attributes:
@@ -54,13 +54,13 @@ class CanisterTime:
         database: Where the pace is kept.
     """
 
-    def __init__(self, clock: Clock, database: Database) -> None:
+    def __init__(self, clock: Clock, database: NetworkDatabase) -> None:
         self._clock = clock
         self._database = database
         self._lock = threading.Lock()
         self._watchers: list[Callable[[], None]] = []
         kept = database.fact(_FACT)
-        self._pace = Pace() if kept is None else Pace(**json.loads(kept))
+        self._pace = TimePace() if kept is None else TimePace(**json.loads(kept))
 
     @property
     def rate(self) -> int:
@@ -102,7 +102,7 @@ class CanisterTime:
         """Have a function called after each change, so that who waits for a time looks again."""
         self._watchers.append(watcher)
 
-    def _change(self, change: Callable[[Pace], Pace]) -> None:
+    def _change(self, change: Callable[[TimePace], TimePace]) -> None:
         with self._lock:
             clock_ns = self._clock.now_ns()
             pace = self._pace

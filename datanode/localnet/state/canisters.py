@@ -15,10 +15,15 @@ from typing import Final, cast
 from datanode.errors import LocalNetworkError
 from datanode.localnet.machine.machine import Machine
 from datanode.localnet.state import logs
-from datanode.localnet.state.canister import Canister, Hook, Settings, Status
-from datanode.localnet.state.database import Database, Row
+from datanode.localnet.state.canister_record import (
+    Canister,
+    CanisterSettings,
+    CanisterState,
+    LowMemoryHook,
+)
 from datanode.localnet.state.history import History
-from datanode.localnet.state.snapshots import Snapshots
+from datanode.localnet.state.network_database import NetworkDatabase, Row
+from datanode.localnet.state.snapshot_records import SnapshotRecords
 from datanode.localnet.state.topology import FIRST_CANISTER, LAST_CANISTER, canister_id
 from datanode.principal import Principal
 
@@ -75,8 +80,8 @@ class Canisters:
     def __init__(
         self,
         folder: Path,
-        database: Database,
-        snapshots: Snapshots,
+        database: NetworkDatabase,
+        snapshots: SnapshotRecords,
         machine: Callable[[Path], Machine],
     ) -> None:
         self._folder = folder / "canisters"
@@ -94,7 +99,7 @@ class Canisters:
             canister = _canister(row)
             machine = self._machine(self._path(canister.id))
             machine.recover(canister.sequence)
-            machine.keep_snapshots(each.number for each in self._snapshots.of(canister.id))
+            machine.snapshots.retain(each.number for each in self._snapshots.of(canister.id))
             self._insert(Slot(machine, canister))
         if self._folder.exists():
             for path in self._folder.iterdir():
@@ -242,9 +247,9 @@ def _canister(row: Row) -> Canister:
     snapshot_bytes, snapshot_count, history, history_bytes, history_count = more
     return Canister(
         id=Principal(cast("bytes", raw)),
-        settings=Settings.from_json(str(settings)),
-        status=Status(str(status)),
-        low_memory_hook=Hook(str(hook)),
+        settings=CanisterSettings.from_json(str(settings)),
+        status=CanisterState(str(status)),
+        low_memory_hook=LowMemoryHook(str(hook)),
         balance_cycles=int(str(balance)),
         reserved_cycles=int(str(reserved)),
         module_hash=cast("bytes | None", module_hash),

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from datanode.agent import cbor
-from datanode.agent.cbor import Encodable
+from datanode import cbor
 from datanode.agent.hash_tree import HashTree, Plan
 from datanode.agent.request_id import leb128, request_id
-from datanode.localnet.state import bls, state_tree
-from datanode.localnet.state.clock import Clock
+from datanode.cbor import Encodable
+from datanode.localnet.state import bls_keys, state_tree
+from datanode.localnet.state.network_clock import Clock
 from datanode.localnet.state.state_tree import Branch, Path
 from datanode.localnet.state.topology import OTHER_RANGE, RANGES, Topology, range_list
 from datanode.principal import Principal
@@ -35,7 +35,7 @@ class RangesForm(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class NodeSignature:
+class ReplicaSignature:
     """A node's signature under the answer to a query."""
 
     timestamp_ns: int
@@ -77,7 +77,7 @@ class Certifier:
     def foreign_certificate(self, state: Mapping[bytes, Branch], paths: Iterable[Path]) -> bytes:
         """Certify the same as a subnet that does not host the canister; a fault on cue."""
         now_ns = self._clock.now_ns()
-        key = bls.public_key(self._topology.other_secret)
+        key = bls_keys.public_key(self._topology.other_secret)
         subnet = Principal.self_authenticating(key).raw
         low, high = OTHER_RANGE
         ranges = cbor.encode([[low.raw, high.raw]], tagged=True)
@@ -98,12 +98,12 @@ class Certifier:
         tree = _tree(state, paths, self._clock.now_ns())
         return _encoded(tree, self._topology.root_secret, None)
 
-    def node_signature(self, answer: Mapping[str, Encodable], query_id: bytes) -> NodeSignature:
+    def node_signature(self, answer: Mapping[str, Encodable], query_id: bytes) -> ReplicaSignature:
         """Sign the answer to a query as the node."""
         now_ns = self._clock.now_ns()
         digest = request_id({**answer, "timestamp": now_ns, "request_id": query_id})
         signature = self._topology.node_secret.sign(_RESPONSE_DOMAIN + digest)
-        return NodeSignature(now_ns, signature, self._topology.node_id)
+        return ReplicaSignature(now_ns, signature, self._topology.node_id)
 
     def subnets(self) -> Plan:
         """The `/subnet` part of the state: keys, ranges and nodes of both subnets."""
@@ -155,7 +155,7 @@ def _tree(state: Mapping[bytes, Branch], paths: Iterable[Path], now_ns: int) -> 
 
 
 def _signature(tree: HashTree, secret: int) -> bytes:
-    return bls.sign(secret, _STATE_DOMAIN + tree.digest())
+    return bls_keys.sign(secret, _STATE_DOMAIN + tree.digest())
 
 
 def _encoded(tree: HashTree, secret: int, delegation: Encodable) -> bytes:

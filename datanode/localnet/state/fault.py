@@ -1,28 +1,7 @@
-"""The faults that the embedded network commits on cue: one small vocabulary.
+"""Kinds of faults that the embedded network injects.
 
 A fault is asked about at one point of a request's way. Where it names a scope, it strikes only
 there; where it names how often, only so often.
-
-| kind | at | parameters (default) | what happens |
-| --- | --- | --- | --- |
-| `latency` | arrive | `ms` | the request waits before anybody looks at it |
-| `busy` | arrive | `status` (503), `retry_after_s` (-1: none) | HTTP 429 or 503, nothing done |
-| `lose-request` | arrive | | the connection is cut, nothing is executed |
-| `lose-answer` | answer | | everything is done, then the connection is cut |
-| `late` | schedule | `ms` (0) or `before_expiry_ms` | 202 at once, executed then |
-| `duplicate` | schedule | `copies` (1), `ms` (0) | the same bytes arrive again, so much later |
-| `blocks` | schedule | `interval_ms` (1000), `bytes` (4 MiB), `messages` (1000) | blocks are made |
-| `stale-query` | query | `mark` | answered from the state of a mark, with its certificate |
-| `lie` | reply | `at` (-1), `xor` (1) | a byte of the reply changed, then signed by the node |
-| `bad-signature` | reply | | the node's signature broken |
-| `foreign-certificate` | certify | | signed by a subnet that does not host the canister |
-| `old-certificate` | certify | `age_s` (600) | certified with an old time |
-| `pruned-certificate` | certify | | certified, but with what was asked for pruned away |
-| `refuse-call` | transit | | a call between canisters is not executed: SYS_TRANSIENT |
-| `lose-call` | transit | | a bounded-wait call is not executed: SYS_UNKNOWN |
-| `lose-response` | respond | | a bounded-wait call is executed, its answer is lost: SYS_UNKNOWN |
-| `no-growth` | grow | | stable memory cannot grow |
-| `skew` | clock | `s` | the network's clock is so far ahead, behind if negative |
 
 `late` with a negative `before_expiry_ms` comes after the expiry: the message is dropped, as the
 replica drops it. What a browser asks of a site is the query `http_request`. `every` 3 with `count`
@@ -41,7 +20,7 @@ from datanode.units import DAY_S, MIB
 Value: TypeAlias = "int | str"
 
 
-class Point(StrEnum):
+class FaultPoint(StrEnum):
     """Where on a request's way a fault is asked about."""
 
     ARRIVE = "arrive"
@@ -66,16 +45,16 @@ class Point(StrEnum):
     """Somebody looks at the clock."""
 
 
-class Verb(StrEnum):
-    """What a request is."""
+class FaultVerb(StrEnum):
+    """Kind of request that a fault can strike."""
 
     CALL = "call"
     QUERY = "query"
     READ_STATE = "read_state"
 
 
-class Kind(StrEnum):
-    """What happens."""
+class FaultKind(StrEnum):
+    """Kind of a fault."""
 
     LATENCY = "latency"
     BUSY = "busy"
@@ -112,50 +91,84 @@ _TEXT_MAX: Final = 64
 _MS: Final = _Number(0, _DAY_MS)
 _LATER_MS: Final = _Number(0, _DAY_MS, default=0)
 
-KINDS: Final[Mapping[Kind, tuple[Point, Mapping[str, _Number | None]]]] = {
-    Kind.LATENCY: (Point.ARRIVE, {"ms": _MS}),
-    Kind.BUSY: (
-        Point.ARRIVE,
+KINDS: Final[Mapping[FaultKind, tuple[FaultPoint, Mapping[str, _Number | None]]]] = {
+    FaultKind.LATENCY: (FaultPoint.ARRIVE, {"ms": _MS}),
+    FaultKind.BUSY: (
+        FaultPoint.ARRIVE,
         {"status": _Number(400, 599, 503), "retry_after_s": _Number(-1, DAY_S, -1)},
     ),
-    Kind.LOSE_REQUEST: (Point.ARRIVE, {}),
-    Kind.LOSE_ANSWER: (Point.ANSWER, {}),
-    Kind.LATE: (
-        Point.SCHEDULE,
+    FaultKind.LOSE_REQUEST: (FaultPoint.ARRIVE, {}),
+    FaultKind.LOSE_ANSWER: (FaultPoint.ANSWER, {}),
+    FaultKind.LATE: (
+        FaultPoint.SCHEDULE,
         {"ms": _LATER_MS, "before_expiry_ms": _Number(-_DAY_MS, _DAY_MS, optional=True)},
     ),
-    Kind.DUPLICATE: (Point.SCHEDULE, {"copies": _Number(1, 100, 1), "ms": _LATER_MS}),
-    Kind.BLOCKS: (
-        Point.SCHEDULE,
+    FaultKind.DUPLICATE: (FaultPoint.SCHEDULE, {"copies": _Number(1, 100, 1), "ms": _LATER_MS}),
+    FaultKind.BLOCKS: (
+        FaultPoint.SCHEDULE,
         {
             "interval_ms": _Number(1, _DAY_MS, 1000),
             "bytes": _Number(1, 1 << 40, 4 * MIB),
             "messages": _Number(1, 1 << 20, 1000),
         },
     ),
-    Kind.STALE_QUERY: (Point.QUERY, {"mark": None}),
-    Kind.LIE: (Point.REPLY, {"at": _Number(-(1 << 22), 1 << 22, -1), "xor": _Number(1, 255, 1)}),
-    Kind.BAD_SIGNATURE: (Point.REPLY, {}),
-    Kind.FOREIGN_CERTIFICATE: (Point.CERTIFY, {}),
-    Kind.OLD_CERTIFICATE: (Point.CERTIFY, {"age_s": _Number(0, 366 * DAY_S, 600)}),
-    Kind.PRUNED_CERTIFICATE: (Point.CERTIFY, {}),
-    Kind.REFUSE_CALL: (Point.TRANSIT, {}),
-    Kind.LOSE_CALL: (Point.TRANSIT, {}),
-    Kind.LOSE_RESPONSE: (Point.RESPOND, {}),
-    Kind.NO_GROWTH: (Point.GROW, {}),
-    Kind.SKEW: (Point.CLOCK, {"s": _Number(-DAY_S, DAY_S)}),
+    FaultKind.STALE_QUERY: (FaultPoint.QUERY, {"mark": None}),
+    FaultKind.LIE: (
+        FaultPoint.REPLY,
+        {"at": _Number(-(1 << 22), 1 << 22, -1), "xor": _Number(1, 255, 1)},
+    ),
+    FaultKind.BAD_SIGNATURE: (FaultPoint.REPLY, {}),
+    FaultKind.FOREIGN_CERTIFICATE: (FaultPoint.CERTIFY, {}),
+    FaultKind.OLD_CERTIFICATE: (FaultPoint.CERTIFY, {"age_s": _Number(0, 366 * DAY_S, 600)}),
+    FaultKind.PRUNED_CERTIFICATE: (FaultPoint.CERTIFY, {}),
+    FaultKind.REFUSE_CALL: (FaultPoint.TRANSIT, {}),
+    FaultKind.LOSE_CALL: (FaultPoint.TRANSIT, {}),
+    FaultKind.LOSE_RESPONSE: (FaultPoint.RESPOND, {}),
+    FaultKind.NO_GROWTH: (FaultPoint.GROW, {}),
+    FaultKind.SKEW: (FaultPoint.CLOCK, {"s": _Number(-DAY_S, DAY_S)}),
 }
 """Where each kind strikes and what it takes; None stands for a text."""
 
-_CALLS_ONLY: Final = (Point.SCHEDULE, Point.TRANSIT, Point.RESPOND)
-_BOUNDED_ONLY: Final = (Kind.LOSE_CALL, Kind.LOSE_RESPONSE)
-_QUERIES_ONLY: Final = (Point.QUERY, Point.REPLY)
-_VERBLESS: Final = (Point.GROW, Point.CLOCK)
+HELP: Final[Mapping[FaultKind, str]] = {
+    FaultKind.LATENCY: "Delay a request before it is looked at.",
+    FaultKind.BUSY: "Answer HTTP 429 or 503 and do nothing else.",
+    FaultKind.LOSE_REQUEST: "Cut the connection before anything is executed.",
+    FaultKind.LOSE_ANSWER: "Execute everything, then cut the connection.",
+    FaultKind.LATE: "Answer 202 at once and execute the call later, or after its expiry.",
+    FaultKind.DUPLICATE: "Deliver the same bytes again.",
+    FaultKind.BLOCKS: "Execute calls in blocks, at an interval.",
+    FaultKind.STALE_QUERY: "Answer queries from the state of a mark, with its certificate.",
+    FaultKind.LIE: "Change a byte of a query's reply, and sign it as the node.",
+    FaultKind.BAD_SIGNATURE: "Break the node's signature of a query's reply.",
+    FaultKind.FOREIGN_CERTIFICATE: "Certify by a subnet that does not host the canister.",
+    FaultKind.OLD_CERTIFICATE: "Certify with an old time.",
+    FaultKind.PRUNED_CERTIFICATE: "Prune what was asked for out of a certificate.",
+    FaultKind.REFUSE_CALL: "Refuse a call between canisters: SYS_TRANSIENT.",
+    FaultKind.LOSE_CALL: "Lose a bounded-wait call before it is executed: SYS_UNKNOWN.",
+    FaultKind.LOSE_RESPONSE: "Execute a bounded-wait call and lose its response: SYS_UNKNOWN.",
+    FaultKind.NO_GROWTH: "Refuse to grow stable memory.",
+    FaultKind.SKEW: "Put the network's clock ahead, or behind if negative.",
+}
+"""What each kind does, for the help of the command line."""
+
+
+def parameters_help(kind: FaultKind) -> str:
+    """Describe the parameters of a kind, with their defaults in brackets."""
+    return ", ".join(
+        name if rule is None or rule.default is None else f"{name} ({rule.default})"
+        for name, rule in KINDS[kind][1].items()
+    )
+
+
+_CALLS_ONLY: Final = (FaultPoint.SCHEDULE, FaultPoint.TRANSIT, FaultPoint.RESPOND)
+_BOUNDED_ONLY: Final = (FaultKind.LOSE_CALL, FaultKind.LOSE_RESPONSE)
+_QUERIES_ONLY: Final = (FaultPoint.QUERY, FaultPoint.REPLY)
+_VERBLESS: Final = (FaultPoint.GROW, FaultPoint.CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What somebody asks the network for, as far as it is known at a point.
+    """A request to the network, as far as it is known at a fault point.
 
     Attributes:
         verb: What sort of request it is.
@@ -164,7 +177,7 @@ class Asked:
         is_bounded: Whether a canister asks that does not wait for as long as it takes.
     """
 
-    verb: Verb | None = None
+    verb: FaultVerb | None = None
     canister: Principal | None = None
     method: str | None = None
     is_bounded: bool = False
@@ -190,17 +203,17 @@ class Fault:
         UsageError: It makes no sense.
     """
 
-    kind: Kind
+    kind: FaultKind
     parameters: tuple[tuple[str, Value], ...] = ()
     canister: Principal | None = None
     method: str | None = None
-    verb: Verb | None = None
+    verb: FaultVerb | None = None
     count: int | None = None
     every: int = 1
     probability: float = 1.0
     seed: int = 0
     seconds: float | None = None
-    point: Point = field(init=False)
+    point: FaultPoint = field(init=False)
 
     def __post_init__(self) -> None:
         point, known = KINDS[self.kind]
@@ -219,17 +232,19 @@ class Fault:
     def _check_scope(self) -> None:
         wrong = None
         if self.verb is not None:
-            if self.point in _CALLS_ONLY and self.verb is not Verb.CALL:
+            if self.point in _CALLS_ONLY and self.verb is not FaultVerb.CALL:
                 wrong = "call"
-            elif self.point in _QUERIES_ONLY and self.verb is not Verb.QUERY:
+            elif self.point in _QUERIES_ONLY and self.verb is not FaultVerb.QUERY:
                 wrong = "query"
             elif self.point in _VERBLESS:
                 wrong = "no verb"
         if wrong is not None:
             raise UsageError(f"{self.kind} concerns {wrong}, not {self.verb}")
-        if self.method is not None and (self.verb is Verb.READ_STATE or self.point in _VERBLESS):
+        if self.method is not None and (
+            self.verb is FaultVerb.READ_STATE or self.point in _VERBLESS
+        ):
             raise UsageError(f"{self.kind} cannot be narrowed to a method here")
-        if self.kind is Kind.SKEW and (
+        if self.kind is FaultKind.SKEW and (
             self.canister is not None
             or self.count is not None
             or self.every != 1
@@ -290,9 +305,9 @@ class Fault:
             if not isinstance(parameters, dict) or not set(given) <= _PLAIN:
                 raise FormatError("a fault has other fields")
             return cls(
-                kind=Kind(str(kind)),
+                kind=FaultKind(str(kind)),
                 parameters=tuple(parameters.items()),
-                verb=None if verb is None else Verb(str(verb)),
+                verb=None if verb is None else FaultVerb(str(verb)),
                 canister=None if canister is None else Principal.parse(str(canister)),
                 **given,  # type: ignore[arg-type]
             )
@@ -304,7 +319,7 @@ _PLAIN: Final = {"method", "count", "every", "probability", "seed", "seconds"}
 
 
 def _completed(
-    kind: Kind, known: Mapping[str, _Number | None], given: dict[str, Value]
+    kind: FaultKind, known: Mapping[str, _Number | None], given: dict[str, Value]
 ) -> tuple[tuple[str, Value], ...]:
     unknown = sorted(set(given) - set(known))
     if unknown:

@@ -1,4 +1,4 @@
-"""The faults that are set, asked at the few points of `fault.Point` whether one of them strikes.
+"""The faults that are set; decides at each point of `fault.Point` whether one strikes.
 
 Which request a fault strikes follows from the fault, its seed and the order of the requests, and
 from nothing else; only `seconds` looks at a clock. Faults live in memory: a network that was
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from datanode.errors import NotFoundError
-from datanode.localnet.state.fault import Asked, Fault, Kind, Point
+from datanode.localnet.state.fault import Asked, Fault, FaultKind, FaultPoint
 from datanode.text import printable
 from datanode.units import SECOND_NS
 
@@ -22,7 +22,7 @@ _log: Final = logging.getLogger("datanode.localnet")
 
 
 @dataclass(slots=True)
-class Standing:
+class ActiveFault:
     """A fault that is set.
 
     Attributes:
@@ -68,24 +68,33 @@ class FaultPlan:
 
     Args:
         monotonic_s: What `seconds` of faults are measured with.
+        before_skew: Called before a fault skews the clock.
 
     Attributes:
         active: Whether any fault may strike; all that is looked at when none is set.
     """
 
-    def __init__(self, *, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        before_skew: Callable[[], None] = lambda: None,
+    ) -> None:
         self.active = False
+        self._before_skew = before_skew
         self._monotonic_s = monotonic_s
-        self._standing: list[Standing] = []
+        self._standing: list[ActiveFault] = []
         self._set_count = 0
         self._lock = threading.Lock()
 
     def set(self, fault: Fault) -> int:
         """Set a fault; returns the number that names it."""
+        if fault.kind is FaultKind.SKEW:
+            self._before_skew()
         with self._lock:
             self._set_count += 1
             ends_s = None if fault.seconds is None else self._monotonic_s() + fault.seconds
-            self._standing.append(Standing(self._set_count, fault, ends_s))
+            self._standing.append(ActiveFault(self._set_count, fault, ends_s))
             self.active = True
             _log.warning("fault %d is set: %s", self._set_count, fault)
             return self._set_count
@@ -109,7 +118,7 @@ class FaultPlan:
                 _log.warning("fault %d is cleared: %s", each.number, each.fault)
             return len(gone)
 
-    def strike(self, point: Point, asked: Asked) -> tuple[Fault, ...]:
+    def strike(self, point: FaultPoint, asked: Asked) -> tuple[Fault, ...]:
         """Return the faults that strike here, in the order in which they were set."""
         if not self.active:
             return ()
@@ -132,7 +141,7 @@ class FaultPlan:
             seconds = sum(
                 each.fault.number("s")
                 for each in self._standing
-                if each.fault.kind is Kind.SKEW and not each.is_over(now_s)
+                if each.fault.kind is FaultKind.SKEW and not each.is_over(now_s)
             )
         return seconds * SECOND_NS
 
@@ -155,7 +164,7 @@ class FaultPlan:
         now_s = self._monotonic_s()
         self.active = any(not each.is_over(now_s) for each in self._standing)
 
-    def _tell(self, each: Standing, asked: Asked) -> None:
+    def _tell(self, each: ActiveFault, asked: Asked) -> None:
         _log.warning(
             "fault %d strikes for the %d. time: %s %s of %s %s",
             each.number,

@@ -1,4 +1,4 @@
-"""The history of a canister: what was done to its code and its controllers, and by whom.
+"""Canister history: changes of code and controllers, and their origin.
 
 The last twenty changes are kept and every one is counted. They belong to the memory that the
 canister pays for, each with what it takes in the replica's memory. A canister that runs out of
@@ -74,7 +74,7 @@ _CHANGES: Final = Vec(CHANGE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Who changes a canister, and when.
+    """Origin and time of a change to a canister.
 
     Attributes:
         origin: As a change tells it.

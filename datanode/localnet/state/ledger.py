@@ -1,4 +1,4 @@
-"""What every message cost, item by item, in the order in which they were committed.
+"""Ledger of message costs, item by item, in commit order.
 
 The items of an entry are cycles taken from one canister; a deposit is negative. Their sum is the
 entry's total, and all totals of a canister add up to the change of its balance. What is set aside
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from datanode.localnet.state.bill import Bill
-from datanode.localnet.state.database import Database, Row
+from datanode.localnet.state.network_database import NetworkDatabase, Row
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 
 PAGE_ENTRIES: Final = 1000
@@ -40,7 +40,7 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class BillEntry:
     """One message and its bill.
 
     Attributes:
@@ -98,9 +98,9 @@ class Entry:
         }
 
 
-def unasked(bill: Bill, method: str, status: str, time_ns: int) -> Entry:
+def unasked(bill: Bill, method: str, status: str, time_ns: int) -> BillEntry:
     """Make the entry of what the network does to a canister without a message of anybody."""
-    return Entry(
+    return BillEntry(
         time_ns=time_ns,
         canister=bill.canister.id,
         method=method,
@@ -115,7 +115,7 @@ def unasked(bill: Bill, method: str, status: str, time_ns: int) -> Entry:
     )
 
 
-def append(database: Database, entry: Entry) -> int:
+def append(database: NetworkDatabase, entry: BillEntry) -> int:
     """Write an entry; returns its position."""
     return database.write(
         f"INSERT INTO ledger ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
@@ -136,7 +136,7 @@ def append(database: Database, entry: Entry) -> int:
     )
 
 
-def page(database: Database, *, after: int = 0) -> list[Entry]:
+def page(database: NetworkDatabase, *, after: int = 0) -> list[BillEntry]:
     """Read at most a thousand entries behind a position."""
     rows = database.rows(
         f"SELECT sequence, {_COLUMNS} FROM ledger WHERE sequence > ?"  # noqa: S608
@@ -147,13 +147,13 @@ def page(database: Database, *, after: int = 0) -> list[Entry]:
 
 
 def newest(
-    database: Database,
+    database: NetworkDatabase,
     count: int,
     *,
     before: int | None = None,
     canister: Principal | None = None,
     rent: bool = True,
-) -> list[Entry]:
+) -> list[BillEntry]:
     """Read the last entries, the newest first; as fast in a long ledger as in a short one.
 
     Args:
@@ -179,16 +179,16 @@ def newest(
     return [_entry(row) for row in rows]
 
 
-def last_sequence(database: Database) -> int:
+def last_sequence(database: NetworkDatabase) -> int:
     """Return the position of the last entry; 0 when there is none."""
     row = database.row("SELECT max(sequence) FROM ledger")
     return cast("int", row[0]) if row and row[0] else 0
 
 
-def _entry(row: Row) -> Entry:
+def _entry(row: Row) -> BillEntry:
     sequence, time_ns, canister, method, sender, request_id, *sizes, items, balance = row[:-2]
     envelope_bytes, argument_bytes, instructions = (cast("int", size) for size in sizes)
-    return Entry(
+    return BillEntry(
         sequence=cast("int", sequence),
         time_ns=cast("int", time_ns),
         canister=Principal(cast("bytes", canister)),

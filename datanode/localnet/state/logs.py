@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Final, cast
 
 from datanode.localnet.machine.log_room import LINE_BYTES
-from datanode.localnet.state.canister import Canister
-from datanode.localnet.state.database import Database
+from datanode.localnet.state.canister_record import Canister
+from datanode.localnet.state.network_database import NetworkDatabase
 from datanode.principal import Principal
 
 Line = tuple[int, int, bytes]
@@ -19,7 +19,9 @@ Line = tuple[int, int, bytes]
 _OF: Final = "FROM logs WHERE canister = ? ORDER BY number"
 
 
-def append(database: Database, canister: Canister, lines: Sequence[str], time_ns: int) -> Canister:
+def append(
+    database: NetworkDatabase, canister: Canister, lines: Sequence[str], time_ns: int
+) -> Canister:
     """Write lines, as part of a transaction; returns the canister with its log's new size."""
     limit = canister.settings.log_memory_limit_bytes
     kept: list[bytes] = []
@@ -44,7 +46,7 @@ def append(database: Database, canister: Canister, lines: Sequence[str], time_ns
     return replace(canister, log_bytes=used + new_bytes, log_count=count)
 
 
-def _drop(database: Database, canister: Principal, wanted_bytes: int) -> int:
+def _drop(database: NetworkDatabase, canister: Principal, wanted_bytes: int) -> int:
     """Delete the oldest lines until so much is free; returns how much is."""
     most = wanted_bytes // LINE_BYTES + 1
     rows = database.rows(f"SELECT number, length(text) {_OF} LIMIT ?", (canister.raw, most))
@@ -59,13 +61,13 @@ def _drop(database: Database, canister: Principal, wanted_bytes: int) -> int:
     return freed
 
 
-def lines(database: Database, canister: Principal) -> list[Line]:
+def lines(database: NetworkDatabase, canister: Principal) -> list[Line]:
     """Read a log, the oldest line first."""
     rows = database.rows(f"SELECT number, time_ns, text {_OF}", (canister.raw,))
     return [cast("Line", row) for row in rows]
 
 
-def newest(database: Database, canister: Principal, count: int) -> list[Line]:
+def newest(database: NetworkDatabase, canister: Principal, count: int) -> list[Line]:
     """Read the last lines of a log, the newest first."""
     rows = database.rows(
         f"SELECT number, time_ns, text {_OF} DESC LIMIT ?",
@@ -74,6 +76,6 @@ def newest(database: Database, canister: Principal, count: int) -> list[Line]:
     return [cast("Line", row) for row in rows]
 
 
-def clear(database: Database, canister: Principal) -> None:
+def clear(database: NetworkDatabase, canister: Principal) -> None:
     """Empty a log, as part of a transaction."""
     database.write("DELETE FROM logs WHERE canister = ?", (canister.raw,))

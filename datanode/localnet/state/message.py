@@ -1,4 +1,4 @@
-"""An ingress message on its way through the network, and what becomes of it."""
+"""An ingress message and its outcome."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +12,7 @@ FORGET_AFTER_NS: Final = 10 * MINUTE_S * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class IngressMessage:
     """A call that passed every check of its envelope.
 
     Attributes:
@@ -41,7 +41,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class IngressReply:
     """How a message ended: with a reply, or with a reject."""
 
     reply: bytes | None = None
@@ -53,7 +53,7 @@ class Answer:
         return "replied" if self.reject is None else "rejected"
 
 
-class RefusedError(Exception):
+class NotAdmittedError(Exception):
     """A request that is not even looked at; becomes an HTTP status with a line of text."""
 
     def __init__(self, status: int, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Calls that are not finished: who waits for an answer, and which callbacks are still to come.
+"""Open calls: call contexts and pending callbacks.
 
 A message that makes no calls leaves nothing here. One that does leaves its *context*, the call that
 it belongs to, and a *callback* for each call that it made; a context lives as long as callbacks
@@ -8,9 +8,9 @@ refer to it, whether it has been answered or not.
 from dataclasses import dataclass
 from typing import Final, Self, cast
 
-from datanode.localnet.machine.outgoing import Closure
-from datanode.localnet.state.database import Database, Row, Value
-from datanode.localnet.state.message import Message
+from datanode.localnet.machine.outgoing import CallbackClosure
+from datanode.localnet.state.message import IngressMessage
+from datanode.localnet.state.network_database import NetworkDatabase, Row, Value
 from datanode.principal import Principal
 
 _CONTEXT: Final = (
@@ -25,8 +25,8 @@ _CALLBACK: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Who made a call.
+class CallOrigin:
+    """Origin of a call.
 
     Attributes:
         caller: Principal of the caller; the canister itself for a task.
@@ -43,7 +43,7 @@ class Origin:
     deadline_ns: int = 0
 
     @classmethod
-    def of(cls, message: Message) -> Self:
+    def of(cls, message: IngressMessage) -> Self:
         """Return who sent a message."""
         return cls(
             caller=message.sender,
@@ -67,7 +67,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class CallContext:
     """A call that was made to a canister and has callbacks to come.
 
     Attributes:
@@ -82,7 +82,7 @@ class Context:
 
     id: int = 0
     canister: Principal
-    origin: Origin
+    origin: CallOrigin
     responded: bool = False
     deleted: bool = False
     available_cycles: int = 0
@@ -91,7 +91,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
-    """What a canister does when a call that it made is answered.
+    """Callback that runs when a call is answered.
 
     Attributes:
         id: Its number; 0 before it is written.
@@ -113,9 +113,9 @@ class Callback:
     canister: Principal
     callee: Principal
     method: str
-    reply: Closure
-    reject: Closure
-    cleanup: Closure | None
+    reply: CallbackClosure
+    reject: CallbackClosure
+    cleanup: CallbackClosure | None
     cycles: int
     transmission_cycles: int
     execution_cycles: int
@@ -125,10 +125,10 @@ class Callback:
 class OpenCalls:
     """Contexts and callbacks, in the database; a canister's are used under its slot's lock."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: NetworkDatabase) -> None:
         self._database = database
 
-    def context(self, number: int) -> Context | None:
+    def context(self, number: int) -> CallContext | None:
         """Look a context up."""
         row = self._database.row(
             f"SELECT {_CONTEXT} FROM contexts WHERE id = ?",  # noqa: S608
@@ -136,7 +136,7 @@ class OpenCalls:
         )
         return None if row is None else _context(row)
 
-    def contexts(self, canister: Principal) -> list[Context]:
+    def contexts(self, canister: Principal) -> list[CallContext]:
         """List the contexts of a canister."""
         rows = self._database.rows(
             f"SELECT {_CONTEXT} FROM contexts WHERE canister = ? ORDER BY id",  # noqa: S608
@@ -149,7 +149,7 @@ class OpenCalls:
         statement = "SELECT 1 FROM contexts WHERE canister = ? AND id != ? LIMIT 1"
         return self._database.row(statement, (canister.raw, but)) is None
 
-    def save(self, context: Context) -> int:
+    def save(self, context: CallContext) -> int:
         """Write a context; returns its number."""
         origin = context.origin
         return self._database.write(
@@ -242,13 +242,13 @@ class OpenCalls:
         self._database.write("UPDATE callbacks SET deadline_ns = 0 WHERE id = ?", (callback,))
 
 
-def _context(row: Row) -> Context:
+def _context(row: Row) -> CallContext:
     number, canister, caller, method, request_id, callback, deadline, *rest = row
     responded, deleted, available, instructions = rest
-    return Context(
+    return CallContext(
         id=cast("int", number),
         canister=Principal(cast("bytes", canister)),
-        origin=Origin.stored(caller, method, request_id, callback, deadline),
+        origin=CallOrigin.stored(caller, method, request_id, callback, deadline),
         responded=bool(responded),
         deleted=bool(deleted),
         available_cycles=int(str(available)),
@@ -278,5 +278,5 @@ def _callback(row: Row) -> Callback:
     )
 
 
-def _closure(function: object, environment: object) -> Closure | None:
-    return None if function is None else Closure(int(str(function)), int(str(environment)))
+def _closure(function: object, environment: object) -> CallbackClosure | None:
+    return None if function is None else CallbackClosure(int(str(function)), int(str(environment)))

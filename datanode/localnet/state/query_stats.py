@@ -1,4 +1,4 @@
-"""How often canisters are queried, how much that executes and moves: `query_stats` of their status.
+"""Query statistics of canisters: `query_stats` of their status.
 
 A query changes nothing, and it does not wait for the disk: the numbers are kept in memory and
 written now and then and at the end, so a kill may lose the last ones. On the Internet Computer each
@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 from typing import Final, Self, cast
 
-from datanode.localnet.state.database import Database
+from datanode.localnet.state.network_database import NetworkDatabase
 from datanode.principal import Principal
 
 _COLUMNS: Final = "calls, instructions, request_bytes, response_bytes"
@@ -17,7 +17,7 @@ _COLUMNS: Final = "calls, instructions, request_bytes, response_bytes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryTotals:
-    """What the queries of a canister come to.
+    """Query statistics of a canister.
 
     Attributes:
         calls: How many were executed.
@@ -43,7 +43,7 @@ class QueryTotals:
 class QueryStats:
     """The numbers of all canisters; safe to be used from many threads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: NetworkDatabase) -> None:
         self._database = database
         self._lock = threading.Lock()
         self._totals: dict[Principal, QueryTotals] = {}

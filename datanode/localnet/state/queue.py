@@ -1,4 +1,4 @@
-"""Messages between canisters that are not executed yet, in the order in which they were sent.
+"""Queue of messages between canisters, in the order in which they were sent.
 
 Every receiver takes its messages in that order, so those of one sender to one receiver never
 overtake each other.
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, cast
 
-from datanode.localnet.state.database import Database, Row
+from datanode.localnet.state.network_database import NetworkDatabase, Row
 from datanode.principal import Principal
 
 _COLUMNS: Final = (
@@ -17,7 +17,7 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queued:
+class QueuedMessage:
     """A request or a response on its way.
 
     Attributes:
@@ -45,14 +45,14 @@ class Queued:
     reject_code: int = 0
 
 
-class Queue:
+class MessageQueue:
     """The messages, in the database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: NetworkDatabase) -> None:
         self._database = database
         self._watchers: list[Callable[[Principal], None]] = []
 
-    def push(self, message: Queued) -> int:
+    def push(self, message: QueuedMessage) -> int:
         """Write a message, as part of the transaction of the one that sent it."""
         marks = ",".join("?" * (_COLUMNS.count(",") + 1))
         return self._database.write(
@@ -71,7 +71,7 @@ class Queue:
             ),
         )
 
-    def first(self, receiver: Principal) -> Queued | None:
+    def first(self, receiver: Principal) -> QueuedMessage | None:
         """Return the next message for a receiver."""
         row = self._database.row(
             f"SELECT {_COLUMNS} FROM queue WHERE receiver = ? ORDER BY id LIMIT 1",  # noqa: S608
@@ -79,7 +79,7 @@ class Queue:
         )
         return None if row is None else _queued(row)
 
-    def remove(self, message: Queued) -> None:
+    def remove(self, message: QueuedMessage) -> None:
         """Remove a message, as part of the transaction of its execution."""
         self._database.write("DELETE FROM queue WHERE id = ?", (message.id,))
 
@@ -99,9 +99,9 @@ class Queue:
                 watcher(receiver)
 
 
-def _queued(row: Row) -> Queued:
+def _queued(row: Row) -> QueuedMessage:
     number, sender, receiver, callback, response, method, payload, cycles, deadline, code = row
-    return Queued(
+    return QueuedMessage(
         id=cast("int", number),
         sender=Principal(cast("bytes", sender)),
         receiver=Principal(cast("bytes", receiver)),

@@ -1,4 +1,4 @@
-"""Answers to ingress messages, kept so that the same message is never executed twice.
+"""Answers to ingress messages, kept so that a message is never executed twice.
 
 A message that waits for calls that it made has a row without a reply and without a reject.
 """
@@ -12,13 +12,13 @@ from typing import cast
 from datanode.agent.hash_tree import Plan
 from datanode.agent.request_id import leb128
 from datanode.localnet.machine.rejects import Reject
-from datanode.localnet.state.database import Database, Row
-from datanode.localnet.state.message import FORGET_AFTER_NS, Answer, Message
+from datanode.localnet.state.message import FORGET_AFTER_NS, IngressMessage, IngressReply
+from datanode.localnet.state.network_database import NetworkDatabase, Row
 from datanode.principal import Principal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownRequest:
     """A message that the network knows.
 
     Attributes:
@@ -29,7 +29,7 @@ class Known:
 
     sender: Principal
     effective: Principal
-    answer: Answer | None
+    answer: IngressReply | None
 
     def plan(self) -> Plan:
         """The subtree of the state tree under the request id."""
@@ -49,20 +49,20 @@ class Known:
 
 @dataclass(slots=True)
 class _Flight:
-    known: Known
+    known: KnownRequest
     landed: threading.Event = field(default_factory=threading.Event)
 
 
-class Requests:
+class RequestHistory:
     """The messages that are executed now, and the answers of those that were."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: NetworkDatabase) -> None:
         self._database = database
         self._flying: dict[bytes, _Flight] = {}
         self._watchers: dict[bytes, list[Callable[[], None]]] = {}
         self._lock = threading.Lock()
 
-    def find(self, request_id: bytes) -> Known | None:
+    def find(self, request_id: bytes) -> KnownRequest | None:
         """Look a message up."""
         flight = self._flying.get(request_id)
         if flight is not None:
@@ -75,12 +75,12 @@ class Requests:
         return None if row is None else _known(row)
 
     @contextmanager
-    def executing(self, message: Message) -> Iterator[bool]:
+    def executing(self, message: IngressMessage) -> Iterator[bool]:
         """Hold a message while it is executed; False when somebody else holds it or has done it.
 
         Two threads that get the same bytes decide here which of them executes.
         """
-        known = Known(sender=message.sender, effective=message.effective, answer=None)
+        known = KnownRequest(sender=message.sender, effective=message.effective, answer=None)
         with self._lock:
             mine = message.request_id not in self._flying and self.find(message.request_id) is None
             if mine:
@@ -98,7 +98,7 @@ class Requests:
         if flight is not None:
             flight.landed.wait(timeout_s)
 
-    def finish(self, message: Message, answer: Answer | None, time_ns: int) -> None:
+    def finish(self, message: IngressMessage, answer: IngressReply | None, time_ns: int) -> None:
         """Write an answer, or that there is none yet, as part of the message's transaction."""
         reply = None if answer is None or answer.reject is not None else answer.reply or b""
         reject = None if answer is None else answer.reject
@@ -117,7 +117,7 @@ class Requests:
             ),
         )
 
-    def answer(self, request_id: bytes, answer: Answer, time_ns: int) -> None:
+    def answer(self, request_id: bytes, answer: IngressReply, time_ns: int) -> None:
         """Write the answer to a message that was waiting for it, as part of a transaction."""
         reject = answer.reject
         self._database.write(
@@ -177,13 +177,13 @@ class Requests:
         return cast("bytes | None", row[0]) if row else None
 
 
-def _known(row: Row) -> Known:
+def _known(row: Row) -> KnownRequest:
     sender, canister, reply, code, message, error_code = row
     reject = None
     if code is not None:
         reject = Reject(code=cast("int", code), error_code=str(error_code), message=str(message))
-    answer = Answer(reply=cast("bytes | None", reply), reject=reject)
-    return Known(
+    answer = IngressReply(reply=cast("bytes | None", reply), reject=reject)
+    return KnownRequest(
         sender=Principal(cast("bytes", sender)),
         effective=Principal(cast("bytes", canister)),
         answer=None if reply is None and reject is None else answer,

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from datanode.agent.cbor import Cbor
 from datanode.agent.hash_tree import HashTree, Plan
+from datanode.cbor import Cbor
 
 Path: TypeAlias = tuple[bytes, ...]
 

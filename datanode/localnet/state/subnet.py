@@ -1,4 +1,4 @@
-"""What kind of subnet the embedded network stands for: its prices, its size, how full it is.
+"""The kind of subnet that the embedded network stands for: prices, metering, size, use.
 
 Kept as a fact of the database, so that a restart changes no price. Whoever starts the network with
 another value changes it from then on; what was charged before stays.
@@ -11,7 +11,8 @@ from typing import Final, Self
 
 from datanode.errors import UsageError
 from datanode.fees import DEFAULT_SCHEDULE, REFERENCE_NODES, FeeSchedule
-from datanode.localnet.state.database import Database
+from datanode.localnet.state.network_database import NetworkDatabase
+from datanode.metering import DEFAULT_METERING, metering
 from datanode.units import GIB
 
 _FACT: Final = "subnet"
@@ -20,16 +21,18 @@ _log: Final = logging.getLogger("datanode.localnet")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubnetChoice:
-    """What somebody wants of the subnet; None keeps what it is.
+    """Requested changes of the subnet; None keeps the current value.
 
     Attributes:
         fees: Name of the fee schedule.
+        metering: Name of the metering version.
         nodes: How many nodes it has.
         sev: Whether they run under SEV.
         used_gib: How much memory the canisters of others hold, GiB.
     """
 
     fees: str | None = None
+    metering: str | None = None
     nodes: int | None = None
     sev: bool | None = None
     used_gib: int | None = None
@@ -40,12 +43,13 @@ class Subnet:
     """The subnet as it is; the attributes are those of `SubnetChoice`."""
 
     fees: str = DEFAULT_SCHEDULE
+    metering: str = DEFAULT_METERING
     nodes: int = REFERENCE_NODES
     sev: bool = False
     used_gib: int = 0
 
     @classmethod
-    def read(cls, database: Database) -> Self:
+    def read(cls, database: NetworkDatabase) -> Self:
         """Read what a network remembers."""
         kept = database.fact(_FACT)
         return cls() if kept is None else cls(**json.loads(kept))
@@ -54,17 +58,18 @@ class Subnet:
         """Lay a choice over the subnet.
 
         Raises:
-            UsageError: There is no such schedule, or no such subnet.
+            UsageError: There is no such schedule, metering version or subnet.
         """
         given = {field.name: getattr(choice, field.name) for field in fields(choice)}
         after = replace(self, **{name: value for name, value in given.items() if value is not None})
         schedule = after.schedule()
+        metering(after.metering)
         capacity_gib = schedule.reservation_capacity_gib.value
         if not 0 <= after.used_gib <= capacity_gib:
             raise UsageError(f"a subnet holds 0 to {capacity_gib} GiB, not {after.used_gib}")
         return after
 
-    def keep(self, database: Database) -> None:
+    def keep(self, database: NetworkDatabase) -> None:
         """Remember the subnet, and say in the log what has changed."""
         before = Subnet.read(database)
         if self != before:
@@ -77,9 +82,12 @@ class Subnet:
 
     @property
     def used_bytes(self) -> int:
-        """What the canisters of others hold, bytes."""
+        """Return the memory held by other canisters of the subnet, bytes."""
         return self.used_gib * GIB
 
     def __str__(self) -> str:
         sev = " under SEV" if self.sev else ""
-        return f"{self.nodes} nodes{sev}, fees {self.fees!r}, {self.used_gib} GiB used by others"
+        return (
+            f"{self.nodes} nodes{sev}, fees {self.fees!r}, metering {self.metering!r}, "
+            f"{self.used_gib} GiB used by others"
+        )

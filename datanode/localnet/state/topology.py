@@ -1,4 +1,4 @@
-"""Who the embedded network is: its keys, its two subnets, its node and its canister ranges.
+"""Topology of the embedded network: keys, two subnets, node and canister ranges.
 
 Everything follows from one secret seed of 32 bytes in the state folder (`seed`, mode 0600), so a
 restart changes no key and a reset changes all of them. As on the Internet Computer a root subnet
@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from datanode.errors import LocalNetworkError
-from datanode.localnet.state import bls
+from datanode.localnet.state import bls_keys
 from datanode.principal import Principal
 
 SEED_BYTES: Final = 32
@@ -44,9 +44,12 @@ LAST_CANISTER: Final = 0x8000_0000_001F_FFFF
 """Numbers of the canisters that users create; those of the local networks people know."""
 
 REGISTRY: Final = canister_id(0)
+ICP_LEDGER: Final = canister_id(2)
 CYCLES_MINTING: Final = canister_id(4)
 CYCLES_LEDGER: Final = canister_id(0x0210_0002)
 """Canisters of the network that are built in, at the ids that they have on mainnet."""
+
+BUILT_INS: Final = (REGISTRY, ICP_LEDGER, CYCLES_MINTING, CYCLES_LEDGER)
 
 RANGES: Final[tuple[tuple[Principal, Principal], ...]] = (
     (canister_id(0), canister_id(0x000F_FFFF)),
@@ -67,7 +70,7 @@ OTHER_RANGE: Final = (canister_id(0x0220_0000), canister_id(0x022F_FFFF))
 
 def is_free(canister: Principal) -> bool:
     """Whether an id may be given to a canister with code."""
-    return is_hosted(canister) and canister not in (REGISTRY, CYCLES_MINTING, CYCLES_LEDGER)
+    return is_hosted(canister) and canister not in BUILT_INS
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ class Topology:
         """Derive everything from the seed."""
         root, subnet, other = (_scalar(label, seed) for label in (b"root", b"subnet", b"other"))
         node = Ed25519PrivateKey.from_private_bytes(_derived(b"node", seed))
-        root_key, subnet_key = bls.public_key(root), bls.public_key(subnet)
+        root_key, subnet_key = bls_keys.public_key(root), bls_keys.public_key(subnet)
         node_key = node.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return cls(
             root_secret=root,
@@ -149,4 +152,4 @@ def _derived(label: bytes, seed: bytes) -> bytes:
 
 
 def _scalar(label: bytes, seed: bytes) -> int:
-    return int.from_bytes(_derived(label, seed)) % (bls.ORDER - 1) + 1
+    return int.from_bytes(_derived(label, seed)) % (bls_keys.ORDER - 1) + 1

@@ -15,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from datanode.agent import cbor, envelope
+from datanode import cbor
+from datanode.agent import envelope
 from datanode.agent.envelope import Envelope, RequestType
 from datanode.agent.hash_tree import HashTree, Plan
 from datanode.agent.network import Network
@@ -54,6 +55,8 @@ class Replica:
     executed: list[bytes] = field(default_factory=list)
     posts: list[tuple[str, bytes]] = field(default_factory=list)
     newest: bool = True
+    root_ranges: list[tuple[Principal, Principal]] = field(default_factory=list)
+    root: Subnet = ROOT
     app: Subnet = APP
     node: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     extra: Plan = field(default_factory=dict)
@@ -140,6 +143,23 @@ class Replica:
                 return self.script[kind].popleft()(self, request, body)
             return self.obey(request)
 
+    def answer_as_root(self, body: bytes) -> tuple[int, bytes]:
+        """Answer a read of the root subnet's state: its canister ranges."""
+        paths = list(envelope.parse(body).paths)
+        ranges = cbor.encode([[low.raw, high.raw] for low, high in self.root_ranges], tagged=True)
+        root, plan = ROOT.principal.raw, {}
+        if self.newest:
+            if paths[0][0] == b"subnet":
+                return 404, b"Invalid path requested."
+            plan[b"canister_ranges"] = {root: {b"": ranges}}
+        elif paths[0][0] == b"canister_ranges":
+            return 404, b"Invalid path requested."
+        else:
+            plan[b"subnet"] = {root: {b"canister_ranges": ranges}}
+        tree = HashTree.from_dict({**plan, b"time": leb128(self.clock())})
+        tree = tree.prune([*paths, (b"time",)])
+        return 200, cbor.encode({"certificate": self.root.certify(tree)}, tagged=True)
+
     def admitted(self, kind: str, body: bytes) -> tuple[Envelope | None, str]:
         """Check a request as the network does."""
         try:
@@ -213,8 +233,11 @@ def serving(replica: Replica) -> Iterator[Replica]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            _, _, version, _, _, kind = self.path.split("/")
-            self.reply(*replica.answer(version, kind, body))
+            _, _, version, _, target, kind = self.path.split("/")
+            if target == ROOT.principal.text:
+                self.reply(*replica.answer_as_root(body))
+            else:
+                self.reply(*replica.answer(version, kind, body))
 
         def reply(self, status: int, body: bytes) -> None:
             if status == 0:

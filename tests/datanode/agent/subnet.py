@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyblst
 
-from datanode.agent import cbor
+from datanode import cbor
 from datanode.agent.bls import DER_PREFIX, HASH_TO_CURVE_DOMAIN
 from datanode.agent.hash_tree import HashTree, Plan
 from datanode.agent.request_id import leb128
@@ -72,7 +72,7 @@ def delegation(
     to: Subnet = APP,
     nested: Mapping[str, cbor.Encodable] | None = None,
 ) -> dict[str, cbor.Encodable]:
-    """What the root subnet says of the application subnet."""
+    """Statement of the root subnet about the application subnet."""
     ranges = cbor.encode([[low.raw, high.raw]], tagged=True)
     subnet: dict[bytes, Plan | bytes] = {b"public_key": to.public_key_der}
     plan: dict[bytes, Plan | bytes] = {

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datanode.agent import cbor, envelope, identity
+from datanode import cbor
+from datanode.agent import envelope, identity
 from datanode.agent.request_id import request_id
 from datanode.errors import DataNodeError, FormatError, UnauthorizedError
 from datanode.principal import ANONYMOUS, MANAGEMENT_CANISTER, Principal

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datanode.agent import cbor
-from datanode.agent.hash_tree import ABSENT, MAX_DEPTH, UNKNOWN, HashTree, Missing, Plan
+from datanode import cbor
+from datanode.agent.hash_tree import ABSENT, MAX_DEPTH, UNKNOWN, HashTree, LookupMiss, Plan
 from datanode.errors import FormatError
+from tests.quickness import allowed_s
 
 SPECIFICATION_DIGEST = "eb5c5b2195e62d996b84c9bcc8259d19a83786a2f59e0878cec84c811f669aa0"
 WHOLE = bytes.fromhex(
@@ -116,7 +117,7 @@ def test_pruning_keeps_digest_and_answers_and_nothing_else(
         wanted = any(path[: len(other)] == tuple(other) for other in [*kept, *others])
         assert (found_value == value) if wanted else (found_value in (UNKNOWN, value))
         if not wanted and path not in kept:
-            assert isinstance(found_value, Missing)
+            assert isinstance(found_value, LookupMiss)
 
 
 def test_absence_stays_proved_and_neighbours_stay_private() -> None:
@@ -133,7 +134,7 @@ def test_a_large_tree_is_pruned_in_logarithmic_time() -> None:
     started = time.perf_counter()
     for n in range(100):
         assert tree.prune([[n.to_bytes(4)]]).lookup([n.to_bytes(4)]) == b"x"
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < allowed_s(1)
 
 
 def node(*parts: object) -> bytes:

@@ -10,9 +10,10 @@ from datanode.agent import candid, identity
 from datanode.agent.candid import Nat, Null, Opt, Principal, Record, Text, Variant
 from datanode.agent.client import Agent
 from datanode.agent.hash_tree import ABSENT
+from datanode.agent.message_outcome import CertifiedReply
 from datanode.agent.network import connect
-from datanode.agent.outcome import Pending, Reply
 from datanode.agent.reject import reject_of
+from datanode.agent.signed_message import Unsettled
 from datanode.errors import (
     CertificateError,
     NodeRejectedError,
@@ -94,18 +95,18 @@ def test_a_message_runs_once_however_often_and_from_wherever_it_is_sent(
     message = agent.prepare(
         MANAGEMENT_CANISTER, "canister_status", about(canister), effective=canister
     )
-    assert agent.recover(message.request_id, canister, message.expiry_ns) is Pending.UNKNOWN
-    found: list[Reply | Pending] = []
+    assert agent.recover(message.request_id, canister, message.expiry_ns) is Unsettled.UNKNOWN
+    found: list[CertifiedReply | Unsettled] = []
     threads = [threading.Thread(target=lambda: found.append(agent.send(message))) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     found.append(agent.recover(message.request_id, canister, message.expiry_ns))
-    replies = [one for one in found if isinstance(one, Reply)]
+    replies = [one for one in found if isinstance(one, CertifiedReply)]
     assert replies
     assert {reply.data for reply in replies} == {replies[0].data}
-    assert isinstance(found[-1], Reply)
+    assert isinstance(found[-1], CertifiedReply)
     mine = [entry for entry in network.ledger()[before:] if entry.request_id == message.request_id]
     assert len(mine) == 1
 

@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 from datanode.agent.window import START_MESSAGES, Window
 
 
+def still() -> float:
+    """A clock that stands: no rate is ever measured."""
+    return 0.0
+
+
 def test_it_starts_small_and_grows_by_one_a_round_up_to_its_most() -> None:
-    window = Window(max_messages=4, max_bytes=100)
+    window = Window(max_messages=4, max_bytes=100, monotonic=still)
     assert window.limit == START_MESSAGES
     for _ in range(3):
         assert window.try_acquire(1)
@@ -21,7 +26,7 @@ def test_it_starts_small_and_grows_by_one_a_round_up_to_its_most() -> None:
 
 
 def grown() -> Window:
-    window = Window(max_messages=8, max_bytes=1000)
+    window = Window(max_messages=8, max_bytes=1000, monotonic=still)
     for _ in range(100):
         window.try_acquire(1)
         window.release(1)
@@ -58,7 +63,7 @@ def test_bytes_bound_it_but_a_single_message_always_passes() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=60))
 def test_no_history_breaks_the_bounds(steps: list[tuple[int, bool]]) -> None:
-    window = Window(max_messages=3, max_bytes=500)
+    window = Window(max_messages=3, max_bytes=500, monotonic=still)
     flying: list[int] = []
     for size, congested in steps:
         if window.try_acquire(size):

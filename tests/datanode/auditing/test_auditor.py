@@ -8,16 +8,17 @@ import pytest
 from datanode.agent import identity
 from datanode.agent.network import MAINNET_ROOT_KEY
 from datanode.auditing import (
+    AuditedPart,
     AuditReport,
     Full,
     Mode,
     Outcome,
-    Part,
     Rolling,
     Sample,
+    Scrub,
     audit_model,
-    verify_report,
 )
+from datanode.auditing.verifying import open_report
 from datanode.digest import FrameDigest
 from datanode.errors import (
     AuditIncompleteError,
@@ -28,7 +29,14 @@ from datanode.errors import (
 )
 from datanode.node.port import FrameAbsence, ManifestPart, NodeStatus
 from datanode.reader import Reader
-from tests.fakes.checkpoints import CHUNK_BYTES, Checkpoint, sealed, some_bytes
+from tests.fakes.checkpoints import (
+    CHUNK_BYTES,
+    Checkpoint,
+    checkpoint,
+    seal,
+    sealed,
+    some_bytes,
+)
 from tests.fakes.memory_node import MemoryNode
 from tests.fakes.memory_world import CONTROLLER
 
@@ -71,7 +79,12 @@ def test_a_healthy_model_passes_with_every_chunk_checked(
     report = audit(node)
     assert (report.verdict, report.error(), report.findings) == ("ok", None, ())
     assert report.counts[Outcome.OK] == report.chunk_count == len(model.records) == 24
-    assert report.sentence == "checked all 24 chunks"
+    assert report.sentence == (
+        "checked all 24 chunks, and the SHA-256 of each file whose chunks are good"
+    )
+    assert [(run.first, run.count) for part, run in report.checks if part is AuditedPart.FILE] == [
+        (0, 3)
+    ]
     assert (report.manifest, report.version, report.latest) == (model.manifest, 1, 1)
     assert report.freezing_days == 1_000
     assert report.canister is not None
@@ -165,10 +178,10 @@ def test_a_bad_chunk_page_hides_its_chunks_and_is_a_finding(
     node.world.corrupt(page)
     report = audit(node)
     parts = [(finding.part, finding.outcome) for finding in report.findings]
-    assert parts[0] == (Part.CHUNK_PAGE, Outcome.CORRUPT)
-    assert parts[1:] == [(Part.CHUNK, Outcome.UNKNOWN)] * 24
+    assert parts[0] == (AuditedPart.CHUNK_PAGE, Outcome.CORRUPT)
+    assert parts[1:] == [(AuditedPart.CHUNK, Outcome.UNKNOWN)] * 24
     assert isinstance(report.error(), CorruptionError)
-    assert verify_report(report.to_json(), root_key=node.root_key).error() is not None
+    assert open_report(report.to_json(), root_key=node.root_key)[0].error() is not None
 
 
 @pytest.mark.parametrize("part", [ManifestPart.TENSOR_PAGE, ManifestPart.PLACEMENT])
@@ -209,7 +222,7 @@ def test_an_audit_may_take_longer_than_a_certificate_is_fresh(
     report = audit(Slow(node.world))
     assert report.verdict == "ok"
     assert report.canister is not None
-    assert verify_report(report.to_json(), root_key=node.root_key).report == report
+    assert open_report(report.to_json(), root_key=node.root_key)[0] == report
 
 
 def test_a_forged_statement_about_the_canister_ends_the_audit(
@@ -243,7 +256,7 @@ def test_a_sample_is_drawn_after_the_certificate_and_finds_what_it_meets(
     report = audit(node, Sample(3), choose=choose)
     assert order == ["drawn after 2 queries"]
     assert bad(report) == {7: Outcome.CORRUPT}
-    assert [(run.first, run.count) for part, run in report.checks if part is Part.CHUNK] == [
+    assert [(run.first, run.count) for part, run in report.checks if part is AuditedPart.CHUNK] == [
         (2, 1),
         (7, 1),
         (21, 1),
@@ -256,7 +269,7 @@ def test_rolling_audits_cover_every_chunk_once(node: MemoryNode, model: Checkpoi
     seen: list[int] = []
     for part in (1, 2, 3, 4, 5):
         for kind, run in audit(node, Rolling(part, 5)).checks:
-            if kind is Part.CHUNK:
+            if kind is AuditedPart.CHUNK:
                 seen += range(run.first, run.first + run.count)
     assert sorted(seen) == list(range(24))
 
@@ -278,10 +291,79 @@ def test_a_model_without_chunks_passes(node: MemoryNode) -> None:
     for mode in (Full(), Sample(5), Rolling(1, 2)):
         report = audit(node, mode)
         assert report.verdict == "ok"
-        verify_report(report.to_json(), root_key=node.root_key)
+        open_report(report.to_json(), root_key=node.root_key)
 
 
 def test_an_anonymous_auditor_signs_nothing(node: MemoryNode, model: Checkpoint) -> None:
     text = audit(node).to_json(identity.anonymous())
     assert json.loads(text)["seal"]["signature"] is None
-    assert verify_report(text, root_key=node.root_key).auditor is None
+    assert open_report(text, root_key=node.root_key)[1] is None
+
+
+def test_model_deleted_during_an_audit_is_not_called_corrupt(
+    node: MemoryNode, model: Checkpoint
+) -> None:
+    class Deleting(MemoryNode):
+        def get_frames(
+            self, model: str, manifest: FrameDigest, chunks: Sequence[int]
+        ) -> list[bytes | FrameAbsence]:
+            if "llama" in self.world.store.models:
+                self.delete_model("llama")
+            return super().get_frames(model, manifest, chunks)
+
+    with pytest.raises(NotFoundError, match="was deleted while it was audited"):
+        audit(Deleting(node.world))
+
+
+def test_model_deleted_before_its_pages_are_read_is_not_called_corrupt(
+    node: MemoryNode, model: Checkpoint
+) -> None:
+    class Deleting(MemoryNode):
+        def get_manifest(
+            self, model: str, manifest: FrameDigest, part: ManifestPart, index: int = 0
+        ) -> bytes:
+            if part is not ManifestPart.HEAD and "llama" in self.world.store.models:
+                self.delete_model("llama")
+            return super().get_manifest(model, manifest, part, index)
+
+    for mode in (Full(), Scrub()):
+        with pytest.raises(NotFoundError, match="was deleted while it was audited"):
+            audit(Deleting(node.world), mode)
+        sealed(node, "llama", FILES)
+
+
+def test_node_that_certifies_and_denies_is_corrupt(node: MemoryNode, model: Checkpoint) -> None:
+    class Denying(MemoryNode):
+        def get_manifest(
+            self, model: str, manifest: FrameDigest, part: ManifestPart, index: int = 0
+        ) -> bytes:
+            if part is ManifestPart.CHUNK_PAGE:
+                raise NotFoundError("no model")
+            return super().get_manifest(model, manifest, part, index)
+
+    report = audit(Denying(node.world))
+    assert report.findings[0].outcome is Outcome.MISSING
+    assert report.verdict == "corrupt"
+
+
+def test_file_that_was_sealed_with_another_sha256_is_found(node: MemoryNode) -> None:
+    files = FILES | {"empty": b""}
+    wrong = checkpoint(node, files, sha256={"b.bin": bytes(32), "empty": bytes(32)})
+    seal(node, "llama", wrong)
+    report = audit(node)
+    found = [(finding.part, finding.file, finding.outcome) for finding in report.findings]
+    assert found == [
+        (AuditedPart.FILE, "b.bin", Outcome.CORRUPT),
+        (AuditedPart.FILE, "empty", Outcome.CORRUPT),
+    ]
+    assert isinstance(report.error(), CorruptionError)
+    assert open_report(report.to_json(), root_key=node.root_key)[0] == report
+    assert audit(node, Sample(24)).verdict == "ok", "a sample does not read whole files"
+
+
+def test_file_with_a_bad_chunk_is_not_judged_as_a_whole(
+    node: MemoryNode, model: Checkpoint
+) -> None:
+    node.world.corrupt(model.records[4].frame)
+    judged = [run for part, run in audit(node).checks if part is AuditedPart.FILE]
+    assert [(run.first, run.count) for run in judged] == [(0, 1), (2, 1)]

@@ -16,7 +16,7 @@ from datanode.auditing.modes import (
     miss_probability,
     sentence,
 )
-from datanode.auditing.reading import mode_of
+from datanode.auditing.report_json import mode_of
 from datanode.errors import FormatError, UsageError
 
 

@@ -5,10 +5,10 @@ import time
 from datanode.agent import candid
 from datanode.agent.client import Agent
 from datanode.agent.identity import Identity
+from datanode.agent.message_outcome import CertifiedReply
 from datanode.agent.network import Network
-from datanode.agent.outcome import Reply
-from datanode.cleanup import Closing
-from datanode.localnet.management import types
+from datanode.cleanup import SafeClose
+from datanode.localnet.management import interface_types
 from datanode.localnet.state.topology import REGISTRY
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import MINUTE_S, SECOND_NS, TC
@@ -16,7 +16,7 @@ from tests.fakes.counter import counter_wasm
 from tests.fakes.gateway import EMPTY
 
 
-class Client(Closing):
+class Client(SafeClose):
     """One person who uses a network over HTTP."""
 
     def __init__(self, network: Network, who: Identity) -> None:
@@ -41,7 +41,7 @@ class Client(Closing):
     def canister(self, wasm: bytes, cycles: int = 100 * TC) -> Principal:
         """Create a canister and install a module."""
         arg = candid.encode(
-            (types.PROVISIONAL_CREATE,),
+            (interface_types.PROVISIONAL_CREATE,),
             (
                 {
                     "amount": cycles,
@@ -53,7 +53,7 @@ class Client(Closing):
         )
         method = "provisional_create_canister_with_cycles"
         made = self.agent.call(MANAGEMENT_CANISTER, method, arg, effective=REGISTRY)
-        (fields,) = candid.decode((types.CANISTER,), made)
+        (fields,) = candid.decode((interface_types.CANISTER,), made)
         assert isinstance(fields, dict)
         canister = fields["canister_id"]
         assert isinstance(canister, Principal)
@@ -63,7 +63,7 @@ class Client(Closing):
             "wasm_module": wasm,
             "arg": b"",
         }
-        arg = candid.encode((types.INSTALL,), (install,))
+        arg = candid.encode((interface_types.INSTALL,), (install,))
         self.agent.call(MANAGEMENT_CANISTER, "install_code", arg, effective=canister)
         return canister
 
@@ -72,6 +72,6 @@ class Client(Closing):
         expiry_ns = time.time_ns() + MINUTE_S * SECOND_NS
         while True:
             found = self.agent.recover(request_id, canister, expiry_ns)
-            if isinstance(found, Reply):
+            if isinstance(found, CertifiedReply):
                 return found.data
             time.sleep(0.01)

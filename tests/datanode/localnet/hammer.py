@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from datanode.localnet.machine.machine import Execution, Machine
-from datanode.localnet.machine.snapshots import Contents, Part
+from datanode.localnet.machine.snapshot_files import SnapshotContents, SnapshotPart
 from tests.datanode.localnet.machine.test_machine import UPGRADED
 from tests.datanode.localnet.wasm_canisters import COUNTER, ENVIRONMENT, counts
 
@@ -110,7 +110,7 @@ def act(made: Machine, action: str, sequence: int) -> Execution | None:
         made.uninstall(sequence=sequence)
         return None
     if action == "go_back":
-        made.go_back(made._folder.parent / "copy", sequence=sequence)
+        made.copies.restore(made._state.folder.parent / "copy", sequence=sequence)
         return None
     if action in ("take", "fill", "load"):
         act_on_snapshot(made, action, sequence)
@@ -121,18 +121,18 @@ def act(made: Machine, action: str, sequence: int) -> Execution | None:
 def act_on_snapshot(made: Machine, action: str, sequence: int) -> None:
     """Take another snapshot, write to the one that is there, or load it."""
     if action == "take":
-        made.take_snapshot(TAKEN + 1)
+        made.snapshots.take(TAKEN + 1)
     elif action == "fill":
-        made.write_snapshot(TAKEN, Part.STABLE, 4090, b"written" * 2000, sequence=sequence)
+        made.snapshots.write(TAKEN, SnapshotPart.STABLE, 4090, b"written" * 2000, sequence=sequence)
     else:
-        made.load_snapshot(made.snapshot_folder(TAKEN), contents(made), sequence=sequence)
+        made.snapshots.load(made.snapshots.folder(TAKEN), contents(made), sequence=sequence)
 
 
-def contents(made: Machine) -> Contents:
-    """What the snapshot that `prepare_snapshot` takes consists of: the counter, counted to one."""
-    folder = made.snapshot_folder(TAKEN)
-    return Contents(
-        module_bytes=(folder / Part.MODULE).stat().st_size,
+def contents(made: Machine) -> SnapshotContents:
+    """Contents of the snapshot that `prepare_snapshot` takes: the counter at one."""
+    folder = made.snapshots.folder(TAKEN)
+    return SnapshotContents(
+        module_bytes=(folder / SnapshotPart.MODULE).stat().st_size,
         heap_pages=2,
         stable_pages=4,
         globals=(folder.parent.parent.parent / "globals").read_bytes(),
@@ -143,7 +143,7 @@ def prepare_snapshot(folder: Path) -> None:
     """Install the counter, count to one, take a snapshot and upgrade: sequences 1 to 3."""
     prepare(folder)
     made = open_machine(folder, 2)
-    (folder / "globals").write_bytes(made.take_snapshot(TAKEN).globals)
+    (folder / "globals").write_bytes(made.snapshots.take(TAKEN).globals)
     made.commit()
     made.upgrade(UPGRADED, b"\0", ENVIRONMENT, sequence=3)
     made.commit()
@@ -174,5 +174,5 @@ def prepare(folder: Path) -> None:
     made.commit()
     made.update("increment", b"", ENVIRONMENT, sequence=2)
     made.commit()
-    made.copy_to(folder / "copy")
+    made.copies.save(folder / "copy")
     made.close()

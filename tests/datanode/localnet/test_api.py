@@ -1,4 +1,4 @@
-"""What people who test canisters of their own get: the network, the handles, the fixtures."""
+"""The testing API: network, handles and fixtures."""
 
 import re
 import subprocess
@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from datanode.agent.candid import Nat64
-from datanode.errors import LocalNetworkError, UsageError
+from datanode.agent.candid import Nat64, Text
+from datanode.errors import FormatError, LocalNetworkError, UsageError
 from datanode.localnet import api, process
 from datanode.localnet.api import CanisterHandle, LocalNetwork, RejectError
 from datanode.localnet.handle import MAX_MESSAGE_BYTES
 from datanode.units import TC
+from tests.datanode.localnet.gateway.test_persistence import counter as persistent_counter
 from tests.fakes.ledger_judge import messages
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +28,7 @@ def counter(shared_localnet: LocalNetwork) -> CanisterHandle:
     return shared_localnet.create_canister(COUNTER, cycles=5 * TC)
 
 
-def test_a_network_without_a_folder_leaves_nothing_behind() -> None:
+def test_temporary_network_removes_its_folder() -> None:
     with LocalNetwork() as net:
         folder = net.directory
         assert (folder / "network.db").exists()
@@ -38,7 +39,7 @@ def test_a_network_without_a_folder_leaves_nothing_behind() -> None:
         net.create_canister()
 
 
-def test_a_network_that_does_not_end_hides_no_error_and_leaves_no_folder(
+def test_failed_stop_keeps_first_error_and_removes_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def stubborn(_folder: Path) -> bool:
@@ -58,14 +59,14 @@ def test_a_network_that_does_not_end_hides_no_error_and_leaves_no_folder(
     net.kill()
 
 
-def test_a_network_that_does_not_start_leaves_no_folder() -> None:
+def test_failed_start_removes_folder() -> None:
     net = LocalNetwork(fees="barter")
     with pytest.raises(UsageError), net:
         pass
     assert not net.directory.exists()
 
 
-def test_a_network_in_a_temporary_folder_ends_with_its_program() -> None:
+def test_temporary_network_ends_with_its_program() -> None:
     code = (
         "import sys, time\n"
         "from datanode.localnet.api import LocalNetwork\n"
@@ -88,7 +89,7 @@ def test_a_network_in_a_temporary_folder_ends_with_its_program() -> None:
         process.reset(folder)
 
 
-def test_an_identity_is_known_by_its_name(shared_localnet: LocalNetwork, tmp_path: Path) -> None:
+def test_identity_follows_from_its_name(shared_localnet: LocalNetwork, tmp_path: Path) -> None:
     elsewhere = LocalNetwork(tmp_path)
     alice = shared_localnet.identity("alice")
     assert alice.principal == elsewhere.identity("alice").principal
@@ -96,7 +97,7 @@ def test_an_identity_is_known_by_its_name(shared_localnet: LocalNetwork, tmp_pat
     assert alice.principal.text == "satmn-lol4w-t2osq-k2mb2-vsozk-rrial-3lwud-qukzn-c3dzc-e6hy4-gae"
 
 
-def test_a_canister_is_used_as_somebody_else(
+def test_calls_canister_as_another_identity(
     shared_localnet: LocalNetwork, counter: CanisterHandle
 ) -> None:
     bob = counter.using(shared_localnet.identity("bob"))
@@ -107,21 +108,21 @@ def test_a_canister_is_used_as_somebody_else(
     assert again.query("get", returns=Nat64) == 1
 
 
-def test_bytes_are_all_arguments_and_the_whole_reply(counter: CanisterHandle) -> None:
+def test_takes_and_returns_encoded_bytes(counter: CanisterHandle) -> None:
     five = b"DIDL\0\x01\x78" + (5).to_bytes(8, "little")
     assert counter.update("add", five) == five
     with pytest.raises(UsageError, match="bytes"):
         counter.update("add", five, (Nat64, 1))
 
 
-def test_a_rejection_has_the_words_of_the_replica(counter: CanisterHandle) -> None:
+def test_rejection_has_code_and_message_of_replica(counter: CanisterHandle) -> None:
     with pytest.raises(RejectError) as rejected:
         counter.query("nothing")
     assert (rejected.value.code, rejected.value.error_code) == (5, "IC0536")
     assert "has no query method 'nothing'" in rejected.value.message
 
 
-def test_a_canister_is_stopped_started_and_deleted(counter: CanisterHandle) -> None:
+def test_stops_starts_and_deletes_canister(counter: CanisterHandle) -> None:
     counter.stop()
     assert counter.status().status == "stopped"
     with pytest.raises(RejectError, match="IC0508"):
@@ -134,7 +135,7 @@ def test_a_canister_is_stopped_started_and_deleted(counter: CanisterHandle) -> N
         counter.query("get")
 
 
-def test_controllers_are_those_that_were_asked_for(shared_localnet: LocalNetwork) -> None:
+def test_creates_canister_with_given_controllers(shared_localnet: LocalNetwork) -> None:
     bob = shared_localnet.identity("bob")
     canister = shared_localnet.create_canister(COUNTER, controllers=[bob.principal])
     assert canister.using(bob).status().controllers == (bob.principal,)
@@ -142,7 +143,7 @@ def test_controllers_are_those_that_were_asked_for(shared_localnet: LocalNetwork
         canister.status()
 
 
-def test_a_canister_without_code_is_filled_later(shared_localnet: LocalNetwork) -> None:
+def test_installs_code_in_empty_canister(shared_localnet: LocalNetwork) -> None:
     canister = shared_localnet.create_canister(cycles=2 * TC)
     assert canister.status().module_hash is None
     assert canister.balance_cycles == 2 * TC
@@ -153,7 +154,7 @@ def test_a_canister_without_code_is_filled_later(shared_localnet: LocalNetwork) 
     assert 2 * TC < canister.balance_cycles < 3 * TC
 
 
-def test_a_large_module_goes_in_chunks(shared_localnet: LocalNetwork) -> None:
+def test_installs_large_module_in_chunks(shared_localnet: LocalNetwork) -> None:
     small = COUNTER.read_text().rpartition(")")[0]
     text = "x" * MAX_MESSAGE_BYTES
     wasm = shared_localnet.directory / "large.wat"
@@ -163,9 +164,7 @@ def test_a_large_module_goes_in_chunks(shared_localnet: LocalNetwork) -> None:
     assert "install_chunked_code" in [each.method for each in canister.ledger()]
 
 
-def test_a_module_that_is_none_is_refused_before_it_is_sent(
-    counter: CanisterHandle, tmp_path: Path
-) -> None:
+def test_refuses_invalid_module_before_sending(counter: CanisterHandle, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
         counter.upgrade(tmp_path / "missing.wasm")
     (tmp_path / "wrong.wat").write_text("(module")
@@ -173,7 +172,7 @@ def test_a_module_that_is_none_is_refused_before_it_is_sent(
         counter.upgrade(tmp_path / "wrong.wat")
 
 
-def test_a_snapshot_is_replaced_and_deleted(counter: CanisterHandle) -> None:
+def test_replaces_and_deletes_snapshot(counter: CanisterHandle) -> None:
     counter.update("add", (Nat64, 1))
     counter.stop()
     first = counter.take_snapshot()
@@ -190,7 +189,7 @@ def _run(example: str, names: dict[str, object]) -> None:
     exec(compile(textwrap.dedent(example), "example", "exec"), names)  # noqa: S102 - our own text
 
 
-def test_the_example_of_the_docstring_runs() -> None:
+def test_docstring_example_runs() -> None:
     assert api.__doc__ is not None
     example = api.__doc__.split("::\n", 1)[1].split("\n`README.md`", 1)[0]
     names: dict[str, object] = {"wasm": COUNTER}
@@ -198,7 +197,7 @@ def test_the_example_of_the_docstring_runs() -> None:
     assert dict(names["paid"]).keys() >= {"ingress", "execution"}  # type: ignore[call-overload]
 
 
-def test_the_examples_of_the_readme_run(
+def test_readme_examples_run(
     shared_localnet: LocalNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(COUNTER.parent)
@@ -212,7 +211,7 @@ def test_the_examples_of_the_readme_run(
     test(shared_localnet)
 
 
-def test_the_readme_names_what_there_is() -> None:
+def test_readme_lists_public_methods() -> None:
     text = README.read_text().split("## In a program")[1].split("## The ledger")[0]
     network, handle = text.split("| on a canister's handle")
     for part, kind in (
@@ -228,17 +227,18 @@ def test_the_readme_names_what_there_is() -> None:
         assert left <= {"owner", "subnet"}
 
 
-def test_the_fixtures_cost_nothing_until_they_are_used() -> None:
+def test_fixtures_import_server_on_first_use() -> None:
     code = (
         "import sys, datanode.localnet.fixtures\n"
-        "heavy = {'wasmtime', 'ic', 'httpx', 'uvicorn', 'pyblst', 'datanode.localnet.api'}\n"
+        "heavy = {'wasmtime', 'ic', 'httpcore', 'uvicorn', 'py_arkworks_bls12381'}\n"
+        "heavy |= {'datanode.localnet.api'}\n"
         "sys.exit(sorted(heavy & sys.modules.keys()) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_program_that_uses_the_network_loads_nothing_of_its_server() -> None:
+def test_client_imports_nothing_of_server() -> None:
     code = (
         "import sys, datanode.localnet.api\n"
         "heavy = {'wasmtime', 'numpy', 'uvicorn', 'uvloop', 'jinja2'}\n"
@@ -248,3 +248,44 @@ def test_a_program_that_uses_the_network_loads_nothing_of_its_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_accepts_paths_as_str(tmp_path: Path) -> None:
+    with LocalNetwork(str(tmp_path / "net")) as net:
+        counter = net.create_canister(str(COUNTER))
+        counter.upgrade(str(COUNTER))
+        assert net.directory == tmp_path / "net"
+        with pytest.raises(UsageError, match="cannot read the module"):
+            counter.reinstall(str(tmp_path / "missing.wasm"))
+
+
+def test_upgrade_keeps_or_replaces_heap(shared_localnet: LocalNetwork) -> None:
+    module = persistent_counter(asks=True)
+    counter = shared_localnet.create_canister(module)
+    counter.update("add")
+    counter.upgrade(module, wasm_memory_persistence="keep")
+    assert counter.query("get")[0] == 101
+    counter.upgrade(module, wasm_memory_persistence="replace", skip_pre_upgrade=True)
+    assert counter.query("get")[0] == 100
+    with pytest.raises(RejectError, match="Missing upgrade option"):
+        counter.upgrade(module)
+    with pytest.raises(UsageError, match="'keep' or 'replace'"):
+        counter.upgrade(module, wasm_memory_persistence="forget")  # type: ignore[arg-type]
+
+
+def test_attaches_to_running_network(tmp_path: Path) -> None:
+    with LocalNetwork(tmp_path, port=0) as net:
+        made = net.create_canister(COUNTER)
+        with LocalNetwork(tmp_path).attached() as other:
+            assert other.canister(made.id).query("get", returns=Nat64) == 0
+        assert made.update("add", (Nat64, 2), returns=Nat64) == 2
+    with (
+        pytest.raises(LocalNetworkError, match="no network runs"),
+        LocalNetwork(tmp_path).attached(),
+    ):
+        pass
+
+
+def test_reply_mismatch_names_both_types(counter: CanisterHandle) -> None:
+    with pytest.raises(FormatError, match="nat64 where text is expected"):
+        counter.query("get", returns=Text)

@@ -17,7 +17,7 @@ from tests.fakes.counter import argument, number
 from tests.fakes.ledger_judge import messages
 
 
-def test_a_network_goes_on_where_it_was_stopped(tmp_path: Path, alice: Identity) -> None:
+def test_network_resumes_after_stop(tmp_path: Path, alice: Identity) -> None:
     with LocalNetwork(tmp_path / "net") as net:
         key, url = net.root_key, net.url
         with Client(Network(url=url, root_key=key, name="test"), alice) as client:
@@ -33,7 +33,7 @@ def test_a_network_goes_on_where_it_was_stopped(tmp_path: Path, alice: Identity)
             assert number(client.query(canister, "get")) == 5
 
 
-def test_what_a_killed_process_left_behind_deceives_nobody(tmp_path: Path) -> None:
+def test_stale_description_of_killed_process_is_ignored(tmp_path: Path) -> None:
     with LocalNetwork(tmp_path) as net:
         net.kill()
         left = json.loads((tmp_path / "network.json").read_text())
@@ -46,7 +46,7 @@ def test_what_a_killed_process_left_behind_deceives_nobody(tmp_path: Path) -> No
         assert running.pid == net.pid != left["pid"]
 
 
-def test_a_folder_has_one_network_at_a_time(tmp_path: Path) -> None:
+def test_folder_runs_one_network_at_a_time(tmp_path: Path) -> None:
     with LocalNetwork(tmp_path):
         with pytest.raises(LocalNetworkError, match="already running"):
             process.start(tmp_path, port=0, detach=True)
@@ -54,7 +54,7 @@ def test_a_folder_has_one_network_at_a_time(tmp_path: Path) -> None:
             LocalNetwork(tmp_path).start()
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+def test_names_port_in_use(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -63,7 +63,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
             process.start(tmp_path / "net", port=port, detach=True)
 
 
-def test_a_reset_forgets_everything(tmp_path: Path) -> None:
+def test_reset_deletes_state_and_keys(tmp_path: Path) -> None:
     folder = tmp_path / "net"
     with LocalNetwork(folder) as net:
         key, pid = net.root_key, net.pid
@@ -78,13 +78,13 @@ def test_a_reset_forgets_everything(tmp_path: Path) -> None:
         assert net.ledger() == []
 
 
-def test_a_reset_deletes_nothing_that_is_not_a_network(tmp_path: Path) -> None:
+def test_reset_refuses_folder_without_network(tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("mine")
     assert not process.reset(tmp_path)
     assert (tmp_path / "letters.txt").read_text() == "mine"
 
 
-def test_a_damaged_seed_or_database_is_told(tmp_path: Path) -> None:
+def test_reports_damaged_seed_or_database(tmp_path: Path) -> None:
     for name in ("seed", "network.db"):
         folder = tmp_path / name
         folder.mkdir()
@@ -93,12 +93,12 @@ def test_a_damaged_seed_or_database_is_told(tmp_path: Path) -> None:
             process.start(folder, port=0, detach=True)
 
 
-def test_a_network_that_is_not_running_has_no_address(tmp_path: Path) -> None:
+def test_stopped_network_has_no_address(tmp_path: Path) -> None:
     with pytest.raises(LocalNetworkError, match="not running"):
         _ = LocalNetwork(tmp_path).url
 
 
-def test_a_start_that_is_interrupted_leaves_no_network(
+def test_interrupted_start_leaves_no_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_seconds: float) -> None:
@@ -112,7 +112,7 @@ def test_a_start_that_is_interrupted_leaves_no_network(
         assert net.ledger() == []
 
 
-def test_a_network_that_is_stopped_as_soon_as_it_answers_ends(tmp_path: Path) -> None:
+def test_stops_right_after_first_answer(tmp_path: Path) -> None:
     for _ in range(5):
         process.start(tmp_path / "net", port=0, detach=True)
         assert process.stop(tmp_path / "net")

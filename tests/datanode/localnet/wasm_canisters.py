@@ -7,6 +7,8 @@ from pathlib import Path
 import wasmtime
 
 from datanode.localnet.machine.machine import Environment, Execution, Machine
+from datanode.metering import DEFAULT_METERING
+from datanode.metering import metering as metering_of
 from tests.fakes.system_calls import imports
 
 CANISTER = b"\0\0\0\0\0\0\0\1\1\1"
@@ -102,9 +104,15 @@ def counts(execution: Execution) -> set[int]:
 
 
 @contextmanager
-def machine(folder: Path, wasm: bytes | None = None, committed: int = 0) -> Iterator[Machine]:
+def machine(
+    folder: Path, wasm: bytes | None = None, committed: int = 0, metering: str = DEFAULT_METERING
+) -> Iterator[Machine]:
     """Open a machine; install a module if one is given, as sequence 1."""
-    made = Machine(folder / "canister", module_cache=folder.parent / "cache")
+    made = Machine(
+        folder / "canister",
+        module_cache=folder.parent / "cache",
+        metering=lambda: metering_of(metering),
+    )
     try:
         made.recover(committed)
         if wasm is not None:

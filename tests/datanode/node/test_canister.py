@@ -1,4 +1,4 @@
-"""What the agent brings from the canister becomes what the port promises."""
+"""The canister client maps replies to the port's types."""
 
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final, cast
 import pytest
 
 from datanode.agent.candid import Value, encode
-from datanode.agent.outcome import Pending, Reply, SignedCall
+from datanode.agent.message_outcome import CertifiedReply
 from datanode.agent.reject import RejectError, error_of
+from datanode.agent.retry import SUSPECT_ATTEMPTS
+from datanode.agent.signed_message import SignedMessage, Unsettled
 from datanode.digest import FrameDigest
 from datanode.errors import (
     CertificateError,
@@ -20,9 +22,9 @@ from datanode.errors import (
     UnauthorizedError,
     UnsupportedVersionError,
 )
+from datanode.node.candid_interface import METHODS
 from datanode.node.canister import CanisterNode
-from datanode.node.interface import METHODS
-from datanode.node.port import PutStatus, Refused, Settled, SignedMessage, Unsettled
+from datanode.node.port import PutStatus, Refused, Settled
 from datanode.node.values import Row
 from datanode.principal import Principal
 
@@ -33,7 +35,7 @@ CANISTER = Principal(b"\1")
 MESSAGE = SignedMessage(
     request_id=bytes(32), canister=CANISTER, sender=CANISTER, expiry_ns=1, body=b"signed"
 )
-STATUS = {"interface_version": 1, "store_version": 1, "details": None}
+STATUS = {"interface_version": 2, "store_version": 3, "details": None}
 
 
 class ScriptedAgent:
@@ -42,25 +44,34 @@ class ScriptedAgent:
     def __init__(self) -> None:
         self.answers: dict[str, Value] = {"status": STATUS}
         self.junk: bytes | None = None
+        self.wrong = 0
         self.asked: list[str] = []
-        self.outcome: Callable[[], Reply | Pending] = lambda: Pending.UNKNOWN
-        self.sent: list[SignedCall] = []
+        self.called: list[str] = []
+        self.outcome: Callable[[], CertifiedReply | Unsettled] = lambda: Unsettled.UNKNOWN
+        self.sent: list[SignedMessage] = []
 
     def query(self, canister: Principal, method: str, arg: bytes) -> bytes:
         self.asked.append(method)
         answer = self.answers[method]
         if self.junk is not None:
             return self.junk
+        if self.wrong:
+            self.wrong -= 1
+            return b"DIDL\0\0"
         kind = METHODS[method]
         return encode((kind.reply,), (("Ok", answer) if kind.fallible else answer,))
 
-    call = query
+    def call(self, canister: Principal, method: str, arg: bytes) -> bytes:
+        self.called.append(method)
+        return self.query(canister, method, arg)
 
-    def send(self, call: SignedCall) -> Reply | Pending:
+    def send(self, call: SignedMessage) -> CertifiedReply | Unsettled:
         self.sent.append(call)
         return self.outcome()
 
-    def recover(self, request_id: bytes, canister: Principal, expiry_ns: int) -> Reply | Pending:
+    def recover(
+        self, request_id: bytes, canister: Principal, expiry_ns: int
+    ) -> CertifiedReply | Unsettled:
         return self.outcome()
 
 
@@ -83,10 +94,32 @@ def test_the_canister_is_asked_once_what_it_is(agent: ScriptedAgent, node: Canis
 def test_a_newer_interface_is_refused_before_anything_is_asked(
     agent: ScriptedAgent, node: CanisterNode
 ) -> None:
-    agent.answers["status"] = STATUS | {"interface_version": 2}
-    with pytest.raises(UnsupportedVersionError, match="version 2"):
+    agent.answers["status"] = STATUS | {"interface_version": 3}
+    with pytest.raises(UnsupportedVersionError, match="version 3"):
         node.models()
     assert agent.asked == ["status"]
+
+
+def test_replicated_reads_are_update_calls(agent: ScriptedAgent, node: CanisterNode) -> None:
+    model: Value = {
+        "name": "llama",
+        "owner": CANISTER,
+        "visibility": ("public", None),
+        "latest": 0,
+        "versions": [],
+    }
+    agent.answers |= {
+        "models": {"models": [model], "next": None},
+        "model": model,
+        "lease_frames": {"frames": [], "next": None},
+        "missing_frames": b"\0",
+    }
+    for replicated, called in ((False, []), (True, [*agent.answers][1:])):
+        assert node.models(replicated=replicated)[0].name == "llama"
+        assert node.model("llama", replicated=replicated).name == "llama"
+        assert list(node.lease_frames(1, replicated=replicated)) == []
+        node.missing_frames(1, [FrameDigest(bytes(32))], replicated=replicated)
+        assert agent.called == called
 
 
 @pytest.mark.parametrize("reply", [b"", b"DIDL\0\0", b"DIDL\0\1\x71\1a"])
@@ -120,9 +153,16 @@ def test_a_bitmap_of_another_size_is_refused(agent: ScriptedAgent, node: Caniste
 
 def test_many_digests_travel_in_several_calls(agent: ScriptedAgent, node: CanisterNode) -> None:
     agent.answers["pin_frames"] = b"\xff" * 2048
+    digests = [FrameDigest(index.to_bytes(32)) for index in range(16_385)]
     with pytest.raises(FormatError, match="2048 bytes for 1 digests"):
-        node.pin_frames(1, [FrameDigest(bytes(32))] * 16_385)
+        node.pin_frames(1, digests)
     assert agent.asked == ["status", "pin_frames", "pin_frames"]
+
+
+def test_digests_travel_once(agent: ScriptedAgent, node: CanisterNode) -> None:
+    agent.answers["pin_frames"] = b"\x01"
+    one, two = (FrameDigest(index.to_bytes(32)) for index in range(2))
+    assert node.pin_frames(1, [one, two, one]) == [True, False, True]
 
 
 HELD: Final[Mapping[str, Value]] = {
@@ -171,8 +211,8 @@ def test_a_frame_that_cannot_be_is_refused(
         list(node.lease_frames(1))
 
 
-def reply_of(value: Value) -> Reply:
-    return Reply(encode((METHODS["put_frames"].reply,), (value,)), b"certificate")
+def reply_of(value: Value) -> CertifiedReply:
+    return CertifiedReply(encode((METHODS["put_frames"].reply,), (value,)), b"certificate")
 
 
 def test_a_certified_reply_settles_with_a_result_a_frame(
@@ -199,9 +239,9 @@ def test_a_certified_refusal_is_final(agent: ScriptedAgent, node: CanisterNode) 
     assert isinstance(outcome.error, LeaseLostError)
 
 
-@pytest.mark.parametrize("pending", list(Pending))
+@pytest.mark.parametrize("pending", list(Unsettled))
 def test_what_is_open_stays_open(
-    agent: ScriptedAgent, node: CanisterNode, pending: Pending
+    agent: ScriptedAgent, node: CanisterNode, pending: Unsettled
 ) -> None:
     agent.outcome = lambda: pending
     outcome = node.send(MESSAGE)
@@ -209,8 +249,8 @@ def test_what_is_open_stays_open(
     assert outcome.value == pending.value
 
 
-def rejected(error_code: str, *, certified: bool) -> Callable[[], Reply]:
-    def outcome() -> Reply:
+def rejected(error_code: str, *, certified: bool) -> Callable[[], CertifiedReply]:
+    def outcome() -> CertifiedReply:
         raise error_of(RejectError(5, error_code, "because", certified=certified))
 
     return outcome
@@ -238,7 +278,7 @@ def test_a_stranger_is_told_without_a_certificate(agent: ScriptedAgent, node: Ca
 def test_a_malformed_certified_reply_is_no_refusal(
     agent: ScriptedAgent, node: CanisterNode
 ) -> None:
-    agent.outcome = lambda: Reply(b"junk", b"certificate")
+    agent.outcome = lambda: CertifiedReply(b"junk", b"certificate")
     with pytest.raises(FormatError):
         node.send(MESSAGE)
 
@@ -262,6 +302,30 @@ def test_a_list_of_models_without_end_is_refused(node: CanisterNode) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(node, "_query", endless)
-        patch.setattr("datanode.node.answers.model", lambda row: row)
+        patch.setattr("datanode.node.reply_decoding.model", lambda row: row)
         with pytest.raises(FormatError, match="does not end"):
             node.models()
+
+
+def test_query_that_answers_nonsense_is_asked_again(
+    agent: ScriptedAgent, node: CanisterNode
+) -> None:
+    agent.answers["models"] = {"models": [], "next": None}
+    node.status()
+    agent.wrong = SUSPECT_ATTEMPTS - 1
+    assert node.models() == []
+    agent.wrong = SUSPECT_ATTEMPTS
+    with pytest.raises(FormatError):
+        node.models()
+    assert agent.asked == ["status", *["models"] * 2 * SUSPECT_ATTEMPTS]
+
+
+def test_update_that_answers_nonsense_is_not_repeated(
+    agent: ScriptedAgent, node: CanisterNode
+) -> None:
+    agent.answers["renew_upload"] = None
+    node.status()
+    agent.wrong = 1
+    with pytest.raises(FormatError):
+        node.renew_upload(1)
+    assert agent.called == ["renew_upload"]

@@ -156,13 +156,14 @@ def test_an_installation_without_a_module_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deploy, "_CHECKOUT", tmp_path)
-    monkeypatch.setattr(deploy, "_WASM", "nothing.wasm.gz")
     with pytest.raises(UsageError, match="carries no storage canister"):
         deploy.storage_wasm()
+    with pytest.raises(UsageError, match="carries no inference canister"):
+        deploy.inference_wasm()
 
 
 def test_a_newer_layout_is_not_downgraded(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     canister = deploy.create_node(agent)
     monkeypatch.setattr(deploy, "STORE_VERSION", 0)
-    with pytest.raises(UnsupportedVersionError, match="layout 2"):
+    with pytest.raises(UnsupportedVersionError, match="layout 3"):
         deploy.upgrade_node(agent, canister)

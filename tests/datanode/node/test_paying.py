@@ -20,7 +20,7 @@ from datanode.errors import (
 )
 from datanode.localnet.api import LocalNetwork
 from datanode.localnet.management.account_book import START_CYCLES
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.ledger import BillEntry
 from datanode.node import cycles_ledger, deploy, management, paying
 from datanode.node.cycles_ledger import FEE_CYCLES, LEDGER
 from datanode.principal import Principal
@@ -40,8 +40,8 @@ def create(agent: Agent, folder: Path, cycles: int = 7 * TC, **more: Principal) 
         return canister
 
 
-def created(network: LocalNetwork, agent: Agent) -> list[Entry]:
-    """What the network's ledger says that this caller created."""
+def created(network: LocalNetwork, agent: Agent) -> list[BillEntry]:
+    """Return the canisters that this caller created, from the network's ledger."""
     me = agent.identity.principal
     found = [e for e in network.ledger() if (e.method, e.sender) == ("create_canister", me)]
     return [entry for entry in found if entry.status == "replied"]

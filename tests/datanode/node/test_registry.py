@@ -57,7 +57,7 @@ def test_a_damaged_file_is_said_so_and_kept(tmp_path: Path, text: str) -> None:
 
 
 def test_a_file_of_a_newer_release_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "nodes.json").write_text('{"v": 2}')
+    (tmp_path / "nodes.json").write_text('{"v": 3}')
     with pytest.raises(UnsupportedVersionError):
         registry.all_nodes(tmp_path)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from datanode.node.refusals import refusal
+from datanode.node.error_mapping import refusal
 from datanode.node.values import Row, case, items, narrow
 
 ROW = Row({"n": 7, "t": "x", "list": [1], "case": ("done", None), "none": None})

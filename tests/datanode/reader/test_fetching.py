@@ -1,4 +1,4 @@
-"""What was put in comes out, byte for byte, or not at all."""
+"""Fetching returns the stored bytes exactly, or fails."""
 
 import errno
 import os
@@ -61,11 +61,15 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_file_comes_back_byte_for_byte(node: Counting, tmp_path: Path) -> None:
-    seen: list[int] = []
-    summary = fetch_model(opened(node), tmp_path / "out", on_bytes=seen.append)
+    seen: list[tuple[int, int]] = []
+    summary = fetch_model(
+        opened(node), tmp_path / "out", on_bytes=lambda done, total: seen.append((done, total))
+    )
     assert contents(tmp_path / "out") == FILES
     assert (summary.files_count, summary.skipped_count) == (3, 0)
-    assert summary.raw_bytes == summary.fetched_bytes == sum(seen) == 10 * CHUNK_BYTES + 1
+    assert summary.raw_bytes == summary.fetched_bytes == 10 * CHUNK_BYTES + 1
+    assert seen[-1] == (summary.raw_bytes, summary.raw_bytes)
+    assert seen == sorted(seen)
 
 
 def test_files_that_are_there_are_not_fetched_again(node: Counting, tmp_path: Path) -> None:
@@ -162,7 +166,7 @@ def test_two_fetches_at_once_do_not_mix(node: Counting, tmp_path: Path) -> None:
     version = opened(node)
     errors: list[str] = []
 
-    def again(count: int) -> None:
+    def again(done: int, total: int) -> None:
         if not errors:
             try:
                 fetch_tensor(version, "config.json.weight", tmp_path / "config.json")

@@ -16,7 +16,7 @@ from datanode.reader.frames import (
     BATCH_FRAME_BYTES,
     BATCH_FRAMES,
     BATCH_RAW_BYTES,
-    Answer,
+    FrameReply,
     batches,
     read_frames,
 )
@@ -83,7 +83,7 @@ def test_a_failed_batch_fails_its_frames_and_no_others() -> None:
     wanted = [(index, record(2_000_000, 1_500_000)) for index in range(9)]
     source = Source(failing=frozenset({3}))
 
-    def failed(answer: Answer) -> bool:
+    def failed(answer: FrameReply) -> bool:
         return isinstance(answer.frame, NetworkError)
 
     found = list(read_frames(source, "llama", MANIFEST, wanted, failed, jobs=2))
@@ -102,7 +102,7 @@ def test_no_more_is_read_ahead_than_the_window() -> None:
 def test_an_error_of_the_check_ends_the_reading() -> None:
     wanted = [(index, record(2_000_000, 2_000_000)) for index in range(9)]
 
-    def check(answer: Answer) -> int:
+    def check(answer: FrameReply) -> int:
         if answer.index == 4:
             raise ValueError("stop")
         return answer.index

@@ -2,22 +2,23 @@
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from datanode.fees import FeeSchedule
 from datanode.principal import Principal
-from datanode.reader import Reader
+from datanode.progress import SilentProgress, Tally
+from datanode.reader import Reader, RollbackMemory
 from tests.fakes.certifier import Certifier
 from tests.fakes.clock import Clock
 from tests.fakes.memory_node import MemoryNode
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.memory_world import CONTROLLER, World
-from uploader.progress import Silent
-from uploader.session.upload import UploadOptions, UploadSummary, Workplace, upload
+from uploader.session.upload import UploadContext, UploadOptions, UploadSummary, upload
 from uploader.source import open_source
 from uploader.state.database import open_database
 from uploader.state.outbox import Outbox
@@ -41,8 +42,9 @@ def safetensors_bytes(tensors: Mapping[str, np.ndarray]) -> bytes:
     return struct.pack("<Q", len(head)) + head + data
 
 
+@lru_cache(maxsize=64)
 def weights(seed: int, rows: int, columns: int = 512) -> np.ndarray:
-    """Weights of a plausible shape and scale."""
+    """Weights of a plausible shape and scale; not to be written to."""
     return np.random.default_rng(seed).normal(0, 0.02, (rows, columns)).astype(np.float16)
 
 
@@ -53,6 +55,7 @@ class Stage:
     folder: Path
     world: World = field(init=False)
     notes: list[str] = field(default_factory=list)
+    tallies: list[Tally] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         clock = Clock()
@@ -71,31 +74,47 @@ class Stage:
         state: str = "state",
         caller: Principal = CONTROLLER,
         options: UploadOptions | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> UploadSummary:
-        """Run one upload to its end, as a new process would."""
+        """Run one upload to its end, as a new process would.
+
+        Queries lag behind updates, as on the IC: they are answered from the state at the start.
+        """
         node, clock = self.node(caller), self.world.clock
+        self.world.lagging = self.world.snapshot()
         opened = open_source(source)
         database = open_database(f"sqlite:///{self.folder / state / 'state.db'}")
         try:
-            place = Workplace(
+            context = UploadContext(
                 node=node,
                 me=caller,
-                reader=Reader(node, root_key=self.world.certifier.root_key, clock_ns=clock),
-                state=StateStore(database, clock_ns=clock),
+                reader=Reader(
+                    node,
+                    root_key=self.world.certifier.root_key,
+                    clock_ns=clock,
+                    seen=RollbackMemory(self.folder / state / "seen"),
+                ),
+                state=StateStore(database, me=caller, clock_ns=clock),
                 outbox=Outbox(self.folder / state / "outbox"),
                 fees=FeeSchedule.load(),
-                progress=_Notes(self.notes),
+                progress=_Notes(self.notes, self.tallies),
                 sleep=clock.advance,
+                now_ns=clock,
+                stopping=stopping,
             )
-            return upload(opened, model, place, options)
+            return upload(opened, model, context, options)
         finally:
+            self.world.lagging = None
             database.close()
             opened.close()
 
 
-class _Notes(Silent):
-    def __init__(self, notes: list[str]) -> None:
-        self._notes = notes
+class _Notes(SilentProgress):
+    def __init__(self, notes: list[str], tallies: list[Tally]) -> None:
+        self._notes, self._tallies = notes, tallies
 
     def note(self, text: str) -> None:
         self._notes.append(text)
+
+    def tally(self, tally: Tally) -> None:
+        self._tallies.append(tally)

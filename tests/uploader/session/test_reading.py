@@ -1,11 +1,11 @@
-"""uploader.session.reading: threads that read and encode."""
+"""uploader.session.encode_pipeline: threads that read and encode."""
 
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from uploader.session.reading import workers
+from uploader.session.encode_pipeline import workers
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -12,7 +12,7 @@ from uploader.session.repair import write_anew
 def test_a_lease_that_cannot_be_given_back_hides_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     node, given_back = MemoryNode(), []
 
-    def lost(lease_id: int) -> None:
+    def requeue(lease_id: int) -> None:
         given_back.append(lease_id)
         raise LeaseLostError("the lease is gone")
 
@@ -20,7 +20,7 @@ def test_a_lease_that_cannot_be_given_back_hides_no_error(monkeypatch: pytest.Mo
         raise SourceChangedError("the source has other bytes")
         yield b""
 
-    monkeypatch.setattr(node, "end_upload", lost)
+    monkeypatch.setattr(node, "end_upload", requeue)
     with pytest.raises(SourceChangedError) as raised:
         write_anew(node, "llama", frames(), frames_count=1, frame_bytes=1)
     assert len(given_back) == 1

@@ -23,6 +23,7 @@ from datanode.principal import Principal
 from datanode.reader import Reader
 from tests.fakes.memory_node import KilledError, MemoryNode
 from tests.fakes.memory_world import CONTROLLER
+from tests.repetitions import repeated
 from tests.uploader.session.stage import Stage, safetensors_bytes, weights
 from uploader.session.upload import UploadOptions
 
@@ -118,7 +119,7 @@ def test_equal_tensors_inside_a_model_travel_once(stage: Stage) -> None:
     assert summary.frames_count == 5 + 4
 
 
-@settings(max_examples=40)
+@settings(max_examples=repeated(15, 1_000))
 @given(script=st.text(alphabet="..xolKk", max_size=14), seed=st.integers(0, 3))
 def test_nothing_is_paid_twice_and_nothing_is_lost_whatever_the_network_does(
     tmp_path_factory: pytest.TempPathFactory, script: str, seed: int
@@ -202,40 +203,19 @@ def test_somebody_elses_frames_are_reused_by_who_may_read_them(stage: Stage) -> 
     assert fetched(stage, "mine", OTHER) == on_disk(source)
 
 
-def test_somebody_elses_claim_is_not_believed_before_its_frame_was_decoded(stage: Stage) -> None:
-    source = checkpoint(stage.folder / "source")
-    stage.upload(source)
-    other_uploader(stage)
-    lied_about = stage.world.store.models["m"].versions[1]
-    victim = next(
-        digest
-        for digest, stored in stage.world.store.frames.items()
-        if stored.record.raw_bytes > 10_000
-    )
-    stage.world.lies[victim] = b"not what was promised"
-    before = len(stage.world.executed)
-    stage.upload(source, "mine", state="other", caller=OTHER)
-    carried = [
-        frame_digest(data)
-        for done in list(stage.world.executed.values())[before:]
-        for data in done.frames
-    ]
-    assert victim in carried
-    assert lied_about.version == 1
-
-
 def test_a_claim_that_cannot_be_looked_at_is_not_paid_for_instead(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("uploader.session.claims.LEAST_SOURCE_BYTES", 0)
     source = checkpoint(stage.folder / "source")
     stage.upload(source)
     other_uploader(stage)
 
-    def lost(*_: object) -> NoReturn:
+    def requeue(*_: object) -> NoReturn:
         raise NetworkError("the answer is lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(MemoryNode, "get_frames", lost)
+        patch.setattr(MemoryNode, "get_frames", requeue)
         with pytest.raises(NetworkError):
             stage.upload(source, "mine", state="other", caller=OTHER)
     assert stage.upload(source, "mine", state="other", caller=OTHER).frames_count == 0

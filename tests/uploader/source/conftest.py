@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from botocore.retries.standard import ExponentialBackoff
 
 from tests.fakes.bucket_server import Shelf, bucket_server
 from uploader.source import s3
@@ -12,10 +11,9 @@ from uploader.source import s3
 
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Shelf]:
-    """What a bucket holds that the environment names; nothing waits between attempts."""
+    """Bucket named by the environment, read without waits between attempts."""
     made = Shelf()
-    monkeypatch.setattr(s3, "_PAUSE_S", 0)
-    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
+    monkeypatch.setattr(s3, "_sleep", lambda _: None)
     monkeypatch.setenv("HOME", str(tmp_path))
     with bucket_server(made) as url:
         for name, value in {

@@ -10,7 +10,7 @@ import pytest
 from datanode.errors import SourceChangedError, SourceError, TruncatedSourceError
 from tests.fakes.bucket_server import BUCKET, Shelf
 from tests.uploader.source.checkpoints import write
-from uploader.source.files import Files
+from uploader.source.file_store import Files
 from uploader.source.folder import Folder
 from uploader.source.s3 import find
 

@@ -8,9 +8,16 @@ import pytest
 from datanode.errors import MissingShardError, SourceError
 from tests.uploader.source.checkpoints import safetensors, sharded, write
 from uploader.source import open_source
-from uploader.source.index import check_index, check_numbered_shards, parse_index
+from uploader.source.index import (
+    MAX_INDEX_BYTES,
+    compare_index,
+    compare_numbered_shards,
+    parse_index,
+    shard_of,
+)
 
 ONE = "model-00001-of-00002.safetensors"
+TWO = "model-00002-of-00002.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -27,8 +34,7 @@ ONE = "model-00001-of-00002.safetensors"
         ('{"weight_map": {"a": "./x.safetensors"}}', "not a plain relative path"),
         ('{"weight_map": {"a": "x\\u0000.safetensors"}}', "characters outside"),
         ('{"weight_map": {"a": "config.json"}}', "no safetensors file"),
-        ('{"weight_map": {"a": "x.safetensors", "a": "y.safetensors"}}', "twice"),
-        ('{"weight_map": {"a": NaN}}', "no integer"),
+        ('{"weight_map": {"a": NaN}}', "names no file"),
         (
             '{"weight_map": ' + "[" * 5000,
             "nested too deeply|not JSON",
@@ -45,20 +51,31 @@ def test_metadata_of_an_index_may_hold_any_number() -> None:
     assert parse_index("sub/i.json", raw).shards == {"a": "sub/x.safetensors"}
 
 
-def test_a_tensor_that_is_not_in_its_shard_is_refused(tmp_path: Path) -> None:
-    index = sharded(tmp_path, {"a": ONE, "c": ONE})
-    with pytest.raises(SourceError, match="lacks it"):
-        open_source(index)
+def test_repeated_keys_are_taken_as_loaders_take_them() -> None:
+    raw = b'{"weight_map": {"a": "x.safetensors", "a": "y.safetensors"}}'
+    assert parse_index("i.json", raw).shards == {"a": "y.safetensors"}
 
 
-def test_a_tensor_in_two_shards_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole_folder", [True, False])
+def test_a_stale_index_is_stored_and_noted(tmp_path: Path, *, whole_folder: bool) -> None:
+    index = sharded(tmp_path, {"a": ONE, "gone": ONE, "c": TWO, "d": TWO})
+    source = open_source(tmp_path if whole_folder else index)
+    (note,) = source.notes
+    assert "is stale" in note
+    assert "'gone' and 1 more" in note
+    assert any(file.path == index.name for file in source.files())
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_tensor_in_two_shards_is_stored_and_noted(tmp_path: Path, *, indexed: bool) -> None:
     sharded(tmp_path)
     write(tmp_path, {"model-00002-of-00002.safetensors": safetensors({"c": 3, "a": 5})})
-    with pytest.raises(SourceError, match="tensor 'a' stands in"):
-        open_source(tmp_path)
-    (tmp_path / "model.safetensors.index.json").unlink()
-    with pytest.raises(SourceError, match="tensor 'a' stands in"):
-        open_source(tmp_path)
+    if not indexed:
+        (tmp_path / "model.safetensors.index.json").unlink()
+    source = open_source(tmp_path)
+    (note,) = source.notes
+    assert "tensor 'a' stands in" in note
+    assert [tensor.name for tensor in source.tensors()] == ["a", "b", "c", "a"]
 
 
 def test_the_same_name_in_unrelated_files_is_fine(tmp_path: Path) -> None:
@@ -72,7 +89,7 @@ def test_the_same_name_in_unrelated_files_is_fine(tmp_path: Path) -> None:
 def test_an_index_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
     index = sharded(tmp_path)
     with index.open("r+b") as file:
-        file.truncate((16 << 20) + 1)
+        file.truncate(MAX_INDEX_BYTES + 1)
     with pytest.raises(SourceError, match="the limit is"):
         open_source(tmp_path)
 
@@ -85,8 +102,25 @@ def test_an_index_in_a_subfolder_names_its_neighbours(tmp_path: Path) -> None:
 def test_a_shard_that_the_index_names_twice_over_is_missing_once() -> None:
     index = parse_index("i", json.dumps({"weight_map": {"a": ONE, "b": ONE}}).encode())
     with pytest.raises(MissingShardError, match="is not there"):
-        check_index(index, {})
+        list(compare_index(index, {}))
 
 
 def test_complete_numbered_shards_pass() -> None:
-    check_numbered_shards({ONE: {"a"}, "model-00002-of-00002.safetensors": {"b"}, "x": {"a"}})
+    names = {ONE: {"a"}, "model-00002-of-00002.safetensors": {"b"}, "x": {"a"}}
+    assert not list(compare_numbered_shards(names))
+
+
+@pytest.mark.parametrize(
+    ("name", "shard"),
+    [
+        (ONE, ("model", 1, 2)),
+        ("a/b-00003-of-00009.safetensors", ("a/b", 3, 9)),
+        ("model-00001-of-00001.safetensors", None),
+        ("model.safetensors", None),
+        ("model-1-of-2.safetensors", None),
+    ],
+)
+def test_the_name_of_a_shard_tells_its_number(
+    name: str, shard: tuple[str, int, int] | None
+) -> None:
+    assert shard_of(name) == shard

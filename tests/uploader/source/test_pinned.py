@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from datanode.errors import SourceChangedError, SourceError, TruncatedSourceError
 from tests.uploader.source.checkpoints import safetensors, write
+from uploader import stamps
 from uploader.source import Source, open_source
 from uploader.source.base import PinnedFile
-from uploader.source.pinned import pin, read_exact
+from uploader.source.pinned import check, pin, read_exact
 
 CONTENT = bytes(range(256)) * 3
 
@@ -57,6 +58,15 @@ def replace(path: Path) -> None:
     copy.replace(path)
 
 
+def overwrite(path: Path) -> None:
+    """Write other bytes in place and set the old time again, as a sync tool does."""
+    found = path.stat()
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(content[::-1])
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
 def make_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -66,7 +76,8 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "grown": (grow, "then,"),
     "truncated": (lambda path: os.truncate(path, 5), "then, 5 now"),
     "written to": (touch, "was written to"),
-    "replaced": (replace, "another file"),
+    "replaced": (replace, "ctime"),
+    "overwritten, time kept": (overwrite, "ctime"),
     "removed": (Path.unlink, "is gone"),
 }
 
@@ -113,7 +124,61 @@ def test_a_source_tells_its_pins(tmp_path: Path) -> None:
         PinnedFile(
             path="model.safetensors",
             length_bytes=found.st_size,
-            stamp=found.st_mtime_ns,
+            stamp=stamps.of_times(found.st_mtime_ns, found.st_ctime_ns),
             inode=found.st_ino,
         ),
     )
+
+
+class Inodes:
+    """A file system that tells another inode number at each `period`-th question."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, period: int) -> None:
+        self._asked = 0
+        self._period = period
+        self._true = {"stat": os.stat, "fstat": os.fstat}
+        monkeypatch.setattr(os, "stat", lambda *a, **k: self._told("stat", *a, **k))
+        monkeypatch.setattr(os, "fstat", lambda *a, **k: self._told("fstat", *a, **k))
+
+    def _told(self, name: str, *arguments: object, **named: object) -> os.stat_result:
+        self._asked += 1
+        found = self._true[name](*arguments, **named)
+        fields = list(found)
+        fields[1] = 1 + self._asked // self._period
+        named_fields = {
+            each: getattr(found, each) for each in ("st_atime_ns", "st_mtime_ns", "st_ctime_ns")
+        }
+        return os.stat_result(fields, named_fields)
+
+
+def test_a_file_system_that_makes_inodes_up_can_be_read(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Inodes(monkeypatch, period=1)
+    pinned = pin(file, "file")
+    assert pinned.inode == 0
+    assert read_exact(file, pinned, 0, 9) == CONTENT[:9]
+    check(file, pinned)
+
+
+def test_an_inode_that_changes_at_times_is_told_from_another_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = pin(file, "file")
+    ignored = pin(file, "file", ignore_inode=True)
+    Inodes(monkeypatch, period=1_000)
+    with pytest.raises(SourceChangedError, match="another file lies in its place") as caught:
+        check(file, pinned)
+    assert "--ignore-inode" in caught.value.hint
+    check(file, ignored)
+    Inodes(monkeypatch, period=1)
+    check(file, pinned)
+
+
+@pytest.mark.parametrize("second", [-(2**33), 10_413_792_000, 2**33])
+def test_any_time_of_a_file_is_taken(file: Path, second: int) -> None:
+    """The year 2300 is 10,413,792,000 s: 2^63 ns end in 2262."""
+    os.utime(file, (second, second))
+    pinned = pin(file, "file")
+    assert 0 <= pinned.stamp < 2**63
+    check(file, pinned)

@@ -66,7 +66,7 @@ def test_a_folder_is_what_belongs_to_a_checkpoint(shelf: Shelf) -> None:
     source = open_source(address("m"))
     paths = ["config.json", "model.safetensors", "sub/tokenizer.json"]
     assert [file.path for file in source.files()] == paths
-    assert source.skipped == ("pytorch_model.bin",)
+    assert [each.path for each in source.left_out] == ["pytorch_model.bin"]
     source.close()
 
 
@@ -85,6 +85,7 @@ def test_what_is_not_there_or_not_a_checkpoint_is_refused(shelf: Shelf) -> None:
     shelf.objects["m/bad.safetensors"] = b"\xff" * 20
     shelf.objects["x/config.json"] = b"{}"
     shelf.objects["n/a name with blanks.json"] = b"{}"
+    shelf.objects["n/model.safetensors"] = MODEL
     assert "no object" in refused(SourceError, "m/absent.safetensors").what
     assert "no .safetensors" in refused(SourceError, "x").what
     assert "no .safetensors" in refused(SourceError, "nothing/here").what
@@ -149,14 +150,48 @@ def test_an_object_that_is_written_over_is_noticed(shelf: Shelf) -> None:
     source.close()
 
 
-def test_what_may_not_be_read_is_said_to_be_so(shelf: Shelf) -> None:
+REASONS = {
+    "denied": ("AccessDenied: no ", "AWS_PROFILE"),
+    "kms": ("not authorized to perform: kms:Decrypt", "allow this identity kms:Decrypt"),
+    "payer": ("Requester Pays bucket", "--request-payer"),
+    "expired": ("ExpiredToken: The provided token has expired.", "Log in again"),
+}
+
+
+@pytest.mark.parametrize("word", REASONS)
+def test_the_reason_of_the_server_and_the_next_step_are_told(shelf: Shelf, word: str) -> None:
     source = open_source(address("m/model.safetensors"))
-    shelf.script = ["denied"]
-    with pytest.raises(SourceError, match="may not be read with these credentials"):
+    said, next_step = REASONS[word]
+    shelf.script = [word]
+    with pytest.raises(SourceError) as caught:
         source.read(0, 0, 100)
+    assert said in caught.value.what
+    assert next_step in caught.value.hint
+    assert "Nothing was sent" not in f"{caught.value.safe} {caught.value.hint}"
     source.close()
+    # An answer to HEAD has no reason: a GET of one byte is refused with one.
+    shelf.heads = word
+    shelf.script = [word]
+    error = refused(SourceError, "m/model.safetensors")
+    assert said in error.what
+    assert next_step in error.hint
+
+
+def test_a_list_that_is_denied_says_so(shelf: Shelf) -> None:
     shelf.lists = "denied"
-    assert "AWS_PROFILE" in refused(SourceError, "m").hint
+    error = refused(SourceError, "m")
+    assert "AccessDenied" in error.what
+    assert "AWS_PROFILE" in error.hint
+
+
+def test_whoever_pays_for_requests_says_so_in_each(shelf: Shelf) -> None:
+    shelf.payer = True
+    assert "--request-payer" in refused(SourceError, "m").hint
+    source = open_source(address("m"), request_payer=True)
+    number = [file.path for file in source.files()].index("model.safetensors")
+    assert source.read(number, 0, 8) == MODEL[:8]
+    source.check_unchanged()
+    source.close()
 
 
 def test_a_server_that_talks_nonsense_is_refused(shelf: Shelf) -> None:

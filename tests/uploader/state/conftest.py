@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.uploader.state.facts import POSTGRES
-from uploader.state.database import Database, open_database
+from tests.uploader.state.facts import POSTGRES, SENDER
+from uploader.state.database import StateDatabase, open_database
 from uploader.state.store import StateStore
 
 
@@ -36,12 +36,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, ready_made: Path) -> str
 
 
 @pytest.fixture
-def database(url: str) -> Iterator[Database]:
+def database(url: str) -> Iterator[StateDatabase]:
     with open_database(url) as opened:
         yield opened
 
 
 @pytest.fixture
-def store(database: Database) -> StateStore:
+def store(database: StateDatabase) -> StateStore:
     ticks = iter(range(1, 10**9))
-    return StateStore(database, clock_ns=lambda: next(ticks))
+    return StateStore(database, me=SENDER, clock_ns=lambda: next(ticks))

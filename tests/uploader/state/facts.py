@@ -4,9 +4,10 @@ import hashlib
 import os
 from collections.abc import Sequence
 
+from datanode.agent.signed_message import SignedMessage
 from datanode.digest import ContentDigest, FrameDigest
 from datanode.model import ChunkRecord, ElementType
-from datanode.node.port import PutResult, PutStatus, SignedMessage
+from datanode.node.port import PutResult, PutStatus
 from datanode.principal import Principal
 from uploader.source.base import PinnedFile
 from uploader.state.store import OutgoingFrame, StateStore

@@ -22,12 +22,14 @@ from datanode.digest import ContentDigest
 from datanode.errors import StateDamagedError
 from datanode.model import ChunkRecord
 from datanode.node.port import PutResult, PutStatus
+from tests.repetitions import repeated
 from tests.uploader.state.facts import (
     ALREADY,
     BAD,
     FILES,
     NO_ROOM,
     NODE,
+    SENDER,
     STORED,
     message,
     record,
@@ -61,7 +63,7 @@ class Histories(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.database = open_database(f"sqlite:///{self.path}")
-        self.store = StateStore(self.database, clock_ns=lambda: 1)
+        self.store = StateStore(self.database, me=SENDER, clock_ns=lambda: 1)
 
     def in_doubt(self) -> set[int | None]:
         return {frame.chunk_index for frames in self.doubtful.values() for frame in frames}
@@ -154,5 +156,6 @@ class Histories(RuleBasedStateMachine):
 def test_nothing_that_is_stored_is_forgotten(ready_made: Path) -> None:
     Histories.ready_made = ready_made
     run_state_machine_as_test(
-        Histories, settings=settings(settings.default, max_examples=40, stateful_step_count=25)
+        Histories,
+        settings=settings(settings.default, max_examples=repeated(15, 500), stateful_step_count=25),
     )

@@ -12,26 +12,27 @@ import sys
 import time
 from pathlib import Path
 
-from tests.uploader.state.facts import FILES, NODE, record
+from tests.repetitions import repeated
+from tests.uploader.state.facts import FILES, NODE, SENDER, record
 from uploader.state.database import open_database
 from uploader.state.outbox import Outbox
 from uploader.state.store import StateStore
 
 ROOT = Path(__file__).parents[3]
 CHUNKS_COUNT = 120
-KILLS_COUNT = 16
+KILLS_COUNT = repeated(6, 100)
 
 CHILD = """
 import os, sys, pathlib
 from datanode.digest import frame_digest
-from tests.uploader.state.facts import FILES, NODE, STORED, message, record
+from tests.uploader.state.facts import FILES, NODE, SENDER, STORED, message, record
 from uploader.state.database import open_database
 from uploader.state.outbox import Outbox
 from uploader.state.store import OutgoingFrame, StateStore
 
 folder, count, life = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 node = folder / "node"
-store = StateStore(open_database(f"sqlite:///{folder / 'state.db'}"))
+store = StateStore(open_database(f"sqlite:///{folder / 'state.db'}"), me=SENDER)
 outbox = Outbox(folder / "outbox")
 
 def executed():
@@ -59,7 +60,7 @@ for index in range(0, count, 2):
     if index in held:
         continue
     out = message((life, index))  # signed anew: another request id, as in life
-    outbox.put(out)
+    outbox.put(out, 1, [record(i) for i in (index, index + 1)])
     store.record_intent(
         upload, out, 1, [OutgoingFrame(i, record(i)) for i in (index, index + 1)], 1
     )
@@ -91,7 +92,7 @@ def test_kill_9_at_random_moments_pays_nothing_twice_and_loses_nothing(tmp_path:
     executed = (tmp_path / "node").read_text().split()
     assert len(executed) == len(set(executed)) == CHUNKS_COUNT // 2, json.dumps(len(executed))
     with open_database(f"sqlite:///{tmp_path / 'state.db'}") as database:
-        store = StateStore(database)
+        store = StateStore(database, me=SENDER)
         upload = store.begin_upload(NODE, "m", FILES).id
         assert dict(store.chunk_records(upload)) == {i: record(i) for i in range(CHUNKS_COUNT)}
         assert store.open_messages(NODE) == []

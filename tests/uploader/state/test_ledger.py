@@ -1,7 +1,7 @@
 """uploader.state.store: what messages have cost, and how far uploads have come."""
 
 from tests.uploader.state.facts import FILES, NODE, OTHER_NODE, STORED, begin, message, record, send
-from uploader.state.status import ChunkStatus
+from uploader.state.lifecycle import ChunkStatus
 from uploader.state.store import StateStore
 
 

@@ -1,43 +1,34 @@
-"""uploader.state.location: where the state lies, and who may work on it."""
+"""uploader.state.location: where the state lies, however it is spelled."""
 
 import errno
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import make_url
 
-from datanode.errors import (
-    DataNodeError,
-    DiskFullError,
-    LeaseHeldError,
-    StateDamagedError,
-    UsageError,
-)
-from tests.uploader.state.facts import NODE, OTHER_NODE
-from uploader.state.location import StateLocation, locate, mapped_os_errors, state_folder
+from datanode.errors import DataNodeError, DiskFullError, StateDamagedError, UsageError
+from tests.uploader.state.facts import NODE, OTHER_NODE, SENDER
+from uploader.state.database import open_database
+from uploader.state.location import StateLocation, locate, mapped_os_errors
 
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def location(tmp_path: Path) -> StateLocation:
-    return locate(None, {"XDG_STATE_HOME": str(tmp_path)})
+OTHER_SENDER = OTHER_NODE
 
 
 def test_the_state_lies_in_the_users_state_folder(tmp_path: Path) -> None:
     location = locate(None, {"XDG_STATE_HOME": str(tmp_path)})
     assert location.folder == tmp_path / "datanode"
     assert location.url.startswith(f"sqlite:///{tmp_path}/datanode/state-")
-    assert state_folder({}) == Path.home() / ".local" / "state" / "datanode"
-    assert state_folder({"XDG_STATE_HOME": "here"}) == state_folder({})
+    assert locate(None, {}).folder == Path.home() / ".local" / "state" / "datanode"
+    assert locate(None, {"XDG_STATE_HOME": "here"}) == locate(None, {})
 
 
 def test_each_network_has_its_own_database(tmp_path: Path) -> None:
     environment = {"XDG_STATE_HOME": str(tmp_path)}
     places = [locate(None, environment, root_key=key) for key in (b"", b"one", b"two", b"one")]
     assert len({place.url for place in places}) == 3
-    assert len({place.outbox(NODE, "m") for place in places}) == 3
+    assert len({place.key(NODE, SENDER) for place in places}) == 3
 
 
 def test_another_database_is_named_by_url_or_path(tmp_path: Path) -> None:
@@ -50,54 +41,56 @@ def test_another_database_is_named_by_url_or_path(tmp_path: Path) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_each_upload_has_its_own_outbox(location: StateLocation) -> None:
-    other = StateLocation(folder=location.folder, url="postgresql://h/x")
-    folders = {
-        where.outbox(node, model)
-        for where in (location, other)
-        for node in (NODE, OTHER_NODE)
-        for model in ("m", "../n")
+@given(st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1))
+def test_every_file_name_is_a_path_of_a_database(name: str) -> None:
+    if "://" not in name and name not in {".", ".."} and not name.startswith("~"):
+        assert make_url(locate(name).url).database == str(Path.cwd() / name)
+
+
+@pytest.mark.parametrize("name", ["runs?.db", "a%20b.db", "a%2Fb.db", "a#b.db", "a b.db", "~x.db"])
+def test_a_path_is_the_name_of_one_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    open_database(locate(f"./{name}").url).close()
+    assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} == {
+        name
     }
-    assert len(folders) == 8
-    assert {folder.parent for folder in folders} == {location.folder / "outbox"}
 
 
-def test_a_password_changes_no_key() -> None:
-    urls = ("postgresql://me:one@h/x", "postgresql://me:two@h/x")
-    folders = {StateLocation(folder=Path("/s"), url=url).outbox(NODE, "m") for url in urls}
-    assert len(folders) == 1
+@pytest.mark.parametrize("state", ["~/x.db", "sqlite:///~/x.db"])
+def test_the_home_folder_may_be_written_short(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/of/mine")
+    assert locate(state).url == "sqlite:////of/mine/x.db"
 
 
-def test_an_upload_is_held_by_one_process_until_it_ends(location: StateLocation) -> None:
-    with location.lock(NODE, "m"):
-        with location.lock(NODE, "n"), location.lock(OTHER_NODE, "m"):
-            pass
-        with pytest.raises(LeaseHeldError, match="another process"), location.lock(NODE, "m"):
-            raise AssertionError("two holders")
-    with location.lock(NODE, "m"):
-        pass
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ("sqlite:///./runs?.db", "%3F"),
+        ("sqlite:///runs?a=1&b", "%3F"),
+        ("~no-such-user-here/x.db", "home of an unknown user"),
+    ],
+)
+def test_a_spelling_that_would_name_another_file_is_refused(state: str, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        locate(state)
+    assert says in caught.value.what + caught.value.hint
 
 
-def test_kill_9_frees_the_lock(location: StateLocation) -> None:
-    script = (
-        "import sys, time, pathlib\n"
-        "from tests.uploader.state.facts import NODE\n"
-        "from uploader.state.location import StateLocation\n"
-        "where = StateLocation(folder=pathlib.Path(sys.argv[1]), url=sys.argv[2])\n"
-        "with where.lock(NODE, 'm'):\n"
-        "    print('held', flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    command = [sys.executable, "-c", script, str(location.folder), location.url]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == b"held\n"
-        says = rf"pid {holder.pid}\)"
-        with pytest.raises(LeaseHeldError, match=says), location.lock(NODE, "m"):
-            raise AssertionError("two holders")
-        holder.kill()
-    with location.lock(NODE, "m"):
-        pass
+def test_uploads_are_told_apart_by_network_identity_and_node_alone(tmp_path: Path) -> None:
+    urls = ("sqlite:////a/x.db", "postgresql://me:one@localhost/x", "postgresql://127.0.0.1/x")
+    keys = {
+        (network, node, identity): {
+            StateLocation(folder=tmp_path, url=url, network=network).outbox(node, identity)
+            for url in urls
+        }
+        for network in ("one", "two")
+        for node in (NODE, OTHER_NODE)
+        for identity in (SENDER, OTHER_SENDER)
+    }
+    assert all(len(folders) == 1 for folders in keys.values())
+    assert len(set.union(*keys.values())) == len(keys)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""uploader.state.status: the table of moves, and that the schema knows every value."""
+"""uploader.state.lifecycle: the table of moves, and that the schema knows every value."""
 
 from enum import StrEnum
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datanode.errors import StateDamagedError
-from uploader.state import tables
-from uploader.state.status import (
+from uploader.state import schema
+from uploader.state.lifecycle import (
     ALLOWED,
     HELD,
     ChunkStatus,
@@ -47,9 +47,9 @@ def test_nothing_is_held_without_a_certified_answer_or_the_word_of_the_node() ->
 @pytest.mark.parametrize(
     ("table", "values"),
     [
-        (tables.upload, set(UploadStatus)),
-        (tables.message, set(MessageStatus)),
-        (tables.chunk, set(ChunkStatus) - {ChunkStatus.PLANNED}),
+        (schema.upload, set(UploadStatus)),
+        (schema.message, set(MessageStatus)),
+        (schema.chunk, set(ChunkStatus) - {ChunkStatus.PLANNED}),
     ],
 )
 def test_the_schema_takes_exactly_these_values(table: sa.Table, values: set[StrEnum]) -> None:

@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable
+from itertools import count
 
 import pytest
+import sqlalchemy as sa
 
 from datanode.digest import FrameDigest, frame_digest
 from datanode.errors import FormatError, NotFoundError, SourceChangedError, StateDamagedError
@@ -23,7 +25,10 @@ from tests.uploader.state.facts import (
     record,
     send,
 )
-from uploader.state.status import ChunkStatus, UploadStatus
+from uploader.state import schema
+from uploader.state.database import StateDatabase
+from uploader.state.lifecycle import ChunkStatus, MessageStatus, UploadStatus
+from uploader.state.part_rows import MAX_PARTS
 from uploader.state.store import OutgoingFrame, StateStore
 
 MANIFEST = FrameDigest(digest("manifest"))
@@ -86,8 +91,10 @@ class TestBeginning:
         store.seal(upload, 3, MANIFEST)
         again = store.begin_upload(NODE, "m", FILES)
         assert (again.id, again.version, again.manifest) == (upload, 3, MANIFEST)
-        store.reopen(upload)
-        assert store.begin_upload(NODE, "m", FILES).version is None
+        reopened = store.reopen(upload)
+        assert (reopened.version, reopened.model) == (None, "m")
+        assert store.begin_upload(NODE, "m", FILES).id == reopened.id != upload
+        assert [info.version for info in store.uploads()] == [None, 3]
 
     def test_other_files_after_a_seal_begin_a_new_upload(self, store: StateStore) -> None:
         first = begin(store)
@@ -96,9 +103,31 @@ class TestBeginning:
         second = store.begin_upload(NODE, "m", FILES[:1])
         assert second.id != first
         assert not second.resumed
-        assert held_indices(store, first) == [0]
         store.seal(second.id, 2, MANIFEST)
-        assert held_indices(store, first) == []
+        assert [info.version for info in store.uploads()] == [2, 1]
+
+    def test_a_seal_prunes_what_its_version_no_longer_needs(
+        self, store: StateStore, database: StateDatabase
+    ) -> None:
+        other = store.begin_upload(NODE, "n", FILES).id
+        kept = send(store, other, "n", [0])
+        upload = begin(store)
+        settled = send(store, upload, 1, [0, None])
+        store.settle(settled, [STORED, STORED], b"receipt")
+        in_doubt = send(store, upload, 2, [None])
+        spent = store.totals(upload)
+        store.seal(upload, 1, MANIFEST)
+        assert held_indices(store, upload) == []
+        assert store.receipt(settled) is None
+        assert store.totals(upload) == spent
+        assert {m.request_id: len(m.frames) for m in store.open_messages(NODE)} == {
+            kept: 1,
+            in_doubt: 1,
+        }
+        assert len(store.known(NODE, [record(0).content])) == 1
+        with database.reading() as connection:
+            frames = connection.scalars(sa.select(schema.message_frame.c.request_id))
+            assert set(frames) == {kept, in_doubt}
 
 
 class TestMessages:
@@ -179,13 +208,43 @@ class TestMessages:
         with pytest.raises(NotFoundError):
             store.settle(digest("no"), [], b"")
 
-    def test_open_messages_are_told_by_node_and_model(self, store: StateStore) -> None:
+    def test_messages_of_all_models_to_a_node_are_listed(self, store: StateStore) -> None:
         send(store, begin(store), 1, [0])
         other = store.begin_upload(NODE, "n", FILES).id
         send(store, other, 2, [0])
         assert len(store.open_messages(NODE)) == 2
-        assert [m.upload_id for m in store.open_messages(NODE, model="n")] == [other]
         assert store.open_messages(OTHER_NODE) == []
+        assert [upload.unresolved_count for upload in store.uploads()] == [1, 1]
+
+    def test_it_is_known_what_became_of_a_message(self, store: StateStore) -> None:
+        request_id = send(store, begin(store), 1, [0])
+        assert store.message_status(request_id) is MessageStatus.OPEN
+        store.settle(request_id, [STORED], b"receipt")
+        assert store.message_status(request_id) is MessageStatus.SETTLED
+        assert store.message_status(digest("no")) is None
+
+
+class TestIdentities:
+    def test_what_one_identity_knows_is_kept_apart(
+        self, store: StateStore, database: StateDatabase
+    ) -> None:
+        other = StateStore(database, me=OTHER_NODE)
+        mine, theirs = begin(store), begin(other)
+        assert mine != theirs
+        store.record_known(mine, [(0, record(0))])
+        other.record_known(theirs, [(0, record(0))])
+        for each in (store, other):
+            each.learn(NODE, [record(0)])
+            each.mark_learned(NODE, MANIFEST)
+        send(store, mine, 1, [1])
+        other.unlearn(NODE, [record(0).frame])
+        assert other.known(NODE, [record(0).content]) == {}
+        assert held_indices(other, theirs) == []
+        assert other.open_messages(NODE) == []
+        assert store.known(NODE, [record(0).content]) == {record(0).content: record(0)}
+        assert held_indices(store, mine) == [0]
+        assert store.learned_manifests(NODE) == {MANIFEST}
+        assert len(store.open_messages(NODE)) == 1
 
 
 class TestKnowing:
@@ -219,11 +278,32 @@ class TestKnowing:
         assert store.learned_manifests(OTHER_NODE) == set()
 
 
+class TestManifestParts:
+    def test_a_part_is_kept_and_proves_itself(self, store: StateStore) -> None:
+        whole, torn = frame_digest(b"whole"), frame_digest(b"torn")
+        store.keep_manifest_parts({whole: b"whole", torn: b"tor"})
+        store.keep_manifest_parts({whole: b"whole"})
+        wanted = [whole, torn, frame_digest(b"absent")]
+        assert store.manifest_parts(wanted) == {whole: b"whole"}
+
+    def test_parts_that_were_not_used_for_long_go(self, database: StateDatabase) -> None:
+        ticks = count()
+        store = StateStore(database, me=SENDER, clock_ns=lambda: next(ticks))
+        parts = [f"part {number}".encode() for number in range(MAX_PARTS + 2)]
+        for part in parts[:MAX_PARTS]:
+            store.keep_manifest_parts({frame_digest(part): part})
+        store.manifest_parts([frame_digest(parts[0])])
+        for part in parts[MAX_PARTS:]:
+            store.keep_manifest_parts({frame_digest(part): part})
+        kept = store.manifest_parts(map(frame_digest, parts)).values()
+        assert [part for part in parts if part not in kept] == parts[1:3]
+
+
 class TestChunks:
     def test_chunks_come_in_order_page_by_page(
         self, store: StateStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("uploader.state.chunks.PAGE", 7)
+        monkeypatch.setattr("uploader.state.chunk_rows.PAGE", 7)
         upload = begin(store)
         indices = [index for index in range(60) if index % 3]
         store.record_known(upload, [(index, record(index)) for index in reversed(indices)])

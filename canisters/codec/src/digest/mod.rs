@@ -50,6 +50,36 @@ pub fn hash_each(inputs: &[&[u8]]) -> Vec<[u8; DIGEST_BYTES]> {
     return inputs.iter().map(|input| hash(input)).collect();
 }
 
+/// Length of the pieces that `Pieces` takes, bytes: a full subtree of 128 chunks.
+pub const PIECE_BYTES: usize = 131_072;
+
+/// Computes the BLAKE3-256 digest of an input that is never in memory as a whole.
+#[derive(Default)]
+pub struct Pieces {
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    inner: tree::Pieces,
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    inner: blake3::Hasher,
+}
+
+impl Pieces {
+    /// Add a piece: `PIECE_BYTES` long, but for the last, and never empty.
+    pub fn add(&mut self, piece: &[u8]) {
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        self.inner.add::<wasm::Vector>(piece);
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        self.inner.update(piece);
+    }
+
+    /// Return the digest of more than one piece.
+    pub fn finish(self) -> [u8; DIGEST_BYTES] {
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        return self.inner.finish::<wasm::Vector>();
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        return *self.inner.finalize().as_bytes();
+    }
+}
+
 /// Return the BLAKE3-256 digest of `data` under a 32-byte key.
 pub fn keyed_hash(key: &[u8; DIGEST_BYTES], data: &[u8]) -> [u8; DIGEST_BYTES] {
     *blake3::keyed_hash(key, data).as_bytes()

@@ -14,11 +14,11 @@ use core::slice::from_ref;
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use blake3::{CHUNK_LEN, Hasher};
 
-use super::DIGEST_BYTES;
 use super::lanes::{
     BLOCK_BYTES, Block, CHAINING_BYTES, CHUNK_END, CHUNK_START, Chaining, Chunk, Lanes, PARENT,
     Setting, chain, chain_chunks,
 };
+use super::{DIGEST_BYTES, PIECE_BYTES};
 
 /// Blocks of a chunk.
 const CHUNK_BLOCKS: usize = CHUNK_LEN / BLOCK_BYTES;
@@ -33,7 +33,7 @@ pub(super) fn hash_each<L: Lanes>(inputs: &[&[u8]]) -> Vec<[u8; DIGEST_BYTES]> {
         inputs.iter().copied().filter(|input| input.len() > CHUNK_LEN).collect();
     let mut counts: Vec<usize> =
         trees.iter().map(|input| input.len().div_ceil(CHUNK_LEN)).collect();
-    let mut level = leaves::<L>(&trees, counts.iter().sum());
+    let mut level = leaves::<L>(&trees, counts.iter().sum(), 0);
     while counts.iter().any(|&count| count > 2) {
         level = parents::<L>(&level, &mut counts);
     }
@@ -46,12 +46,44 @@ pub(super) fn hash_each<L: Lanes>(inputs: &[&[u8]]) -> Vec<[u8; DIGEST_BYTES]> {
     digests.collect()
 }
 
-/// Return the lowest level of all trees, one behind the other.
-fn leaves<L: Lanes>(inputs: &[&[u8]], count: usize) -> Vec<Chaining> {
+/// Computes a digest from pieces, each of which is a subtree.
+#[derive(Default)]
+pub(super) struct Pieces {
+    nodes: Vec<Chaining>,
+}
+
+impl Pieces {
+    /// Add a piece: `PIECE_BYTES` long, but for the last, and never empty.
+    pub(super) fn add<L: Lanes>(&mut self, piece: &[u8]) {
+        let first = (self.nodes.len() * (PIECE_BYTES / CHUNK_LEN)) as u64;
+        let mut counts = [piece.len().div_ceil(CHUNK_LEN)];
+        let mut level = leaves::<L>(&[piece], counts[0], first);
+        while counts[0] > 2 {
+            level = parents::<L>(&level, &mut counts);
+        }
+        self.nodes.push(match level[..] {
+            [left, right] => merge_subtrees_non_root(&left, &right, Mode::Hash),
+            _ => level[0],
+        });
+    }
+
+    /// Return the digest of more than one piece.
+    pub(super) fn finish<L: Lanes>(self) -> [u8; DIGEST_BYTES] {
+        let mut counts = [self.nodes.len()];
+        let mut level = self.nodes;
+        while counts[0] > 2 {
+            level = parents::<L>(&level, &mut counts);
+        }
+        *merge_subtrees_root(&level[0], &level[1], Mode::Hash).as_bytes()
+    }
+}
+
+/// Return the lowest level of all trees, one behind the other; their chunks count from `first`.
+fn leaves<L: Lanes>(inputs: &[&[u8]], count: usize, first: u64) -> Vec<Chaining> {
     let mut level = Vec::with_capacity(count);
     let mut leftover = Vec::new();
     for input in inputs {
-        let mut counter = 0;
+        let mut counter = first;
         let (blocks, _) = input.as_chunks::<BLOCK_BYTES>();
         let (fours, _) = blocks.as_chunks::<{ 4 * CHUNK_BLOCKS }>();
         for four in fours {
@@ -169,6 +201,19 @@ mod tests {
     #[test]
     fn the_largest_frame_has_its_digest() {
         assert!(is_same(&bytes(crate::limits::MAX_FRAME_BYTES)));
+    }
+
+    #[test]
+    fn pieces_have_the_digest_of_the_whole() {
+        let input = bytes(5 * PIECE_BYTES + 1);
+        for pieces in 1..=5 {
+            for more in [1, 64, CHUNK_LEN, CHUNK_LEN + 1, 3 * CHUNK_LEN, 70_000, PIECE_BYTES] {
+                let input = &input[..((pieces * PIECE_BYTES) + more).min(input.len())];
+                let mut hasher = Pieces::default();
+                input.chunks(PIECE_BYTES).for_each(|piece| hasher.add::<Portable>(piece));
+                assert_eq!(hasher.finish::<Portable>(), *blake3::hash(input).as_bytes());
+            }
+        }
     }
 
     /// Lengths where a block, a chunk or four chunks end, and any others.

@@ -83,7 +83,7 @@ pub struct Grant {
     pub model: Option<String>,
     /// Until when, nanoseconds.
     pub expires_ns: Option<u64>,
-    /// How many frame bytes in live leases and sealed models.
+    /// How many frame bytes the node may store because of it.
     pub quota_bytes: Option<u64>,
 }
 

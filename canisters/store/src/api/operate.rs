@@ -14,14 +14,16 @@ pub struct Settings {
 }
 
 /// A step of `scrub`.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScrubPage {
     /// Where to go on.
     pub next: Option<ByteBuf>,
-    /// How many frames were hashed.
-    pub checked: u32,
+    /// The frames that were hashed.
+    pub checked: Vec<Hash>,
     /// Which of them do not have their digest.
     pub corrupt: Vec<Hash>,
+    /// Frames of sealed versions whose reference was missing and is there again.
+    pub restored: Vec<Hash>,
 }
 
 /// A step of `delete_model`.

@@ -36,6 +36,15 @@ pub struct Lease {
     pub frame_bytes: u64,
 }
 
+/// A page of `leases`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct LeasePage {
+    /// Leases, by number.
+    pub leases: Vec<Lease>,
+    /// The number to go on after.
+    pub next: Option<u64>,
+}
+
 /// What became of one frame of a message.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum PutResult {

@@ -1,5 +1,7 @@
 //! The checks of a seal: every part and every chunk's frame is held, and all of them agree.
 
+use std::collections::BTreeSet;
+
 use datanode_codec::frame::{Codec, Element, parse};
 use datanode_codec::limits::MAX_CHUNKS_A_PAGE;
 use datanode_codec::manifest::{ChunkRecord, FileEntry, Head, TensorEntry};
@@ -9,7 +11,8 @@ use ic_stable_structures::Memory;
 use super::task::{Phase, Task};
 use super::{Step, incomplete};
 use crate::frames::Entry;
-use crate::store::Store;
+use crate::inner::Inner;
+use crate::put::Holding;
 use crate::{Digest, Error, Outcome};
 
 /// Bytes that are hashed and parsed for one unit of work, at some 20 instructions a byte.
@@ -19,17 +22,34 @@ fn bad<T>(text: impl Into<String>) -> Outcome<T> {
     Err(Error::BadManifest(text.into()))
 }
 
-impl<M: Memory + Clone> Store<M> {
+impl<M: Memory + Clone> Inner<M> {
+    /// Return a frame that is held for the caller and whole, and pin it under the lease.
+    fn pinned(&mut self, step: &mut Step<'_>, digest: &Digest) -> Outcome<Option<(u32, Entry)>> {
+        let Some(held) = self.held(step.lease, digest, &step.known) else { return Ok(None) };
+        let Holding { user, entry, leased } = held;
+        if leased {
+            return Ok(Some((user, entry)));
+        }
+        step.spend(1);
+        let bytes = u64::from(entry.length);
+        step.charge.check(bytes)?;
+        step.charge.take(bytes);
+        step.pinned = (step.pinned.0 + 1, step.pinned.1 + bytes);
+        let lease = self.hold(step.lease, digest, held, &step.known);
+        let pinned = Entry { lease, touched_ns: step.context.now_ns, ..entry };
+        self.frames.update((digest, user), entry, pinned, &mut self.header);
+        Ok(Some((user, pinned)))
+    }
+
     /// Read a part of a manifest that is held for the caller; none if it is missing or damaged.
     fn held_part(&mut self, step: &mut Step<'_>, digest: &Digest) -> Outcome<Option<Vec<u8>>> {
         step.spend(1);
-        let held = self.held(step.context, step.lease, digest, &mut step.known);
-        let Some(entry) = held else { return Ok(None) };
+        let Some((user, entry)) = self.pinned(step, digest)? else { return Ok(None) };
         step.spend((entry.length as usize / UNIT_BYTES) as u32);
         let Some(mut frame) = self.frames.read_checked(digest, entry) else {
             let damaged = Entry { damaged: true, ..entry };
-            self.frames.update(digest, entry, damaged, &mut self.header);
-            return Ok(None);
+            self.frames.update((digest, user), entry, damaged, &mut self.header);
+            return self.held_part(step, digest);
         };
         let (header, payload) = parse(&frame).map_err(Error::manifest)?;
         if (header.codec, header.element, header.row_len) != (Codec::Raw, Element::Bytes, 0) {
@@ -71,9 +91,14 @@ impl<M: Memory + Clone> Store<M> {
             [node] if node.principal() == step.context.node.as_slice() => {}
             _ => return bad("the placement record does not name this node as its only one"),
         }
+        let mut pages = BTreeSet::new();
         for page in head.chunk_pages.iter().chain(&head.tensor_pages) {
+            // Else a head of a megabyte could claim more chunks than any node can look at.
+            if !pages.insert(page) {
+                return bad("the head names a page twice");
+            }
             step.spend(1);
-            if self.held(step.context, step.lease, page, &mut step.known).is_none() {
+            if self.pinned(step, page)?.is_none() {
                 task.miss(page);
             }
         }
@@ -153,8 +178,18 @@ impl<M: Memory + Clone> Store<M> {
         task.file_bytes += u64::from(record.raw_len);
         task.raw_bytes += u64::from(record.raw_len);
         task.frame_bytes += u64::from(record.frame_len);
-        let held = self.held(step.context, step.lease, &record.frame, &mut step.known);
-        let Some(entry) = held else {
+        self.check_frame(step, task, chunk, record)
+    }
+
+    /// Compare a record with the frame that it names; a copy found damaged gives way to another.
+    fn check_frame(
+        &mut self,
+        step: &mut Step<'_>,
+        task: &mut Task,
+        chunk: u32,
+        record: &ChunkRecord,
+    ) -> Outcome<()> {
+        let Some((user, entry)) = self.pinned(step, &record.frame)? else {
             task.miss(&record.frame);
             return Ok(());
         };
@@ -172,9 +207,8 @@ impl<M: Memory + Clone> Store<M> {
             return bad(format!("the record of chunk {chunk} and the header of its frame differ"));
         }
         let damaged = Entry { damaged: true, ..entry };
-        self.frames.update(&record.frame, entry, damaged, &mut self.header);
-        task.miss(&record.frame);
-        Ok(())
+        self.frames.update((&record.frame, user), entry, damaged, &mut self.header);
+        self.check_frame(step, task, chunk, record)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A seal first checks everything and then refers to it, in steps of bounded work. How far it is
 //! lies in the catalog under the lease, so that any step may be repeated or come from another
-//! machine. Garbage is not collected while a seal runs, so that what was checked stays.
+//! machine. Whatever it checks it also pins under the lease, so that garbage may be collected
+//! meanwhile.
 
 mod check;
 mod commit;
@@ -12,20 +13,19 @@ use ic_stable_structures::Memory;
 
 use crate::access::Readable;
 use crate::api::{Hash, Seal, SealStep};
-use crate::catalog::Row;
+use crate::catalog::{Row, Tag};
 use crate::cursor::{self, Work};
+use crate::inner::Inner;
 use crate::leases::LeaseRow;
 use crate::limits::{MAX_MODELS, MAX_VERSIONS, STEP_UNITS};
 use crate::name::check_name;
 use crate::purge::Doomed;
+use crate::quota::Charge;
 use crate::regions::Purpose;
-use crate::store::Store;
+use crate::row::Writer;
 use crate::{Context, Digest, Error, Outcome};
 
 use task::{Phase, Task};
-
-/// Prefix of the keys of all seals in progress; the lease id follows.
-pub const SEALS: &[u8] = b"s";
 
 /// What a step works with.
 struct Step<'a> {
@@ -34,19 +34,28 @@ struct Step<'a> {
     known: Readable,
     /// Work that may still be done.
     units: u32,
+    /// Frames, and their bytes, that the step pinned under the lease.
+    pinned: (u32, u64),
+    charge: Charge,
 }
 
 impl Step<'_> {
     fn spend(&mut self, units: u32) {
         self.units = self.units.saturating_sub(units);
     }
+
+    /// Count what was pinned.
+    fn count(&self, lease: &mut LeaseRow) {
+        lease.frames = lease.frames.saturating_add(self.pinned.0);
+        lease.frame_bytes = lease.frame_bytes.saturating_add(self.pinned.1);
+    }
 }
 
 fn seal_key(lease: u64) -> Vec<u8> {
-    [SEALS, lease.to_be_bytes().as_slice()].concat()
+    Writer::tagged(Tag::Seal).u64(lease).finish()
 }
 
-impl<M: Memory + Clone> Store<M> {
+impl<M: Memory + Clone> Inner<M> {
     /// Do a step of sealing a model; an empty cursor starts, or goes on where the last step ended.
     ///
     /// # Errors
@@ -71,28 +80,39 @@ impl<M: Memory + Clone> Store<M> {
             return Err(Error::BadRequest("the lease is on another model".into()));
         }
         self.reserve_tables(Purpose::Fill)?;
+        let charge = self.charge(context, &mut lease)?;
         let mut task = self.seal_task(&lease, &seal, id)?;
-        let mut step =
-            Step { context, lease: lease.id, known: Readable::default(), units: STEP_UNITS };
+        let mut step = Step {
+            context,
+            lease: lease.id,
+            known: self.readable_by(context),
+            units: STEP_UNITS,
+            pinned: (0, 0),
+            charge,
+        };
         while task.phase != Phase::Finish && step.units > 0 {
             if let Err(error) = self.advance(&mut step, &mut task) {
                 self.catalog.put(seal_key(lease.id), &task);
                 self.abandon_seal(&lease);
+                self.settle(&step.charge);
+                step.count(&mut lease);
                 self.renew(context, &mut lease);
-                self.save();
                 return Err(error);
             }
         }
-        let outcome = if task.phase == Phase::Finish {
-            self.catalog.put(seal_key(lease.id), &task);
-            self.finish(context, &lease, &task).map(SealStep::Done)
+        self.settle(&step.charge);
+        step.count(&mut lease);
+        self.catalog.put(seal_key(lease.id), &task);
+        if task.phase == Phase::Finish {
+            let done = self.finish(context, &lease, &task).map(SealStep::Done);
+            if done.is_err() {
+                self.renew(context, &mut lease);
+            }
+            done
         } else {
-            self.catalog.put(seal_key(lease.id), &task);
             self.renew(context, &mut lease);
             Ok(SealStep::Next(cursor::task(Work::Seal, task.id)))
-        };
-        self.save();
-        outcome
+        }
     }
 
     fn advance(&mut self, step: &mut Step<'_>, task: &mut Task) -> Outcome<()> {
@@ -112,10 +132,7 @@ impl<M: Memory + Clone> Store<M> {
             return None;
         }
         let model = self.model_row(&seal.model)?;
-        let same = |row: &crate::models::VersionRow| {
-            row.manifest == seal.manifest.0 && row.placement == seal.placement.0
-        };
-        self.version_rows(model.id).find(same).map(|row| row.version)
+        self.version_of(model.id, &seal.manifest.0, &seal.placement.0)
     }
 
     fn end_sealed(&mut self, context: &Context, lease: u64, model: &str) -> Outcome<()> {
@@ -123,8 +140,7 @@ impl<M: Memory + Clone> Store<M> {
             && lease.model == model
         {
             self.reserve_tables(Purpose::Free)?;
-            self.end_lease(&lease);
-            self.save();
+            self.drop_lease(&lease);
         }
         Ok(())
     }
@@ -144,9 +160,8 @@ impl<M: Memory + Clone> Store<M> {
             self.abandon_seal(lease);
         }
         let model = self.model_row(&lease.model);
-        let versions = model.as_ref().map_or(0, |row| self.version_rows(row.id).count());
-        if model.is_none() && self.header.models >= MAX_MODELS || versions >= MAX_VERSIONS as usize
-        {
+        let versions = model.as_ref().map_or(0, |row| row.versions);
+        if model.is_none() && self.header.models >= MAX_MODELS || versions >= MAX_VERSIONS {
             return Err(Error::Conflict("there are too many models or versions".into()));
         }
         self.check_expected(&lease.model, seal.expected_version)?;
@@ -158,21 +173,21 @@ impl<M: Memory + Clone> Store<M> {
         let key = seal_key(lease.id);
         let Some(task) = self.catalog.get::<Task>(&key) else { return };
         self.catalog.remove(&key);
+        self.leave(&task.accounts, task.reserved_bytes, 0);
         if task.refers() {
             let doomed = Doomed::new(task.model, lease.model.clone(), lease.holder);
             self.doom(task.seal, &doomed);
         }
     }
 
-    /// List the leases under which a seal runs.
-    pub(crate) fn sealing_leases(&self) -> Vec<u64> {
-        let ids = self.catalog.keys(SEALS).filter_map(|key| <[u8; 8]>::try_from(key).ok());
-        ids.map(u64::from_be_bytes).collect()
+    /// Count the seals in progress.
+    pub(crate) fn seals(&self) -> usize {
+        self.catalog.keys(&Tag::Seal.key()).count()
     }
 
     /// List the seals in progress that may have made references.
     pub(crate) fn referring_seals(&self) -> impl Iterator<Item = u32> {
-        let tasks = self.catalog.walk(SEALS, None).map(|(_, task): (_, Task)| task);
+        let tasks = self.catalog.walk(&Tag::Seal.key(), None).map(|(_, task): (_, Task)| task);
         tasks.filter(Task::refers).map(|task| task.seal)
     }
 

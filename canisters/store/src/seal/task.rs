@@ -2,6 +2,7 @@
 
 use crate::Digest;
 use crate::api::Seal;
+use crate::contents::Sealing;
 use crate::limits::MAX_MISSING_NAMED;
 use crate::row::{Reader, Writer};
 
@@ -17,7 +18,7 @@ pub enum Phase {
     Chunks = 2,
     /// Refer to head, placement record and pages.
     Parts = 3,
-    /// Refer to the frames of the chunks.
+    /// Refer to the frames of the chunks, and index their contents.
     Frames = 4,
     /// Make the version.
     Finish = 5,
@@ -41,9 +42,17 @@ pub struct Task {
     pub chunks: u32,
     pub frame_bytes: u64,
     pub raw_bytes: u64,
-    /// Model and seal that the references are made for.
+    /// Sealer, model and seal that the references are made for.
+    pub sealer: u32,
     pub model: u32,
     pub seal: u32,
+    /// Bytes of all frames referred to, each once, and of those that the lease holds.
+    pub charged_bytes: u64,
+    pub leased_bytes: u64,
+    /// At most the bytes that the version needs beyond those of its lease, and the accounts that
+    /// they are charged to while references to them are made; none before.
+    pub reserved_bytes: u64,
+    pub accounts: Vec<u32>,
     pub missing_total: u32,
     pub missing: Vec<Digest>,
 }
@@ -64,8 +73,13 @@ impl Task {
             chunks: 0,
             frame_bytes: 0,
             raw_bytes: 0,
+            sealer: 0,
             model: 0,
             seal: 0,
+            charged_bytes: 0,
+            leased_bytes: 0,
+            reserved_bytes: 0,
+            accounts: Vec::new(),
             missing_total: 0,
             missing: Vec::new(),
         }
@@ -76,6 +90,11 @@ impl Task {
         self.manifest == seal.manifest.0
             && self.placement == seal.placement.0
             && self.expected_version == seal.expected_version
+    }
+
+    /// Return what the references are made for.
+    pub fn sealing(&self) -> Sealing {
+        Sealing { sealer: self.sealer, model: self.model, seal: self.seal }
     }
 
     /// Tell whether references may have been made.
@@ -101,7 +120,9 @@ impl Task {
         let row = row.option(self.expected_version.map(u64::from)).u8(self.phase as u8);
         let row = row.u32(self.page).u32(self.record).u32(self.file).u64(self.file_bytes);
         let row = row.u32(self.tensors).u32(self.chunks).u64(self.frame_bytes).u64(self.raw_bytes);
-        let row = row.u32(self.model).u32(self.seal);
+        let row = row.u32(self.sealer).u32(self.model).u32(self.seal);
+        let row = row.u64(self.charged_bytes).u64(self.leased_bytes);
+        let row = row.u64(self.reserved_bytes).numbers(&self.accounts);
         let row = row.u32(self.missing_total).u32(self.missing.len() as u32);
         row.raw(self.missing.as_flattened()).finish()
     }
@@ -129,8 +150,13 @@ impl Task {
             chunks: row.u32(),
             frame_bytes: row.u64(),
             raw_bytes: row.u64(),
+            sealer: row.u32(),
             model: row.u32(),
             seal: row.u32(),
+            charged_bytes: row.u64(),
+            leased_bytes: row.u64(),
+            reserved_bytes: row.u64(),
+            accounts: row.numbers(),
             missing_total: row.u32(),
             missing: Vec::new(),
         };

@@ -20,7 +20,7 @@ fn witness(world: &World, model: &str, version: Option<u32>) -> (Witness, HashTr
 }
 
 /// Read a hash tree by the letter of the interface specification.
-fn parse(value: &Value) -> HashTree {
+pub fn parse(value: &Value) -> HashTree {
     let node = value.as_array().unwrap();
     let bytes = |index: usize| node[index].as_bytes().unwrap().clone();
     match (node[0].as_integer().unwrap().try_into().unwrap(), node.len()) {
@@ -59,7 +59,7 @@ fn a_witness_shows_interface_latest_and_the_version_and_nothing_else() {
         assert_eq!(leaf(&tree, &[b"dn", b"model", b"llama", &number]), Some(digests));
         let latest = leaf(&tree, &[b"dn", b"model", b"llama", b"latest"]);
         assert_eq!(latest, Some(vec![0, 0, 0, 3]));
-        assert_eq!(leaf(&tree, &[b"dn", b"interface"]), Some(vec![0, 0, 0, 1]));
+        assert_eq!(leaf(&tree, &[b"dn", b"interface"]), Some(vec![0, 0, 0, 2]));
         assert_eq!(tree.list_paths().len(), 3);
     }
     assert_eq!(witness(&world, "llama", None).0.version, 3);
@@ -92,4 +92,20 @@ fn the_root_follows_every_change_and_is_the_same_after_an_upgrade() {
     world.reopen();
     let latest = leaf(&witness(&world, "llama", None).1, &[b"dn", b"model", b"llama", b"latest"]);
     assert_eq!(latest, Some(vec![0, 0, 0, 2]));
+}
+
+#[test]
+fn every_change_of_the_tree_gives_a_new_root_to_certify() {
+    let mut world = World::new();
+    world.sealed(Operator, "llama", &checkpoint(0));
+    assert_eq!(world.store.take_root(), Some(world.store.root()));
+    assert_eq!(world.store.take_root(), None);
+    for visibility in [Visibility::Public, Visibility::Private] {
+        let before = world.store.root();
+        let change = SetVisibility { model: "llama".into(), visibility };
+        world.store.set_visibility(&world.context(Operator), change).unwrap();
+        assert_ne!(world.store.root(), before);
+        assert_eq!(world.store.take_root(), Some(world.store.root()));
+        assert_eq!(world.store.take_root(), None);
+    }
 }

@@ -157,7 +157,7 @@ fn freed_room_is_used_again_before_memory_grows() {
         world.store.end_upload(&world.context(Operator), lease).unwrap();
         world.collect(true).unwrap();
         let details = world.details();
-        assert_eq!((details.frames, details.stable_bytes), (0, (1 + 7 * 256) * 65_536));
+        assert_eq!((details.frames, details.stable_bytes), (0, (1 + 8 * 256) * 65_536));
     }
     assert_eq!(world.details().free_bytes % 65_536, 0, "the frame region is empty");
 }

@@ -55,7 +55,7 @@ fn image(memory: &TestMemory) -> Vec<u8> {
 }
 
 fn golden() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/store_v2.image")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/store_v3.image")
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Leases, puts, pins and quotas.
+//! Leases, puts and pins.
 
 use crate::support::User::*;
 use crate::support::manifest::*;
@@ -75,7 +75,7 @@ fn a_lease_is_the_holders_until_it_expires_and_as_long_as_nobody_takes_it() {
     world.grant(Operator, Bob, Role::Uploader, None).unwrap();
     let first = world.begin(Alice, "llama").unwrap();
     assert_eq!(first.expires_ns, world.now_ns + LEASE_NS);
-    let held = Error::LeaseHeld { holder: Alice.principal(), expires_ns: world.now_ns + LEASE_NS };
+    let held = Error::LeaseHeld { holder: None, expires_ns: world.now_ns + LEASE_NS };
     assert_eq!(world.begin(Bob, "llama"), Err(held.clone()));
     assert_eq!(world.begin_with(Bob, "llama", true), Err(held));
     world.put(Alice, first.id, &frames(1, 9)).unwrap();
@@ -147,79 +147,6 @@ fn only_frames_that_the_caller_may_read_are_pinned() {
 }
 
 #[test]
-fn a_quota_on_all_models_counts_leases_and_sealed_versions() {
-    let mut world = World::new();
-    let batch = frames(4, 936);
-    let bytes = 1_000;
-    let quota = Some(4 * bytes);
-    world.grant_with(Operator, Alice, Role::Uploader, None, None, quota).unwrap();
-    let lease = world.lease(Alice, "a");
-    assert_eq!(world.put(Alice, lease, &batch[..3]).unwrap(), vec![PutResult::Stored; 3]);
-    let other = world.lease(Alice, "b");
-    let refused = Err(Error::Quota { limit_bytes: 4_000, used_bytes: 4_000 });
-    assert_eq!(world.put(Alice, other, &batch[..1]).unwrap(), [PutResult::Stored]);
-    assert_eq!(world.put(Alice, other, &batch[1..2]), refused);
-    assert_eq!(
-        world.put(Alice, other, &batch[..2]).unwrap(),
-        [PutResult::AlreadyStored, PutResult::NoRoom]
-    );
-    world.store.end_upload(&world.context(Alice), other).unwrap();
-    assert_eq!(world.put(Alice, lease, &batch).unwrap()[3], PutResult::Stored);
-    world.store.end_upload(&world.context(Alice), lease).unwrap();
-
-    let wide = Some(100 * bytes);
-    world.grant_with(Operator, Alice, Role::Uploader, None, None, wide).unwrap();
-    world.sealed(Alice, "a", &Checkpoint::new(&batch[..2]));
-    world.grant_with(Operator, Alice, Role::Uploader, None, None, Some(3 * bytes)).unwrap();
-    let lease = world.lease(Alice, "b");
-    let results = world.put(Alice, lease, &batch[2..]).unwrap();
-    assert_eq!(results, [PutResult::Stored, PutResult::NoRoom], "two of three are sealed");
-    world.delete(Alice, "a", None).unwrap();
-    assert_eq!(world.put(Alice, lease, &batch[3..]).unwrap(), [PutResult::Stored]);
-}
-
-#[test]
-fn a_quota_on_a_model_counts_pins_and_owners_have_none() {
-    let mut world = World::new();
-    world.grant(Operator, Alice, Role::Uploader, None).unwrap();
-    let batch = frames(4, 936);
-    world.sealed(Alice, "llama", &Checkpoint::new(&batch));
-    let quota = Some(2_000);
-    world.grant_with(Alice, Bob, Role::Uploader, Some("llama"), None, quota).unwrap();
-    let lease = world.lease(Bob, "llama");
-    let digests: Vec<_> = batch.iter().map(|frame| hash(frame)).collect();
-    assert_eq!(world.pin(Bob, lease, &digests[..2]), Ok(vec![true; 2]));
-    let refused = Err(Error::Quota { limit_bytes: 2_000, used_bytes: 2_000 });
-    assert_eq!(world.pin(Bob, lease, &digests[2..]), refused);
-    assert_eq!(world.put(Bob, lease, &batch[2..]), refused.map(|_| vec![]));
-    world.store.end_upload(&world.context(Bob), lease).unwrap();
-    let lease = world.lease(Alice, "llama");
-    assert_eq!(world.pin(Alice, lease, &digests), Ok(vec![true; 4]));
-}
-
-#[test]
-fn a_quota_on_all_models_binds_the_owner_that_its_holder_becomes() {
-    let mut world = World::new();
-    let batch = frames(6, 936);
-    let quota = Some(4_000);
-    world.grant_with(Operator, Alice, Role::Uploader, None, None, quota).unwrap();
-    world.sealed(Alice, "llama", &Checkpoint::new(&batch[..1]));
-    let lease = world.lease(Alice, "llama");
-    let results = world.put(Alice, lease, &batch[1..]).unwrap();
-    assert_eq!(results[2..], [PutResult::Stored, PutResult::NoRoom, PutResult::NoRoom]);
-    let refused = Err(Error::Quota { limit_bytes: 4_000, used_bytes: 4_000 });
-    assert_eq!(world.put(Alice, lease, &batch[5..]), refused);
-    world.grant(Alice, Alice, Role::Uploader, Some("llama")).unwrap();
-    assert_eq!(world.put(Alice, lease, &batch[5..]), refused, "not even by a grant of one's own");
-    let expires = Some(world.now_ns + 1);
-    world.grant_with(Operator, Alice, Role::Uploader, None, expires, quota).unwrap();
-    world.advance(1);
-    assert_eq!(world.put(Alice, lease, &batch[5..]), refused, "nor by its expiry");
-    world.grant(Operator, Alice, Role::Uploader, None).unwrap();
-    assert_eq!(world.put(Alice, lease, &batch[5..]).unwrap(), [PutResult::Stored]);
-}
-
-#[test]
 fn a_put_heals_what_was_damaged_noticed_or_not() {
     let mut world = World::new();
     let lease = world.lease(Operator, "llama");
@@ -231,7 +158,7 @@ fn a_put_heals_what_was_damaged_noticed_or_not() {
     assert_eq!(world.put(Operator, lease, &batch).unwrap(), vec![PutResult::AlreadyStored; 2]);
     world.corrupt(&batch[1]);
     let scrub = world.store.scrub(&world.context(Operator), &[], u64::MAX).unwrap();
-    assert_eq!((scrub.corrupt, scrub.checked), (vec![Hash(hash(&batch[1]))], 2));
+    assert_eq!((scrub.corrupt, scrub.checked.len()), (vec![Hash(hash(&batch[1]))], 2));
     assert_eq!(world.details().damaged_frames, 1);
     let digests = [hash(&batch[0]), hash(&batch[1])];
     assert_eq!(world.missing(Operator, lease, &digests), Ok(vec![false, true]));
@@ -247,7 +174,7 @@ fn a_scrub_goes_in_steps_of_bytes() {
     let (mut cursor, mut checked) = (vec![], vec![]);
     loop {
         let step = world.store.scrub(&world.context(Operator), &cursor, 2_500).unwrap();
-        checked.push(step.checked);
+        checked.push(step.checked.len());
         match step.next {
             None => break,
             Some(next) => cursor = next.into_vec(),
@@ -255,5 +182,5 @@ fn a_scrub_goes_in_steps_of_bytes() {
     }
     assert_eq!(checked, [2, 2, 1]);
     let one = world.store.scrub(&world.context(Operator), &[], 0).unwrap();
-    assert_eq!(one.checked, 1, "a step checks at least one frame");
+    assert_eq!(one.checked.len(), 1, "a step checks at least one frame");
 }

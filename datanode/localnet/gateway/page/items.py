@@ -1,4 +1,4 @@
-"""What the items of a bill are for, in words."""
+"""Descriptions of the items of a bill."""
 
 from typing import Final
 
@@ -12,6 +12,7 @@ ITEMS: Final = {
     "reserve": "set aside for storage by growing; negative where it pays rent",
     "creation": "creating the canister",
     "deposit": "cycles that were added",
+    "log_fetch": "the log of a canister that another one fetched",
     "call": "a call to another canister and its bytes",
     "call_reserve": "set aside for the response and its callback; negative when it is there",
     "call_response": "the bytes of the response",

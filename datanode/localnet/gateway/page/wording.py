@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.canister_record import Canister
 from datanode.principal import Principal
 from datanode.text import printable
 from datanode.units import DAY_S, HOUR_S, MINUTE_S, SECOND_NS, format_duration

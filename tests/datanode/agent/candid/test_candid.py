@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import re
 import time
 import tracemalloc
 
@@ -38,8 +39,11 @@ from datanode.agent.candid import (
     encode,
     field_id,
 )
+from datanode.agent.candid.types import Primitive
+from datanode.agent.request_id import leb128
 from datanode.errors import FormatError, UsageError
 from datanode.principal import Principal as PrincipalValue
+from tests.quickness import allowed_s
 
 T = judge.Types
 
@@ -97,7 +101,7 @@ def for_judge(kind: Type, value: Value) -> object:
 
 
 def unwrapped(value: object) -> object:
-    """What ic-py has read, as it takes it again: it reads principals, but writes their bytes."""
+    """Convert values read by ic-py so that it can write them again."""
     if isinstance(value, list):
         return [unwrapped(item) for item in value]
     if isinstance(value, dict):
@@ -236,7 +240,7 @@ def test_options_that_do_not_fit_are_none() -> None:
 
 def test_missing_arguments_must_be_optional() -> None:
     assert decode([Opt(Nat), Null, Reserved], encode([], [])) == (None, None, None)
-    with pytest.raises(FormatError, match="0 values where 1"):
+    with pytest.raises(FormatError, match=re.escape("() where (nat) is expected")):
         decode([Nat], encode([], []))
 
 
@@ -262,7 +266,7 @@ MALFORMED = {
     "too long": "4449444c00017d" + "80" * 41 + "00",
     "opaque": "4449444c00016800",
     "at most 29": "4449444c000168011e" + "00" * 30,
-    "another type": "4449444c00017d05",
+    "nat where text is expected": "4449444c00017d05",
 }
 
 
@@ -303,7 +307,7 @@ def bombs() -> list[bytes]:
 @pytest.mark.parametrize("wanted", [Vec(Record({})), Vec(Nat), Vec(Null), Reserved], ids=str)
 def test_bombs_are_refused_in_bounded_time(wanted: Type) -> None:
     for bomb in bombs():
-        assert timed([wanted], bomb) < 2
+        assert timed([wanted], bomb) < allowed_s(2)
 
 
 def test_bombs_are_refused_in_bounded_memory() -> None:
@@ -350,8 +354,8 @@ def test_two_megabytes_are_written_with_one_copy_and_read_in_linear_time() -> No
     assert peak < 2.2e6
     reply = Variant({"Ok": Vec(Variant({"frame": Blob, "missing": Null})), "Err": ERROR})
     answer = encode([reply], [("Ok", [("frame", bytes(750_000))] * 4)])
-    assert timed([Nat64, Vec(Blob)], data) < 0.05
-    assert timed([reply], answer) < 0.05
+    assert timed([Nat64, Vec(Blob)], data) < allowed_s(0.05)
+    assert timed([reply], answer) < allowed_s(0.05)
     many = [Vec(Record({"content": Blob, "frame": Blob, "bytes": Nat32}))]
     held: Value = [{"content": bytes(32), "frame": bytes(32), "bytes": 7}]
     small, large = (encode(many, [held * n]) for n in (4_000, 40_000))  # type: ignore[operator]
@@ -382,7 +386,7 @@ def test_the_number_of_values_is_checked_and_types_print_themselves() -> None:
 
 @pytest.mark.parametrize("kind", [b"\x70", b"\x71", b"\x7e"])
 def test_an_empty_vec_of_something_else_is_no_blob(kind: bytes) -> None:
-    with pytest.raises(FormatError, match="another type"):
+    with pytest.raises(FormatError, match="where nat8 is expected"):
         decode((Blob,), b"DIDL\x01\x6d" + kind + b"\x01\x00\x00")
     assert decode((Blob,), b"DIDL\x01\x6d\x6f\x01\x00\x00") == (b"",)
 
@@ -390,3 +394,64 @@ def test_an_empty_vec_of_something_else_is_no_blob(kind: bytes) -> None:
 def test_a_text_without_utf_8_is_the_users_mistake() -> None:
     with pytest.raises(UsageError, match="Unicode"):
         encode((Text,), ("\udcff",))
+
+
+@pytest.mark.parametrize(
+    ("sent", "wanted", "words"),
+    [
+        (Nat64, Text, "nat64 where text is expected"),
+        (Vec(Nat8), Text, "blob where text is expected"),
+        (Opt(Vec(Text)), Nat, "opt vec text where nat is expected"),
+        (Record({"_0_": Nat}), Vec(Nat), "record { 0 : nat } where vec nat is expected"),
+        (Vec(Text), Blob, "text where nat8 is expected"),
+        (
+            Variant({"_0_": Null, "_1_": Text}),
+            Record({"name": Text}),
+            "variant { 0; 1 : text } where record { name : text } is expected",
+        ),
+        (Record({"_5_": Nat}), Record({"size": Nat}), "record { 5 : nat } lacks size : nat"),
+    ],
+)
+def test_a_mismatch_names_the_type_that_came_and_the_type_expected(
+    sent: Type, wanted: Type, words: str
+) -> None:
+    value: dict[int, Value] = {Nat64.code: 5}
+    made: Value = (
+        value.get(sent.code)
+        if isinstance(sent, Primitive)
+        else b"a"
+        if sent == Blob
+        else ["a"]
+        if isinstance(sent, Opt | Vec)
+        else ("_1_", "a")
+        if isinstance(sent, Variant)
+        else {name: 1 for _, name, _ in sent.fields}
+    )
+    with pytest.raises(FormatError, match=re.escape(words)):
+        decode([wanted], encode([sent], [made]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (Nat64, "5", "str '5' where nat64 is expected"),
+        (Text, 5, "int 5 where text is expected"),
+        (Nat, -1, "int -1 where nat is expected"),
+        (Vec(Text), 7, "int 7 where vec text is expected"),
+        (Record({"a": Nat}), 7, "int 7 where record { a : nat } is expected"),
+        (Record({"a": Nat}), {}, "the record lacks a : nat"),
+        (Variant({"on": Null}), "on", "str 'on' where variant { on } is expected"),
+    ],
+)
+def test_an_argument_of_another_type_names_both_types(kind: Type, value: Value, words: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(words)):
+        encode([kind], [value])
+
+
+def test_the_text_of_a_hostile_type_is_bounded() -> None:
+    wide = b"DIDL\x02\x6c\xe8\x07" + b"".join(leb128(n) + b"\x01" for n in range(1000))
+    wide += b"\x6d\x00\x01\x00"
+    with pytest.raises(FormatError) as raised:
+        decode([Text], wide)
+    assert "; ... }" in raised.value.what
+    assert len(raised.value.what) < 2_000

@@ -1,9 +1,12 @@
-"""The same shapes on subnets of other sizes and prices."""
+"""The same shapes on subnets of other sizes and prices, under each metering version."""
+
+from dataclasses import replace
 
 import pytest
 
 from datanode.agent.identity import Identity
 from datanode.localnet.state.subnet import SubnetChoice
+from datanode.metering import metering_names
 from tests.datanode.localnet.bills.published import Published
 from tests.datanode.localnet.bills.world import World
 from tests.fakes.gateway import Gateway
@@ -19,8 +22,13 @@ SUBNETS = {
 }
 
 
+@pytest.fixture(params=sorted(metering_names()))
+def metering(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(params=SUBNETS)
-def world(net: Gateway, alice: Identity, request: pytest.FixtureRequest) -> World:
+def world(net: Gateway, alice: Identity, metering: str, request: pytest.FixtureRequest) -> World:
     choice, published = SUBNETS[request.param]
-    net.network.choose(choice)
+    net.network.runtime.rules.choose(replace(choice, metering=metering))
     return World(net, alice, published)

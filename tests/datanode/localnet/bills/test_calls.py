@@ -1,11 +1,11 @@
-"""What a call between canisters costs, message by message: the caller pays both ways."""
+"""Exact costs of calls between canisters; the caller pays both ways."""
 
 import pytest
 
 from datanode.agent import candid
-from datanode.localnet.management import types
+from datanode.localnet.management import interface_types
 from datanode.localnet.management.from_canisters import CREATE
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.ledger import BillEntry
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import SECOND_NS, TC
 from tests.datanode.localnet.bills.published import Items
@@ -22,7 +22,7 @@ def parties(world: World) -> tuple[Principal, Principal]:
 
 def called(
     world: World, caller: Principal, script: bytes, *, rejected: str = ""
-) -> tuple[list[Entry], Items]:
+) -> tuple[list[BillEntry], Items]:
     return world.send("run", script, to=caller, rejected=rejected)
 
 
@@ -96,13 +96,13 @@ def test_burning_is_an_item_of_its_own(world: World) -> None:
 
 def test_a_timer_pays_for_its_execution_alone(world: World) -> None:
     caller, callee = parties(world)
-    due_ns = world.net.network.canister_time.now_ns() + 5 * SECOND_NS
+    due_ns = world.net.network.runtime.canister_time.now_ns() + 5 * SECOND_NS
     call = puppet.call(callee, puppet.reply(), reply=b"")
     script = puppet.timer(due_ns, call) + puppet.reply()
     before = len(world.entries())
     with world.billed() as entries:
         world.net.call(world.who, caller, "run", script)
-        world.net.network.canister_time.advance(6)
+        world.net.network.runtime.canister_time.advance(6)
         world.net.until(lambda: len(world.entries()) == before + 4)
     _, fired, served, back = entries
     published = world.published
@@ -118,13 +118,13 @@ def test_a_call_of_the_management_canister_is_paid_by_the_caller(world: World) -
     world.net.manage(
         world.who,
         "update_settings",
-        types.UPDATE_SETTINGS,
+        interface_types.UPDATE_SETTINGS,
         canister_id=callee,
-        settings={name: None for _, name, _ in types.SETTINGS.fields}
+        settings={name: None for _, name, _ in interface_types.SETTINGS.fields}
         | {"controllers": [world.who.principal, caller]},
     )
     chunk = {"canister_id": callee, "chunk": b"wasm"}
-    arg = candid.encode((types.UPLOAD_CHUNK,), (chunk,))
+    arg = candid.encode((interface_types.UPLOAD_CHUNK,), (chunk,))
     script = puppet.call(
         MANAGEMENT_CANISTER, arg, method="upload_chunk", reply=puppet.forward() + puppet.reply()
     )

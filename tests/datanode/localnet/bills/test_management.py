@@ -1,4 +1,4 @@
-"""What the management canister's methods cost: exact, item by item."""
+"""Exact costs of management methods, item by item."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import pytest
 
 from datanode.agent import candid
 from datanode.agent.candid import Value
-from datanode.localnet.management import cycles_ledger_types, snapshot_types, types
+from datanode.localnet.management import cycles_ledger_types, interface_types, snapshot_types
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.localnet.state.topology import CYCLES_LEDGER
 from datanode.principal import Principal
@@ -37,7 +37,7 @@ def test_installing_pays_for_compiling_and_for_what_runs(
 ) -> None:
     entry, ingress = world.manage(
         "install_code",
-        types.INSTALL,
+        interface_types.INSTALL,
         mode=(mode, None),
         wasm_module=wasm,
         arg=b"",
@@ -48,9 +48,13 @@ def test_installing_pays_for_compiling_and_for_what_runs(
 
 
 def test_a_first_installation_costs_the_same(world: World) -> None:
-    world.manage("uninstall_code", types.CANISTER)
+    world.manage("uninstall_code", interface_types.CANISTER)
     entry, ingress = world.manage(
-        "install_code", types.INSTALL, mode=("install", None), wasm_module=WASM, arg=b"x" * 999
+        "install_code",
+        interface_types.INSTALL,
+        mode=("install", None),
+        wasm_module=WASM,
+        arg=b"x" * 999,
     )
     check(entry, ingress, world.published.installed(entry.instructions))
 
@@ -59,22 +63,22 @@ def test_a_chunked_installation_pays_for_its_chunks_one_by_one(world: World) -> 
     cut = len(WASM) // 2
     digests: list[Value] = []
     for part in (WASM[:cut], WASM[cut:], bytes(MIB), bytes(MIB)):
-        entry, ingress = world.manage("upload_chunk", types.UPLOAD_CHUNK, chunk=part)
+        entry, ingress = world.manage("upload_chunk", interface_types.UPLOAD_CHUNK, chunk=part)
         assert entry.instructions == 200_000_000
         check(entry, ingress, world.published.managed(200_000_000))
         digests.append({"hash": hashlib.sha256(part).digest()})
-    entry, ingress = world.manage("stored_chunks", types.CANISTER)
+    entry, ingress = world.manage("stored_chunks", interface_types.CANISTER)
     check(entry, ingress)
     entry, ingress = world.manage(
         "install_chunked_code",
-        types.INSTALL_CHUNKED,
+        interface_types.INSTALL_CHUNKED,
         mode=("reinstall", None),
         chunk_hashes_list=digests[:2],
         wasm_module_hash=hashlib.sha256(WASM).digest(),
         arg=b"",
     )
     check(entry, ingress, world.published.installed(entry.instructions))
-    entry, ingress = world.manage("clear_chunk_store", types.CANISTER)
+    entry, ingress = world.manage("clear_chunk_store", interface_types.CANISTER)
     check(entry, ingress)
 
 
@@ -82,7 +86,7 @@ def test_a_chunked_installation_pays_for_its_chunks_one_by_one(world: World) -> 
     "method", ["uninstall_code", "start_canister", "stop_canister", "canister_status"]
 )
 def test_other_methods_cost_their_ingress_alone(world: World, method: str) -> None:
-    entry, ingress = world.manage(method, types.CANISTER)
+    entry, ingress = world.manage(method, interface_types.CANISTER)
     check(entry, ingress)
 
 
@@ -104,14 +108,14 @@ def test_a_large_change_of_settings_pays_on_its_way_in(world: World) -> None:
 
 
 def test_what_is_rejected_later_has_paid_its_way_in(world: World) -> None:
-    entry, ingress = world.manage("delete_canister", types.CANISTER, rejected="IC0510")
+    entry, ingress = world.manage("delete_canister", interface_types.CANISTER, rejected="IC0510")
     check(entry, ingress)
 
 
 def test_what_a_deleted_canister_has_left_is_burnt(world: World) -> None:
-    world.manage("stop_canister", types.CANISTER)
+    world.manage("stop_canister", interface_types.CANISTER)
     before = world.held.balance_cycles
-    entry, ingress = world.manage("delete_canister", types.CANISTER)
+    entry, ingress = world.manage("delete_canister", interface_types.CANISTER)
     check(entry, ingress, {"burnt": before - ingress["ingress"]})
     assert entry.balance_cycles == 0
 
@@ -121,7 +125,7 @@ def test_provisional_cycles_come_out_of_nothing(world: World) -> None:
         made = world.net.create(world.who, 3 * TC)
     check(entries[0], {"deposit": -3 * TC})
     assert world.of(made).balance_cycles == 3 * TC
-    entry, _ = world.manage("provisional_top_up_canister", types.TOP_UP, amount=TC)
+    entry, _ = world.manage("provisional_top_up_canister", interface_types.TOP_UP, amount=TC)
     check(entry, {"deposit": -TC})
 
 
@@ -139,7 +143,7 @@ def test_snapshots_cost_a_baseline_and_a_byte_an_instruction(world: World) -> No
     size = entry.instructions - 2_000_000_000
     assert size == world.held.snapshot_bytes > 0
     check(entry, ingress, world.published.managed(2_000_000_000 + size))
-    (snapshot,) = world.net.network.snapshots.of(world.canister)
+    (snapshot,) = world.net.network.records.snapshots.of(world.canister)
     entry, ingress = world.manage(
         "load_canister_snapshot", snapshot_types.ONE, snapshot_id=snapshot.id
     )
@@ -147,7 +151,7 @@ def test_snapshots_cost_a_baseline_and_a_byte_an_instruction(world: World) -> No
     assert compiling % 6_000 == 0
     assert compiling > 0
     check(entry, ingress, world.published.managed(entry.instructions))
-    entry, ingress = world.manage("list_canister_snapshots", types.CANISTER)
+    entry, ingress = world.manage("list_canister_snapshots", interface_types.CANISTER)
     check(entry, ingress)
     entry, ingress = world.manage(
         "delete_canister_snapshot", snapshot_types.ONE, snapshot_id=snapshot.id
@@ -158,14 +162,14 @@ def test_snapshots_cost_a_baseline_and_a_byte_an_instruction(world: World) -> No
 def test_a_full_subnet_sets_cycles_aside_for_everything_that_grows(world: World) -> None:
     world.net.install(world.who, world.canister, mode="reinstall", wasm=grower_wasm())
     world.settings(reserved_cycles_limit=50 * TC)
-    world.net.network.choose(SubnetChoice(used_gib=900))
+    world.net.network.runtime.rules.choose(SubnetChoice(used_gib=900))
     used = 900 * GIB + world.held.memory_bytes
     (entry,), ingress = world.send("both", pages(7))
     grown = 14 * 65_536
     reserve = {"reserve": world.published.reserved(used, grown)}
     check(entry, ingress, world.published.executed(entry.instructions), reserve)
     used = 900 * GIB + world.held.memory_bytes
-    entry, ingress = world.manage("upload_chunk", types.UPLOAD_CHUNK, chunk=b"c")
+    entry, ingress = world.manage("upload_chunk", interface_types.UPLOAD_CHUNK, chunk=b"c")
     reserve = {"reserve": world.published.reserved(used, MIB)}
     check(entry, ingress, world.published.managed(200_000_000), reserve)
     used = 900 * GIB + world.held.memory_bytes

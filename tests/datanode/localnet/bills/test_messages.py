@@ -1,8 +1,8 @@
-"""What an ingress message costs, whatever becomes of it: exact, item by item."""
+"""Exact costs of ingress messages, item by item, for every outcome."""
 
 import pytest
 
-from datanode.localnet.management import types
+from datanode.localnet.management import interface_types
 from datanode.units import DAY_S, MIB
 from tests.datanode.localnet.bills.published import UPDATE_LIMIT
 from tests.datanode.localnet.bills.world import World, check
@@ -41,6 +41,19 @@ def test_an_update_pays_for_what_it_executed(
     check(entry, ingress, world.published.executed(instructions))
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_update_pays_for_memory_by_the_metering_version(
+    world: World, metering: str, times: int
+) -> None:
+    # Until July 2026 a page of 4 KiB whose content changes, since then a page of 64 KiB used.
+    first, again = {"2026-06": (1_000, 0), "2026-07": (160_000, 160_000)}[metering]
+    used = [REPLY + 3 + 3 + page for page in (first, again)[:times]]
+    for instructions in used:
+        (entry,), ingress = world.send("touch")
+        assert entry.instructions == instructions
+        check(entry, ingress, world.published.executed(instructions))
+
+
 def test_queries_cost_nothing(world: World) -> None:
     before = world.held
     with world.billed() as entries:
@@ -54,7 +67,7 @@ def test_queries_cost_nothing(world: World) -> None:
 def test_an_instruction_costs_twice_as_much_with_a_64_bit_memory(world: World) -> None:
     wasm = grower_wasm(wide=True)
     entry, ingress = world.manage(
-        "install_code", types.INSTALL, mode=("reinstall", None), wasm_module=wasm, arg=b""
+        "install_code", interface_types.INSTALL, mode=("reinstall", None), wasm_module=wasm, arg=b""
     )
     assert entry.instructions > 0
     check(entry, ingress, world.published.installed(entry.instructions, ten=20))
@@ -64,11 +77,11 @@ def test_an_instruction_costs_twice_as_much_with_a_64_bit_memory(world: World) -
 
 
 def test_a_message_refused_on_arrival_pays_nothing(world: World) -> None:
-    world.manage("stop_canister", types.CANISTER)
+    world.manage("stop_canister", interface_types.CANISTER)
     before = world.held.balance_cycles
     assert world.send("reply", rejected="IC0508")[0] == []
     assert world.held.balance_cycles == before
-    world.manage("start_canister", types.CANISTER)
+    world.manage("start_canister", interface_types.CANISTER)
     frozen_s = world.held.balance_cycles // 10_000 * 10
     world.settings(freezing_threshold=frozen_s)
     before = world.held.balance_cycles
@@ -87,5 +100,5 @@ def test_a_message_whose_execution_cannot_be_paid_in_advance_has_paid_its_way_in
 
 
 def test_a_canister_without_code_pays_for_the_attempt(world: World) -> None:
-    world.manage("uninstall_code", types.CANISTER)
+    world.manage("uninstall_code", interface_types.CANISTER)
     assert world.send("reply", rejected="IC0537")[0] == []

@@ -1,10 +1,9 @@
-"""What time costs: storage, existence, compute; and what stays when it cannot be paid."""
+"""Exact rent: storage, base fee, compute, and insolvency."""
 
 import pytest
 
-from datanode.localnet.management import types
-from datanode.localnet.replica import rent
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.management import interface_types
+from datanode.localnet.state.ledger import BillEntry
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.localnet.state.topology import canister_id
 from datanode.units import DAY_S, GIB, MIB, TC
@@ -12,15 +11,15 @@ from tests.datanode.localnet.bills.world import World, check
 from tests.fakes.gateway import RejectedError
 
 
-def pass_s(world: World, seconds: int) -> Entry:
+def pass_s(world: World, seconds: int) -> BillEntry:
     """Let exactly so many whole seconds pass since the canister last paid."""
-    now_ns = world.net.network.canister_time.now_ns()
+    now_ns = world.net.network.runtime.canister_time.now_ns()
     ahead_s = (now_ns - world.held.charged_ns) // 10**9
-    world.net.network.canister_time.advance(seconds - ahead_s)
-    slot = world.net.network.canisters.find(world.canister)
+    world.net.network.runtime.canister_time.advance(seconds - ahead_s)
+    slot = world.net.network.records.canisters.find(world.canister)
     assert slot is not None
     with world.billed() as entries:
-        rent.settle(world.net.network, slot)
+        world.net.interface.rent.settle(slot)
     (entry,) = entries
     return entry
 
@@ -39,7 +38,7 @@ def test_rent_is_a_share_of_the_price_of_a_day(
 
 
 def test_an_empty_canister_pays_for_its_existence(world: World) -> None:
-    world.manage("uninstall_code", types.CANISTER)
+    world.manage("uninstall_code", interface_types.CANISTER)
     history = world.published.history(3, 1)
     assert world.held.memory_bytes == history
     check(pass_s(world, 3_600), world.published.rent(history, 3_600))
@@ -65,7 +64,7 @@ def test_a_history_pays_for_each_change_and_each_controller_that_it_names(world:
 
 def test_what_is_set_aside_pays_first(world: World) -> None:
     world.settings(reserved_cycles_limit=90 * TC)
-    world.net.network.choose(SubnetChoice(used_gib=1_000))
+    world.net.network.runtime.rules.choose(SubnetChoice(used_gib=1_000))
     world.settings(memory_allocation=256 * MIB)
     reserved = world.held.reserved_cycles
     assert reserved > 0

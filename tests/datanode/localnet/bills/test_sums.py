@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from datanode.agent.candid import Value
 from datanode.agent.identity import Identity
-from datanode.localnet.management import snapshot_types, types
-from datanode.localnet.replica.housekeeping import Housekeeper
+from datanode.localnet.management import interface_types, snapshot_types
 from datanode.localnet.state import ledger
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.principal import Principal
 from datanode.units import DAY_S, MIB, TC
 from tests.fakes import puppet
 from tests.fakes.gateway import Gateway, RejectedError
+from tests.repetitions import repeated
 
 _SCRIPTS = {
     "reply": puppet.reply(b"yes"),
@@ -63,34 +63,40 @@ def _do(net: Gateway, who: Identity, both: list[Principal], kind: str, what: obj
         net.call(who, canister, "run", script)
     elif kind == "pass":
         net.wall.pass_s(int(str(what)))
-        Housekeeper(net.network).round()
+        net.housekeeper().round()
     elif kind == "manage":
-        net.manage(who, str(what), types.CANISTER, canister_id=canister)
+        net.manage(who, str(what), interface_types.CANISTER, canister_id=canister)
     elif kind == "settings":
         assert isinstance(what, dict)
-        chosen = {name: None for _, name, _ in types.SETTINGS.fields} | what
+        chosen = {name: None for _, name, _ in interface_types.SETTINGS.fields} | what
         net.manage(
-            who, "update_settings", types.UPDATE_SETTINGS, canister_id=canister, settings=chosen
+            who,
+            "update_settings",
+            interface_types.UPDATE_SETTINGS,
+            canister_id=canister,
+            settings=chosen,
         )
     elif kind == "install":
         net.install(who, canister, mode=str(what), wasm=puppet.puppet_wasm())
     elif kind == "chunk":
         assert isinstance(what, bytes)
-        net.manage(who, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=what)
+        net.manage(
+            who, "upload_chunk", interface_types.UPLOAD_CHUNK, canister_id=canister, chunk=what
+        )
     elif kind == "snapshot":
         net.manage(who, "take_canister_snapshot", snapshot_types.TAKE, canister_id=canister)
     elif kind == "top up":
         method = "provisional_top_up_canister"
-        net.manage(who, method, types.TOP_UP, canister_id=canister, amount=int(str(what)))
+        net.manage(who, method, interface_types.TOP_UP, canister_id=canister, amount=int(str(what)))
     else:
         assert isinstance(what, tuple)
-        net.network.choose(SubnetChoice(nodes=what[0], used_gib=what[1]))
+        net.network.runtime.rules.choose(SubnetChoice(nodes=what[0], used_gib=what[1]))
 
 
 def _check(net: Gateway, both: list[Principal]) -> None:
-    entries = ledger.page(net.network.database)
+    entries = ledger.page(net.network.records.database)
     for each in both:
-        slot = net.network.canisters.find(each)
+        slot = net.network.records.canisters.find(each)
         assert slot is not None
         mine = [entry for entry in entries if entry.canister == each]
         assert -sum(entry.total_cycles for entry in mine) == slot.canister.balance_cycles
@@ -100,7 +106,7 @@ def _check(net: Gateway, both: list[Principal]) -> None:
 
 
 @settings(
-    max_examples=15,
+    max_examples=repeated(8, 200),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from datanode.agent import candid
 from datanode.agent.candid import Record, Value
 from datanode.agent.identity import Identity
-from datanode.localnet.management import types
+from datanode.localnet.management import interface_types
 from datanode.localnet.state import ledger
-from datanode.localnet.state.canister import Canister
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.canister_record import Canister
+from datanode.localnet.state.ledger import BillEntry
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import TC
 from tests.datanode.localnet.bills.published import Items, Published, joined
@@ -25,6 +25,8 @@ WASM = build(
     (func (export "canister_update silent"))
     (func (export "canister_update overrun")
       (call $msg_reply_data_append (i32.const 0) (i32.const -1)))
+    (func (export "canister_update touch")
+      (drop (i64.load (i32.const 8))) (i64.store (i32.const 8) (i64.const 7)) (call $msg_reply))
     (func (export "canister_query look") (call $msg_reply))
     (func (export "canister_query fail") unreachable)
     """,
@@ -53,20 +55,20 @@ class World:
         return self.of(self.canister)
 
     def of(self, canister: Principal) -> Canister:
-        slot = self.net.network.canisters.find(canister)
+        slot = self.net.network.records.canisters.find(canister)
         assert slot is not None
         return slot.canister
 
-    def entries(self) -> list[Entry]:
-        return ledger.page(self.net.network.database)
+    def entries(self) -> list[BillEntry]:
+        return ledger.page(self.net.network.records.database)
 
     @contextmanager
-    def billed(self) -> Iterator[list[Entry]]:
+    def billed(self) -> Iterator[list[BillEntry]]:
         """Collect the entries that the block makes."""
         last = self.entries()[-1].sequence
-        found: list[Entry] = []
+        found: list[BillEntry] = []
         yield found
-        found += ledger.page(self.net.network.database, after=last)
+        found += ledger.page(self.net.network.records.database, after=last)
 
     def send(
         self,
@@ -76,7 +78,7 @@ class World:
         to: Principal | None = None,
         effective: Principal | None = None,
         rejected: str = "",
-    ) -> tuple[list[Entry], Items]:
+    ) -> tuple[list[BillEntry], Items]:
         """Send a message; returns its entries, and what its ingress costs."""
         to = to or self.canister
         body = self.net.signed_call(self.who, to, method, arg)
@@ -91,7 +93,7 @@ class World:
 
     def manage(
         self, method: str, record: Record, *, rejected: str = "", **fields: Value
-    ) -> tuple[Entry, Items]:
+    ) -> tuple[BillEntry, Items]:
         """Call the management canister about the canister."""
         given: dict[str, Value] = {name: None for _, name, _ in record.fields}
         target = "target_canister" if "target_canister" in given else "canister_id"
@@ -101,17 +103,17 @@ class World:
         )
         return entry, ingress
 
-    def settings(self, *, rejected: str = "", **chosen: Value) -> tuple[Entry, Items]:
-        given: dict[str, Value] = {name: None for _, name, _ in types.SETTINGS.fields}
+    def settings(self, *, rejected: str = "", **chosen: Value) -> tuple[BillEntry, Items]:
+        given: dict[str, Value] = {name: None for _, name, _ in interface_types.SETTINGS.fields}
         return self.manage(
             "update_settings",
-            types.UPDATE_SETTINGS,
+            interface_types.UPDATE_SETTINGS,
             settings={**given, **chosen},
             rejected=rejected,
         )
 
 
-def check(entry: Entry, *expected: Items) -> None:
+def check(entry: BillEntry, *expected: Items) -> None:
     """Compare a bill item by item."""
     assert dict(entry.items) == joined(*expected), entry
     assert entry.total_cycles == sum(joined(*expected).values())

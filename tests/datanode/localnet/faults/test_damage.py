@@ -9,7 +9,7 @@ from datanode.agent.network import Network
 from datanode.agent.reject import reject_of
 from datanode.errors import CyclesError, LocalNetworkError, NodeRejectedError
 from datanode.localnet.api import LocalNetwork
-from datanode.localnet.faults import Level
+from datanode.localnet.faults import DrainLevel
 from datanode.principal import Principal
 from tests.datanode.localnet.gateway_client import Client
 from tests.fakes.counter import argument, number
@@ -22,15 +22,15 @@ def balance(net: LocalNetwork, canister: Principal) -> int:
     return found
 
 
-@pytest.mark.parametrize("level", list(Level))
+@pytest.mark.parametrize("level", list(DrainLevel))
 def test_a_drained_canister_is_out_of_cycles_and_the_ledger_says_who_took_them(
-    net: LocalNetwork, client: Client, canister: Principal, level: Level
+    net: LocalNetwork, client: Client, canister: Principal, level: DrainLevel
 ) -> None:
     client.call(canister, "add", argument(1))
     before = balance(net, canister)
     last = net.ledger()[-1].sequence
     left = net.faults.drain(canister, level)
-    assert (left == 0) is (level is Level.ZERO)
+    assert (left == 0) is (level is DrainLevel.ZERO)
     entries = [entry for entry in net.ledger(after=last) if entry.canister == canister]
     assert entries[0].method == "drain"
     assert dict(entries[0].items)["drained"] > 0
@@ -42,7 +42,7 @@ def test_a_drained_canister_is_out_of_cycles_and_the_ledger_says_who_took_them(
 def test_a_canister_at_its_threshold_says_what_is_missing(
     net: LocalNetwork, client: Client, canister: Principal
 ) -> None:
-    net.faults.drain(canister, Level.THRESHOLD)
+    net.faults.drain(canister, DrainLevel.THRESHOLD)
     with pytest.raises(CyclesError) as caught:
         client.call(canister, "add", argument(1))
     reject = reject_of(caught.value)

@@ -8,8 +8,9 @@ import pytest
 
 from datanode.agent import envelope
 from datanode.agent.identity import Identity
+from datanode.agent.message_outcome import OPEN
 from datanode.agent.network import Network
-from datanode.agent.outcome import Pending, SignedCall
+from datanode.agent.signed_message import SignedMessage, Unsettled
 from datanode.agent.transport import TransportError
 from datanode.errors import NetworkError
 from datanode.localnet.api import LocalNetwork
@@ -34,7 +35,7 @@ def added(net: LocalNetwork, canister: Principal) -> int:
     return sum(entry.method == "add" for entry in mine)
 
 
-def signed(client: Client, canister: Principal, life_s: float) -> SignedCall:
+def signed(client: Client, canister: Principal, life_s: float) -> SignedMessage:
     """A message that lives so long."""
     expiry_ns = client.agent.time_ns() + int(life_s * SECOND_NS)
     content = envelope.call_content(
@@ -46,7 +47,13 @@ def signed(client: Client, canister: Principal, life_s: float) -> SignedCall:
         nonce=time.time_ns().to_bytes(8),
     )
     request_id, body = envelope.seal(client.agent.identity, content)
-    return SignedCall(request_id, canister, client.agent.identity.principal, expiry_ns, body)
+    return SignedMessage(
+        request_id=request_id,
+        canister=canister,
+        sender=client.agent.identity.principal,
+        expiry_ns=expiry_ns,
+        body=body,
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,9 +113,9 @@ def test_a_late_message_is_absent_until_it_runs(
 ) -> None:
     net.faults.set("late", ms=700, method="add")
     message = client.agent.prepare(canister, "add", argument(1))
-    assert client.agent.send(message) is Pending.UNKNOWN
+    assert client.agent.send(message) is Unsettled.ACCEPTED
     found = client.agent.recover(message.request_id, canister, message.expiry_ns)
-    assert found is Pending.UNKNOWN
+    assert found is Unsettled.UNKNOWN
     assert added(net, canister) == 0
     assert number(client.settled(canister, message.request_id)) == 1
 
@@ -120,7 +127,7 @@ def test_messages_that_wait_hold_no_thread(
     net.faults.set("late", ms=3_600_000, method="add", count=40)
     for _ in range(40):
         message = client.agent.prepare(canister, "add", argument(1))
-        assert client.agent.send(message) is Pending.UNKNOWN
+        assert client.agent.send(message) is Unsettled.ACCEPTED
     assert number(client.call(canister, "add", argument(1))) == 1
 
 
@@ -129,7 +136,7 @@ def test_a_message_that_comes_just_before_its_expiry_runs(
 ) -> None:
     net.faults.set("late", before_expiry_ms=1_500, method="add")
     message = signed(client, canister, 2.0)
-    assert client.agent.send(message) is Pending.UNKNOWN
+    assert client.agent.send(message) is Unsettled.ACCEPTED
     assert number(client.settled(canister, message.request_id)) == 1
 
 
@@ -139,10 +146,10 @@ def test_a_message_that_comes_just_after_its_expiry_is_proven_never_to_have_run(
     net.faults.set("late", before_expiry_ms=-300, method="add")
     message = signed(client, canister, 0.5)
     found = client.agent.send(message)
-    while found is Pending.UNKNOWN:
+    while found in OPEN:
         time.sleep(0.05)
         found = client.agent.recover(message.request_id, canister, message.expiry_ns)
-    assert found is Pending.EXPIRED
+    assert found is Unsettled.EXPIRED
     time.sleep(0.4)
     assert added(net, canister) == 0
 

@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 
 from datanode.errors import FormatError, UsageError
 from datanode.localnet.gateway.blocks import Blocks
-from datanode.localnet.state.fault import KINDS, Asked, Fault, Kind, Point, Verb
+from datanode.localnet.state.fault import KINDS, Asked, Fault, FaultKind, FaultPoint, FaultVerb
 from datanode.localnet.state.fault_plan import FaultPlan
 from datanode.principal import Principal
 
 HERE, THERE = Principal(b"\1"), Principal(b"\2")
-NEEDED: Mapping[Kind, tuple[tuple[str, int | str], ...]] = {
-    Kind.LATENCY: (("ms", 1),),
-    Kind.STALE_QUERY: (("mark", "a"),),
-    Kind.SKEW: (("s", -60),),
+NEEDED: Mapping[FaultKind, tuple[tuple[str, int | str], ...]] = {
+    FaultKind.LATENCY: (("ms", 1),),
+    FaultKind.STALE_QUERY: (("mark", "a"),),
+    FaultKind.SKEW: (("s", -60),),
 }
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_every_kind_goes_over_the_wire(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(FaultKind))
+def test_every_kind_goes_over_the_wire(kind: FaultKind) -> None:
     fault = Fault(kind=kind, parameters=NEEDED.get(kind, ()))
     assert Fault.from_json(fault.to_json()) == fault
     assert fault.point is KINDS[kind][0]
@@ -31,21 +31,21 @@ def test_every_kind_goes_over_the_wire(kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"kind": Kind.LATENCY}, "needs ms"),
-        ({"kind": Kind.LATENCY, "parameters": (("ms", -1),)}, "from 0"),
-        ({"kind": Kind.LATENCY, "parameters": (("ms", "soon"),)}, "number"),
-        ({"kind": Kind.LATENCY, "parameters": (("ms", 1.5),)}, "whole number"),
-        ({"kind": Kind.LOSE_ANSWER, "parameters": (("ms", 1),)}, "does not take ms"),
-        ({"kind": Kind.BLOCKS, "verb": Verb.QUERY}, "concerns call"),
-        ({"kind": Kind.LIE, "verb": Verb.CALL}, "concerns query"),
-        ({"kind": Kind.NO_GROWTH, "verb": Verb.CALL}, "no verb"),
-        ({"kind": Kind.NO_GROWTH, "method": "m"}, "method"),
-        ({"kind": Kind.LIE, "count": 0}, "count"),
-        ({"kind": Kind.LIE, "every": 0}, "every"),
-        ({"kind": Kind.LIE, "probability": 0.0}, "probability"),
-        ({"kind": Kind.LIE, "probability": 1.5}, "probability"),
-        ({"kind": Kind.LIE, "seconds": 0.0}, "seconds"),
-        ({"kind": Kind.SKEW, "parameters": (("s", 1),), "count": 2}, "skew"),
+        ({"kind": FaultKind.LATENCY}, "needs ms"),
+        ({"kind": FaultKind.LATENCY, "parameters": (("ms", -1),)}, "from 0"),
+        ({"kind": FaultKind.LATENCY, "parameters": (("ms", "soon"),)}, "number"),
+        ({"kind": FaultKind.LATENCY, "parameters": (("ms", 1.5),)}, "whole number"),
+        ({"kind": FaultKind.LOSE_ANSWER, "parameters": (("ms", 1),)}, "does not take ms"),
+        ({"kind": FaultKind.BLOCKS, "verb": FaultVerb.QUERY}, "concerns call"),
+        ({"kind": FaultKind.LIE, "verb": FaultVerb.CALL}, "concerns query"),
+        ({"kind": FaultKind.NO_GROWTH, "verb": FaultVerb.CALL}, "no verb"),
+        ({"kind": FaultKind.NO_GROWTH, "method": "m"}, "method"),
+        ({"kind": FaultKind.LIE, "count": 0}, "count"),
+        ({"kind": FaultKind.LIE, "every": 0}, "every"),
+        ({"kind": FaultKind.LIE, "probability": 0.0}, "probability"),
+        ({"kind": FaultKind.LIE, "probability": 1.5}, "probability"),
+        ({"kind": FaultKind.LIE, "seconds": 0.0}, "seconds"),
+        ({"kind": FaultKind.SKEW, "parameters": (("s", 1),), "count": 2}, "skew"),
     ],
 )
 def test_nonsense_is_refused_at_once(fields: dict[str, object], words: str) -> None:
@@ -72,25 +72,25 @@ def test_what_is_no_fault_is_refused(fields: dict[str, object]) -> None:
 
 def test_a_fault_strikes_in_its_scope_alone() -> None:
     plan = FaultPlan()
-    fault = Fault(kind=Kind.LOSE_ANSWER, canister=HERE, method="put", verb=Verb.CALL)
+    fault = Fault(kind=FaultKind.LOSE_ANSWER, canister=HERE, method="put", verb=FaultVerb.CALL)
     plan.set(fault)
     for asked in (
-        Asked(Verb.CALL, THERE, "put"),
-        Asked(Verb.CALL, HERE, "get"),
-        Asked(Verb.QUERY, HERE, "put"),
-        Asked(Verb.CALL, HERE),
+        Asked(FaultVerb.CALL, THERE, "put"),
+        Asked(FaultVerb.CALL, HERE, "get"),
+        Asked(FaultVerb.QUERY, HERE, "put"),
+        Asked(FaultVerb.CALL, HERE),
     ):
-        assert plan.strike(Point.ANSWER, asked) == ()
-    assert plan.strike(Point.ARRIVE, Asked(Verb.CALL, HERE, "put")) == ()
-    assert plan.strike(Point.ANSWER, Asked(Verb.CALL, HERE, "put")) == (fault,)
+        assert plan.strike(FaultPoint.ANSWER, asked) == ()
+    assert plan.strike(FaultPoint.ARRIVE, Asked(FaultVerb.CALL, HERE, "put")) == ()
+    assert plan.strike(FaultPoint.ANSWER, Asked(FaultVerb.CALL, HERE, "put")) == (fault,)
 
 
 def test_whatever_a_fault_does_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     plan = FaultPlan()
     with caplog.at_level(logging.WARNING, "datanode.localnet"):
-        number = plan.set(Fault(kind=Kind.LOSE_ANSWER, method="put"))
+        number = plan.set(Fault(kind=FaultKind.LOSE_ANSWER, method="put"))
         for method in ("put", "get", "put"):
-            plan.strike(Point.ANSWER, Asked(Verb.CALL, HERE, method))
+            plan.strike(FaultPoint.ANSWER, Asked(FaultVerb.CALL, HERE, method))
         plan.clear(number)
     said = [record.getMessage() for record in caplog.records]
     assert [words.split(":")[0] for words in said] == [
@@ -104,10 +104,12 @@ def test_whatever_a_fault_does_is_logged(caplog: pytest.LogCaptureFixture) -> No
 
 def test_the_third_time_is_every_three_once() -> None:
     plan = FaultPlan()
-    plan.set(Fault(kind=Kind.NO_GROWTH, every=3, count=1))
-    assert [bool(plan.strike(Point.GROW, Asked())) for _ in range(9)] == [False, False, True] + [
-        False
-    ] * 6
+    plan.set(Fault(kind=FaultKind.NO_GROWTH, every=3, count=1))
+    assert [bool(plan.strike(FaultPoint.GROW, Asked())) for _ in range(9)] == [
+        False,
+        False,
+        True,
+    ] + [False] * 6
     assert not plan.active, "a fault that is spent costs nothing any more"
     assert plan.standing()[0]["over"] is True
 
@@ -115,12 +117,12 @@ def test_the_third_time_is_every_three_once() -> None:
 def test_a_fault_ends_when_its_time_is_over() -> None:
     now_s = [0.0]
     plan = FaultPlan(monotonic_s=lambda: now_s[0])
-    plan.set(Fault(kind=Kind.NO_GROWTH, seconds=5))
-    plan.set(Fault(kind=Kind.SKEW, parameters=(("s", 60),), seconds=5))
-    assert plan.strike(Point.GROW, Asked())
+    plan.set(Fault(kind=FaultKind.NO_GROWTH, seconds=5))
+    plan.set(Fault(kind=FaultKind.SKEW, parameters=(("s", 60),), seconds=5))
+    assert plan.strike(FaultPoint.GROW, Asked())
     assert plan.skew_ns() == 60 * 10**9
     now_s[0] = 5.0
-    assert not plan.strike(Point.GROW, Asked())
+    assert not plan.strike(FaultPoint.GROW, Asked())
     assert plan.skew_ns() == 0
     assert not plan.active
 
@@ -129,8 +131,8 @@ def test_a_fault_ends_when_its_time_is_over() -> None:
 def test_the_same_plan_strikes_the_same_requests(chance: float, seed: int, every: int) -> None:
     def strikes() -> list[bool]:
         plan = FaultPlan()
-        plan.set(Fault(kind=Kind.NO_GROWTH, probability=chance, seed=seed, every=every))
-        return [bool(plan.strike(Point.GROW, Asked())) for _ in range(50)]
+        plan.set(Fault(kind=FaultKind.NO_GROWTH, probability=chance, seed=seed, every=every))
+        return [bool(plan.strike(FaultPoint.GROW, Asked())) for _ in range(50)]
 
     assert strikes() == strikes()
 

@@ -7,9 +7,9 @@ import pytest
 from datanode.agent import envelope
 from datanode.agent.identity import Identity, anonymous
 from datanode.limits import MAX_INGRESS_BYTES
-from datanode.localnet.management import types
+from datanode.localnet.management import interface_types
 from datanode.localnet.state.certificates import RangesForm
-from datanode.localnet.state.message import RefusedError
+from datanode.localnet.state.message import NotAdmittedError
 from datanode.localnet.state.topology import canister_id
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import SECOND_NS
@@ -68,12 +68,12 @@ def test_an_answer_is_forgotten_once_its_message_cannot_arrive_again(
     net.post_call(body, canister)
     request = envelope.parse(body).request_id
     net.wall.pass_s(240 + 600)
-    net.network.requests.forget(net.wall())
-    assert net.network.requests.find(request) is not None
+    net.network.traffic.requests.forget(net.wall())
+    assert net.network.traffic.requests.find(request) is not None
     net.wall.pass_s(2)
-    net.network.requests.forget(net.wall())
-    assert net.network.requests.find(request) is None
-    with pytest.raises(RefusedError, match="Invalid request expiry: "):
+    net.network.traffic.requests.forget(net.wall())
+    assert net.network.traffic.requests.find(request) is None
+    with pytest.raises(NotAdmittedError, match="Invalid request expiry: "):
         net.post_call(body, canister)
 
 
@@ -109,17 +109,17 @@ def test_every_form_of_the_delegation_is_believed(
 
 def test_what_is_refused_on_arrival_leaves_no_trace(net: Gateway, alice: Identity) -> None:
     empty = net.create(alice)
-    entries = net.network.database.rows("SELECT count(*) FROM ledger")
+    entries = net.network.records.database.rows("SELECT count(*) FROM ledger")
     for canister, code in ((NOBODY, "IC0301"), (empty, "IC0537")):
         with pytest.raises(RejectedError) as rejected:
             net.call(alice, canister, "add", argument(1))
         assert (rejected.value.error_code, rejected.value.certified) == (code, False)
-    assert net.network.database.rows("SELECT count(*) FROM ledger") == entries
+    assert net.network.records.database.rows("SELECT count(*) FROM ledger") == entries
 
 
 def test_a_stopped_canister_refuses_calls_and_queries(net: Gateway, alice: Identity) -> None:
     canister = net.counter(alice)
-    net.manage(alice, "stop_canister", types.CANISTER, canister_id=canister)
+    net.manage(alice, "stop_canister", interface_types.CANISTER, canister_id=canister)
     with pytest.raises(RejectedError, match="is stopped") as rejected:
         net.call(alice, canister, "add", argument(1))
     assert rejected.value.error_code == "IC0508"
@@ -133,7 +133,7 @@ def test_an_expiry_out_of_range_is_refused_in_the_replicas_words(
 ) -> None:
     canister = net.counter(alice)
     body = net.signed_call(alice, canister, "add", argument(1), expires_s=expires_s)
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(NotAdmittedError) as refused:
         net.post_call(body, canister)
     assert refused.value.status == 400
     assert refused.value.text.startswith("Invalid request expiry: ")
@@ -143,7 +143,7 @@ def test_a_flipped_byte_of_the_signature_is_refused(net: Gateway, alice: Identit
     canister = net.counter(alice)
     body = bytearray(net.signed_call(alice, canister, "add", argument(1)))
     body[-1] ^= 1
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(NotAdmittedError) as refused:
         net.post_call(bytes(body), canister)
     assert refused.value.status == 403
 
@@ -157,7 +157,7 @@ def test_another_senders_name_is_refused(net: Gateway, alice: Identity, bob: Ide
         sender=alice.principal,
         ingress_expiry_ns=net.wall() + 60 * SECOND_NS,
     )
-    with pytest.raises(RefusedError, match="not the principal of the key") as refused:
+    with pytest.raises(NotAdmittedError, match="not the principal of the key") as refused:
         net.post_call(envelope.sign(bob, content), canister)
     assert refused.value.status == 403
 
@@ -170,17 +170,17 @@ def test_anybody_may_call_anonymously(net: Gateway, alice: Identity) -> None:
 def test_the_url_and_the_call_name_the_same_canister(net: Gateway, alice: Identity) -> None:
     canister, other = net.counter(alice), net.create(alice)
     body = net.signed_call(alice, canister, "add", argument(1))
-    with pytest.raises(RefusedError, match="does not match effective canister id"):
+    with pytest.raises(NotAdmittedError, match="does not match effective canister id"):
         net.post_call(body, other)
     body = net.signed_call(alice, MANAGEMENT_CANISTER, "stop_canister", _about(canister))
-    with pytest.raises(RefusedError, match="does not match effective canister id"):
+    with pytest.raises(NotAdmittedError, match="does not match effective canister id"):
         net.post_call(body, other)
 
 
 def test_a_message_of_more_than_two_mebibytes_is_refused(net: Gateway, alice: Identity) -> None:
     canister = net.counter(alice)
     body = net.signed_call(alice, canister, "add", argument(1) + bytes(MAX_INGRESS_BYTES))
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(NotAdmittedError) as refused:
         net.post_call(body, canister)
     assert refused.value.status == 413
 
@@ -188,7 +188,7 @@ def test_a_message_of_more_than_two_mebibytes_is_refused(net: Gateway, alice: Id
 @pytest.mark.parametrize("body", [b"", b"\xd9\xd9\xf7\xa0", b"\xff" * 40, b"\xa1gcontent\xa0"])
 def test_bytes_that_are_no_envelope_are_refused(net: Gateway, alice: Identity, body: bytes) -> None:
     canister = net.create(alice)
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(NotAdmittedError) as refused:
         net.post_call(body, canister)
     assert refused.value.status == 400
 
@@ -198,11 +198,11 @@ def test_a_query_is_not_a_call(net: Gateway, alice: Identity) -> None:
     content = envelope.query_content(
         canister, "get", EMPTY, sender=alice.principal, ingress_expiry_ns=net.wall() + SECOND_NS
     )
-    with pytest.raises(RefusedError, match="Expected a request of type call"):
+    with pytest.raises(NotAdmittedError, match="Expected a request of type call"):
         net.post_call(envelope.sign(alice, content), canister)
 
 
 def _about(canister: Principal) -> bytes:
     from datanode.agent import candid
 
-    return candid.encode((types.CANISTER,), ({"canister_id": canister},))
+    return candid.encode((interface_types.CANISTER,), ({"canister_id": canister},))

@@ -7,9 +7,9 @@ from datanode.agent.candid import Principal as PrincipalType
 from datanode.agent.candid import Record, Variant
 from datanode.agent.identity import Identity
 from datanode.localnet.machine import prices
-from datanode.localnet.management import types
+from datanode.localnet.management import interface_types
 from datanode.localnet.state import ledger
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.ledger import BillEntry
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.localnet.state.topology import CYCLES_MINTING, REGISTRY
 from datanode.principal import Principal
@@ -18,8 +18,8 @@ from tests.fakes.counter import argument, number
 from tests.fakes.gateway import Gateway, RejectedError
 
 
-def entries(net: Gateway, canister: Principal | None = None) -> list[Entry]:
-    found = ledger.page(net.network.database)
+def entries(net: Gateway, canister: Principal | None = None) -> list[BillEntry]:
+    found = ledger.page(net.network.records.database)
     return [entry for entry in found if canister in (None, entry.canister)]
 
 
@@ -65,7 +65,7 @@ def test_a_query_costs_nothing(net: Gateway, alice: Identity) -> None:
 
 def test_time_is_billed_with_the_next_message(net: Gateway, alice: Identity) -> None:
     canister = net.counter(alice)
-    slot = net.network.canisters.find(canister)
+    slot = net.network.records.canisters.find(canister)
     assert slot is not None
     held = slot.canister.memory_bytes
     net.wall.pass_s(1_001)  # a thousand whole seconds: the clock is a few nanoseconds ahead
@@ -86,11 +86,13 @@ def test_the_ledger_adds_up_to_the_balance(net: Gateway, alice: Identity) -> Non
         with pytest.raises(RejectedError):
             net.call(alice, canister, "crash")
     net.install(alice, canister, "upgrade")
-    net.manage(alice, "provisional_top_up_canister", types.TOP_UP, canister_id=canister, amount=9)
-    net.manage(alice, "stop_canister", types.CANISTER, canister_id=canister)
+    net.manage(
+        alice, "provisional_top_up_canister", interface_types.TOP_UP, canister_id=canister, amount=9
+    )
+    net.manage(alice, "stop_canister", interface_types.CANISTER, canister_id=canister)
     mine = entries(net, canister)
     assert -sum(entry.total_cycles for entry in mine) == net.balance(canister)
-    net.manage(alice, "delete_canister", types.CANISTER, canister_id=canister)
+    net.manage(alice, "delete_canister", interface_types.CANISTER, canister_id=canister)
     assert sum(entry.total_cycles for entry in entries(net, canister)) == 0
 
 
@@ -100,13 +102,13 @@ def test_pages_of_the_ledger_join(net: Gateway, alice: Identity) -> None:
         net.call(alice, canister, "add", argument(1))
     whole = entries(net)
     assert [entry.sequence for entry in whole] == [1, 2, 3, 4, 5]
-    assert ledger.page(net.network.database, after=2) == whole[2:]
+    assert ledger.page(net.network.records.database, after=2) == whole[2:]
     assert [entry.to_json()["items"] for entry in whole] == [dict(entry.items) for entry in whole]
 
 
 def test_a_canister_below_its_freezing_threshold_is_frozen(net: Gateway, alice: Identity) -> None:
     canister = net.counter(alice, TC)
-    slot = net.network.canisters.find(canister)
+    slot = net.network.records.canisters.find(canister)
     assert slot is not None
     threshold = slot.canister.frozen_below_cycles(net.fees)
     days = (net.balance(canister) - threshold) * 30 // threshold + 1
@@ -117,7 +119,13 @@ def test_a_canister_below_its_freezing_threshold_is_frozen(net: Gateway, alice: 
     with pytest.raises(RejectedError, match="frozen") as rejected:
         net.query(alice, canister, "get")
     assert rejected.value.error_code == "IC0207"
-    net.manage(alice, "provisional_top_up_canister", types.TOP_UP, canister_id=canister, amount=TC)
+    net.manage(
+        alice,
+        "provisional_top_up_canister",
+        interface_types.TOP_UP,
+        canister_id=canister,
+        amount=TC,
+    )
     assert number(net.call(alice, canister, "add", argument(1))) == 1
 
 
@@ -125,7 +133,7 @@ def test_a_canister_must_afford_all_instructions_that_a_message_may_use(
     net: Gateway, alice: Identity
 ) -> None:
     canister = net.counter(alice, TC)
-    slot = net.network.canisters.find(canister)
+    slot = net.network.records.canisters.find(canister)
     assert slot is not None
     limit = net.fees.execution_cycles(prices.INSTRUCTION_LIMIT_UPDATE)
     spare = net.balance(canister) - slot.canister.frozen_below_cycles(net.fees) - limit
@@ -138,7 +146,7 @@ def test_a_canister_must_afford_all_instructions_that_a_message_may_use(
 
 
 def test_a_larger_subnet_takes_more(net: Gateway, alice: Identity) -> None:
-    net.network.choose(SubnetChoice(nodes=34))
+    net.network.runtime.rules.choose(SubnetChoice(nodes=34))
     canister = net.counter(alice)
     body = net.signed_call(alice, canister, "add", argument(3))
     net.post_call(body, canister)

@@ -8,11 +8,11 @@ import pytest
 from datanode.agent import candid
 from datanode.agent.candid import Nat, Value
 from datanode.agent.identity import Identity
-from datanode.localnet.management import cycles_ledger_types as types
+from datanode.localnet.management import cycles_ledger_types as interface_types
 from datanode.localnet.management.account_book import START_CYCLES
 from datanode.localnet.management.cycles_ledger import BLOCK_FEE_CYCLES, DRIFT_NS, WINDOW_NS
 from datanode.localnet.state import ledger
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.ledger import BillEntry
 from datanode.localnet.state.topology import CYCLES_LEDGER, REGISTRY
 from datanode.node.values import case
 from datanode.principal import Principal
@@ -20,9 +20,9 @@ from datanode.units import DAY_S, SECOND_NS, TC
 from tests.fakes.gateway import Gateway, RejectedError
 
 METHODS: Final = {
-    "create_canister": (types.CREATE, types.CREATED),
-    "withdraw": (types.WITHDRAW, types.WITHDRAWN),
-    "icrc1_transfer": (types.TRANSFER, types.TRANSFERRED),
+    "create_canister": (interface_types.CREATE, interface_types.CREATED),
+    "withdraw": (interface_types.WITHDRAW, interface_types.WITHDRAWN),
+    "icrc1_transfer": (interface_types.TRANSFER, interface_types.TRANSFERRED),
 }
 
 
@@ -49,14 +49,14 @@ def error(answer: tuple[str, Value]) -> tuple[str, Value]:
 
 
 def balance_of(net: Gateway, who: Identity) -> int:
-    arg = candid.encode((types.ACCOUNT,), ({"owner": who.principal, "subaccount": None},))
+    arg = candid.encode((interface_types.ACCOUNT,), ({"owner": who.principal, "subaccount": None},))
     (found,) = candid.decode((Nat,), net.query(who, CYCLES_LEDGER, "icrc1_balance_of", arg))
     assert isinstance(found, int)
     return found
 
 
-def entries(net: Gateway) -> list[Entry]:
-    return ledger.page(net.network.database)
+def entries(net: Gateway) -> list[BillEntry]:
+    return ledger.page(net.network.records.database)
 
 
 def test_a_canister_is_created_and_fed_from_an_account(net: Gateway, alice: Identity) -> None:
@@ -79,7 +79,7 @@ def test_a_canister_is_created_and_fed_from_an_account(net: Gateway, alice: Iden
 def test_an_order_that_is_repeated_names_the_canister_of_the_first_and_pays_once(
     net: Gateway, alice: Identity, bob: Identity
 ) -> None:
-    now_ns = net.network.canister_time.now_ns()
+    now_ns = net.network.runtime.canister_time.now_ns()
     canister = create(net, alice, created_at_time=now_ns)
     left = balance_of(net, alice)
     net.reopen()
@@ -101,7 +101,7 @@ def test_an_order_that_is_repeated_names_the_canister_of_the_first_and_pays_once
 
 def test_a_repeated_withdrawal_arrives_once(net: Gateway, alice: Identity) -> None:
     canister, other = create(net, alice), create(net, alice)
-    now_ns = net.network.canister_time.now_ns()
+    now_ns = net.network.runtime.canister_time.now_ns()
     fields: dict[str, Value] = {"amount": TC, "created_at_time": now_ns}
     assert order(net, alice, "withdraw", to=canister, **fields) == ("Ok", 2)
     held, left = net.balance(canister), balance_of(net, alice)
@@ -112,7 +112,7 @@ def test_a_repeated_withdrawal_arrives_once(net: Gateway, alice: Identity) -> No
 
 
 def test_an_order_is_known_again_for_a_day_and_then_refused(net: Gateway, alice: Identity) -> None:
-    now_ns = net.network.canister_time.now_ns()
+    now_ns = net.network.runtime.canister_time.now_ns()
     canister = create(net, alice, created_at_time=now_ns)
     net.wall.pass_s((WINDOW_NS + DRIFT_NS) // SECOND_NS - 2)
     again = order(net, alice, "create_canister", amount=2 * TC, created_at_time=now_ns)
@@ -120,7 +120,7 @@ def test_an_order_is_known_again_for_a_day_and_then_refused(net: Gateway, alice:
     net.wall.pass_s(4)
     late = order(net, alice, "create_canister", amount=2 * TC, created_at_time=now_ns)
     assert error(late) == ("TooOld", None)
-    later_ns = net.network.canister_time.now_ns() + 2 * DRIFT_NS
+    later_ns = net.network.runtime.canister_time.now_ns() + 2 * DRIFT_NS
     early = error(order(net, alice, "withdraw", amount=TC, to=canister, created_at_time=later_ns))
     assert early[0] == "CreatedInFuture"
     assert [entry.method for entry in entries(net) if entry.method != "rent"] == ["create_canister"]
@@ -130,8 +130,8 @@ def test_an_order_is_not_old_because_canister_time_runs_ahead(
     net: Gateway, alice: Identity
 ) -> None:
     canister = create(net, alice)
-    net.network.canister_time.advance(30 * DAY_S)
-    times = (net.network.clock.now_ns(), net.network.canister_time.now_ns())
+    net.network.runtime.canister_time.advance(30 * DAY_S)
+    times = (net.network.traffic.clock.now_ns(), net.network.runtime.canister_time.now_ns())
     for number, made_ns in enumerate(times, start=1):
         fields: dict[str, Value] = {"amount": TC, "to": canister, "created_at_time": made_ns}
         assert order(net, alice, "withdraw", **fields) == ("Ok", number)
@@ -143,7 +143,7 @@ def test_the_ledger_gives_no_credit_and_says_so_before_anything_else(
 ) -> None:
     short = order(net, alice, "create_canister", amount=START_CYCLES)
     assert error(short) == ("InsufficientFunds", {"balance": START_CYCLES})
-    now_ns = net.network.canister_time.now_ns()
+    now_ns = net.network.runtime.canister_time.now_ns()
     most = START_CYCLES - BLOCK_FEE_CYCLES
     create(net, alice, most, created_at_time=now_ns)
     again = order(net, alice, "create_canister", amount=most, created_at_time=now_ns)
@@ -161,7 +161,7 @@ def test_the_ledger_gives_no_credit_and_says_so_before_anything_else(
 def test_a_creation_that_fails_costs_the_fee_and_is_used_up(
     net: Gateway, alice: Identity, cycles: int, args: dict[str, Value] | None, words: str
 ) -> None:
-    now_ns = net.network.canister_time.now_ns()
+    now_ns = net.network.runtime.canister_time.now_ns()
     fields: dict[str, Value] = {"amount": cycles, "created_at_time": now_ns}
     if args is not None:
         fields["creation_args"] = args
@@ -196,7 +196,7 @@ def test_cycles_go_to_canisters_that_exist(net: Gateway, alice: Identity) -> Non
 
 def test_cycles_are_transferred_once(net: Gateway, alice: Identity, bob: Identity) -> None:
     to: Value = {"owner": bob.principal, "subaccount": None}
-    now_ns = net.network.canister_time.now_ns()
+    now_ns = net.network.runtime.canister_time.now_ns()
     fields: dict[str, Value] = {"to": to, "amount": TC, "created_at_time": now_ns}
     assert order(net, alice, "icrc1_transfer", **fields) == ("Ok", 0)
     again = order(net, alice, "icrc1_transfer", **fields)

@@ -1,4 +1,4 @@
-"""What must not be half done: a failed transaction, a full disk, a deletion that was cut off."""
+"""Atomicity: failed transactions, full disks, interrupted deletions."""
 
 import pytest
 
@@ -13,11 +13,11 @@ def test_a_message_whose_transaction_failed_has_not_happened(net: Gateway, alice
     canister = net.counter(alice)
     net.call(alice, canister, "add", argument(1))
     before = net.balance(canister)
-    net.network.database.write("ALTER TABLE ledger RENAME TO away")
+    net.network.records.database.write("ALTER TABLE ledger RENAME TO away")
     body = net.signed_call(alice, canister, "add", argument(1))
     with pytest.raises(DataNodeError, match="no such table"):
         net.post_call(body, canister)
-    net.network.database.write("ALTER TABLE away RENAME TO ledger")
+    net.network.records.database.write("ALTER TABLE away RENAME TO ledger")
     assert number(net.query(alice, canister, "get")) == 1
     assert net.balance(canister) == before
     assert number(net.post_call(body, canister)) == 2

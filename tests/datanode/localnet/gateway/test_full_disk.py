@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from datanode.agent.identity import Identity
+from datanode.agent.message_outcome import CertifiedReply
 from datanode.agent.network import Network
-from datanode.agent.outcome import Reply
 from datanode.errors import DataNodeError
 from datanode.localnet.api import LocalNetwork
 from datanode.localnet.state import ledger
@@ -65,13 +65,13 @@ def test_a_server_on_a_full_disk_refuses_updates_and_answers_queries(
             message = client.agent.prepare(canister, "add", argument(1))
             with pytest.raises(DataNodeError, match="updates are refused, queries are answered"):
                 client.call(canister, "add", argument(1))
-            assert not isinstance(_sent(client, message), Reply)
+            assert not isinstance(_sent(client, message), CertifiedReply)
             assert number(client.query(canister, "get")) == 1
             net.kill()
             net.start()
             assert number(client.query(canister, "get")) == 1
             filler.unlink()
-            assert isinstance(client.agent.send(message), Reply)
+            assert isinstance(client.agent.send(message), CertifiedReply)
             assert number(client.query(canister, "get")) == 2
 
 
@@ -104,7 +104,9 @@ def test_a_write_that_finds_no_room_undoes_its_message(disk: Disk, alice: Identi
         before = _agree(net.query(alice, many, "read"))
         net.call(alice, many, "increment")
         assert _agree(net.query(alice, many, "read")) == before + 1
-        mine = [entry for entry in ledger.page(net.network.database) if entry.canister == many]
+        mine = [
+            entry for entry in ledger.page(net.network.records.database) if entry.canister == many
+        ]
         assert net.balance(many) == -sum(entry.total_cycles for entry in mine)
         assert sum(entry.status == "replied" for entry in mine[2:]) == before + 1
     finally:

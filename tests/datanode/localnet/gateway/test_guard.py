@@ -1,4 +1,4 @@
-"""What pages of the web try in the browser of somebody whose network runs: all of it in vain."""
+"""Attacks by web pages on a network that runs on the visitor's machine."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What a canister's history tells, what it takes of its memory, and when it is lost."""
+"""Canister history: contents, memory use, and when it is lost."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,10 +13,9 @@ from datanode.agent.candid import Value
 from datanode.agent.identity import Identity, anonymous
 from datanode.agent.request_id import request_id
 from datanode.errors import DiskFullError
-from datanode.localnet.management import cycles_ledger_types, snapshot_types, types
-from datanode.localnet.management.info import INFO, REQUEST
-from datanode.localnet.replica import rent
-from datanode.localnet.state.canister import Canister
+from datanode.localnet.management import cycles_ledger_types, interface_types, snapshot_types
+from datanode.localnet.management.canister_info import INFO, REQUEST
+from datanode.localnet.state.canister_record import Canister
 from datanode.localnet.state.history import KEPT_COUNT, Cause, History
 from datanode.localnet.state.topology import CYCLES_LEDGER, canister_id
 from datanode.principal import MANAGEMENT_CANISTER, Principal
@@ -43,13 +42,13 @@ def changes(net: Gateway, canister: Principal) -> list[tuple[str, Value]]:
 
 
 def record_of(net: Gateway, canister: Principal) -> Canister:
-    slot = net.network.canisters.find(canister)
+    slot = net.network.records.canisters.find(canister)
     assert slot is not None
     return slot.canister
 
 
 def settings(**chosen: Value) -> dict[str, Value]:
-    return {**{name: None for _, name, _ in types.SETTINGS.fields}, **chosen}
+    return {**{name: None for _, name, _ in interface_types.SETTINGS.fields}, **chosen}
 
 
 def test_a_history_tells_what_was_done_by_whom_and_when(
@@ -61,13 +60,13 @@ def test_a_history_tells_what_was_done_by_whom_and_when(
     net.manage(
         alice,
         "update_settings",
-        types.UPDATE_SETTINGS,
+        interface_types.UPDATE_SETTINGS,
         canister_id=canister,
         settings=settings(controllers=both),
     )
     net.install(bob, canister, "upgrade")
     net.install(bob, canister, "reinstall")
-    net.manage(bob, "uninstall_code", types.CANISTER, canister_id=canister)
+    net.manage(bob, "uninstall_code", interface_types.CANISTER, canister_id=canister)
     net.reopen()
     ordered: list[Value] = sorted(cast("list[Principal]", both))
     assert changes(net, canister) == [
@@ -115,11 +114,11 @@ def test_what_fails_or_concerns_no_controllers_is_no_change(net: Gateway, alice:
     net.manage(
         alice,
         "update_settings",
-        types.UPDATE_SETTINGS,
+        interface_types.UPDATE_SETTINGS,
         canister_id=canister,
         settings=settings(environment_variables=variables, freezing_threshold=7),
     )
-    net.manage(alice, "stop_canister", types.CANISTER, canister_id=canister)
+    net.manage(alice, "stop_canister", interface_types.CANISTER, canister_id=canister)
     net.manage(alice, "take_canister_snapshot", snapshot_types.TAKE, canister_id=canister)
     assert record_of(net, canister).history == before
 
@@ -134,9 +133,9 @@ def test_a_change_that_finds_no_room_on_the_disk_has_not_happened(
         raise DiskFullError("the disk is full", safe="")
 
     with monkeypatch.context() as patch:
-        patch.setattr(net.network.canisters, "save", full)
+        patch.setattr(net.network.records.canisters, "save", full)
         with pytest.raises(RejectedError):
-            net.manage(alice, "uninstall_code", types.CANISTER, canister_id=canister)
+            net.manage(alice, "uninstall_code", interface_types.CANISTER, canister_id=canister)
     assert told(net, canister) == before
     net.reopen()
     assert told(net, canister) == before
@@ -149,11 +148,11 @@ def test_the_variables_that_a_canister_begins_with_are_hashed(
     reply = net.manage(
         alice,
         "provisional_create_canister_with_cycles",
-        types.PROVISIONAL_CREATE,
+        interface_types.PROVISIONAL_CREATE,
         amount=TC,
         settings=settings(environment_variables=variables),
     )
-    (made,) = candid.decode((types.CANISTER,), reply)
+    (made,) = candid.decode((interface_types.CANISTER,), reply)
     canister = cast("dict[str, Principal]", made)["canister_id"]
     ((_, details),) = changes(net, canister)
     expected = request_id({"A": "1", "B": "2"})
@@ -209,15 +208,15 @@ def test_history_is_memory_and_is_lost_with_the_last_cycles(net: Gateway, alice:
     canister = net.create(alice, TC)
     held = record_of(net, canister)
     assert held.memory_bytes == held.history.size_bytes == CHANGE + CONTROLLER
-    reply = net.manage(alice, "canister_status", types.CANISTER, canister_id=canister)
-    (status,) = candid.decode((types.CANISTER_STATUS,), reply)
+    reply = net.manage(alice, "canister_status", interface_types.CANISTER, canister_id=canister)
+    (status,) = candid.decode((interface_types.CANISTER_STATUS,), reply)
     fields = cast("Mapping[str, Mapping[str, Value]]", status)
     assert fields["memory_metrics"]["canister_history_size"] == CHANGE + CONTROLLER
     assert fields["memory_size"] == CHANGE + CONTROLLER
     net.wall.pass_s(4_000 * DAY_S)
-    slot = net.network.canisters.find(canister)
+    slot = net.network.records.canisters.find(canister)
     assert slot is not None
-    rent.settle(net.network, slot)
+    net.interface.rent.settle(slot)
     assert slot.canister.memory_bytes == 0
     assert (changes(net, canister), told(net, canister)["total_num_changes"]) == ([], 1)
 

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datanode.agent import cbor, envelope
+from datanode import cbor
+from datanode.agent import envelope
 from datanode.agent.identity import Identity, anonymous
 from datanode.localnet.state.certificates import RangesForm
-from datanode.localnet.state.message import RefusedError
+from datanode.localnet.state.message import NotAdmittedError
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import SECOND_NS
 from tests.fakes.counter import argument
@@ -47,10 +48,10 @@ def knock(net: Gateway, canister: Principal, body: bytes) -> None:
         assert refused is None or (400 <= refused.status < 500 and refused.text)
 
 
-def refusal(ask: Callable[[], object]) -> RefusedError | None:
+def refusal(ask: Callable[[], object]) -> NotAdmittedError | None:
     try:
         ask()
-    except RefusedError as refused:
+    except NotAdmittedError as refused:
         return refused
     return None
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from datanode.agent import cbor, envelope, identity
-from datanode.agent.answers import parse_query_answer
-from datanode.agent.fields import Fields
+from datanode import cbor
+from datanode.agent import envelope, identity
+from datanode.agent.fields import CborFields
 from datanode.agent.hash_tree import HashTree
 from datanode.agent.identity import Identity
 from datanode.agent.network import Network
+from datanode.agent.replica_responses import parse_query_answer
 from datanode.errors import LocalNetworkError
 from datanode.localnet.api import LocalNetwork, ask
 from datanode.localnet.state.topology import REGISTRY, canister_id
@@ -57,7 +58,7 @@ def request(
 
 def test_the_status_names_the_root_key(net: LocalNetwork) -> None:
     code, _, body = request(net, "GET", "/api/v2/status")
-    fields = Fields(cbor.decode(body), "status")
+    fields = CborFields(cbor.decode(body), "status")
     assert code == 200
     assert fields.data("root_key") == net.root_key
     assert fields.text("replica_health_status") == "healthy"
@@ -114,7 +115,7 @@ def test_a_refusal_on_arrival_is_a_map_without_a_certificate(
         body = client.signed(ANYWHERE, "add", argument(1))
         path = f"/api/{version}/canister/{ANYWHERE}/call"
         code, headers, answer = request(net, "POST", path, body)
-        fields = Fields(cbor.decode(answer), "answer")
+        fields = CborFields(cbor.decode(answer), "answer")
         assert (code, headers["content-type"]) == (200, "application/cbor")
         assert fields.text("status") == "non_replicated_rejection"
         assert fields.number("reject_code") == 3
@@ -136,7 +137,7 @@ def test_a_call_to_the_subnet_creates_a_canister(net: LocalNetwork, client: Clie
     body = client.signed(MANAGEMENT_CANISTER, method, b"DIDL\x01\x6c\0\x01\0")
     code, _, answer = request(net, "POST", f"/api/v4/subnet/{subnet}/call", body)
     assert code == 200
-    assert Fields(cbor.decode(answer), "answer").text("status") == "replied"
+    assert CborFields(cbor.decode(answer), "answer").text("status") == "replied"
     path = f"/api/v4/subnet/{REGISTRY}/call"
     assert request(net, "POST", path, body)[0] == 400
 
@@ -206,8 +207,10 @@ def test_an_identity_of_another_curve_is_understood(net: LocalNetwork) -> None:
 
 def ranges_forms(raw: bytes, subnet: Principal) -> tuple[bool, bool]:
     """Tell whether a certificate's delegation shows its ranges as a leaf, and in shards."""
-    delegation = Fields(Fields(cbor.decode(raw), "certificate").take("delegation"), "delegation")
-    inner = Fields(cbor.decode(delegation.data("certificate")), "certificate")
+    delegation = CborFields(
+        CborFields(cbor.decode(raw), "certificate").take("delegation"), "delegation"
+    )
+    inner = CborFields(cbor.decode(delegation.data("certificate")), "certificate")
     tree = HashTree.from_cbor(inner.take("tree"))
     leaf = tree.lookup([b"subnet", subnet.raw, b"canister_ranges"])
     shard = tree.lookup([b"canister_ranges", subnet.raw, canister_id(0).raw])
@@ -230,7 +233,7 @@ def test_a_delegation_shows_its_ranges_as_the_version_asks(
     body = envelope.sign(identity.anonymous(), content)
     code, _, answer = request(net, "POST", f"/api/{version}/{kind}/{whom}/read_state", body)
     assert code == 200
-    certificate = Fields(cbor.decode(answer), "answer").data("certificate")
+    certificate = CborFields(cbor.decode(answer), "answer").data("certificate")
     assert ranges_forms(certificate, subnet) == (not in_shards, in_shards)
 
 
@@ -253,3 +256,23 @@ def test_a_canister_gets_a_certificate_of_the_querys_version(
         certificate = parse_query_answer(answer).result
         assert isinstance(certificate, bytes)
         assert ranges_forms(certificate, subnet) == (not in_shards, in_shards)
+
+
+def test_a_browser_that_goes_astray_gets_a_way_back(net: LocalNetwork) -> None:
+    code, _, body = request(net, "GET", "/elsewhere", headers={"Accept": "text/html,*/*"})
+    assert code == 404
+    assert b'href="/"' in body
+    code, _, body = request(net, "GET", "/elsewhere")
+    assert (code, body) == (404, b"There is nothing at /elsewhere.")
+    evil = {"Accept": "text/html", "Host": "evil.example"}
+    assert request(net, "GET", "/elsewhere", headers=evil)[0] == 403
+
+
+def test_names_of_canisters_are_checked(net: LocalNetwork) -> None:
+    canister = net.create_canister(name="a counter").id
+    _, _, page = request(net, "GET", f"/_/page/canister/{canister}")
+    assert b"a counter" in page
+    for body in ({"canister": canister.text, "name": ""}, {"canister": "aaaaa-aa", "name": "x"}):
+        headers = {"Content-Type": "application/json"}
+        said = request(net, "POST", "/_/name", json.dumps(body).encode(), headers=headers)
+        assert said[0] == 400

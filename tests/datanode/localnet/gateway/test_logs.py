@@ -4,7 +4,7 @@ import pytest
 
 from datanode.agent import candid
 from datanode.agent.identity import Identity
-from datanode.localnet.management import types
+from datanode.localnet.management import interface_types
 from datanode.localnet.state import logs
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from tests.fakes.counter import argument
@@ -15,9 +15,9 @@ LINE_BYTES = 40
 
 
 def log(net: Gateway, who: Identity, canister: Principal) -> list[tuple[object, bytes]]:
-    arg = candid.encode((types.CANISTER,), ({"canister_id": canister},))
+    arg = candid.encode((interface_types.CANISTER,), ({"canister_id": canister},))
     reply = net.query(who, MANAGEMENT_CANISTER, "fetch_canister_logs", arg, effective=canister)
-    (fields,) = candid.decode((types.CANISTER_LOGS,), reply)
+    (fields,) = candid.decode((interface_types.CANISTER_LOGS,), reply)
     assert isinstance(fields, dict)
     lines = fields["canister_log_records"]
     assert isinstance(lines, list)
@@ -27,7 +27,7 @@ def log(net: Gateway, who: Identity, canister: Principal) -> list[tuple[object, 
 
 
 def log_bytes(net: Gateway, canister: Principal) -> int:
-    slot = net.network.canisters.find(canister)
+    slot = net.network.records.canisters.find(canister)
     assert slot is not None
     return slot.canister.log_bytes
 
@@ -59,9 +59,9 @@ def test_lines_that_give_way_at_once_are_counted_and_not_written(
 ) -> None:
     canister = net.counter(alice)
     net.call(alice, canister, "add", argument(1))
-    slot = net.network.canisters.find(canister)
+    slot = net.network.records.canisters.find(canister)
     assert slot is not None
-    database = net.network.database
+    database = net.network.records.database
     lines = [f"{number:060}" for number in range(1000)]
     with database.transaction():
         before = database.row("SELECT total_changes()")
@@ -95,7 +95,7 @@ def test_a_log_goes_with_the_code_and_its_numbers_go_on(
     canister = net.counter(alice)
     net.call(alice, canister, "add", argument(1))
     if change == "uninstall":
-        net.manage(alice, "uninstall_code", types.CANISTER, canister_id=canister)
+        net.manage(alice, "uninstall_code", interface_types.CANISTER, canister_id=canister)
     else:
         net.install(alice, canister, "reinstall")
     assert log(net, alice, canister) == []
@@ -109,7 +109,7 @@ def test_a_log_goes_with_the_code_and_its_numbers_go_on(
 def test_a_log_is_read_by_queries_alone(net: Gateway, alice: Identity) -> None:
     canister = net.counter(alice)
     with pytest.raises(RejectedError, match="only accessible in non-replicated mode") as rejected:
-        net.manage(alice, "fetch_canister_logs", types.CANISTER, canister_id=canister)
+        net.manage(alice, "fetch_canister_logs", interface_types.CANISTER, canister_id=canister)
     assert (rejected.value.error_code, rejected.value.certified) == ("IC0406", False)
 
 
@@ -120,10 +120,14 @@ def test_a_lower_limit_holds_from_the_next_line_on(
     canister = net.counter(alice)
     for _ in range(5):
         net.call(alice, canister, "add", argument(1))
-    settings: dict[str, candid.Value] = dict.fromkeys(name for _, name, _ in types.SETTINGS.fields)
+    settings: dict[str, candid.Value] = dict.fromkeys(
+        name for _, name, _ in interface_types.SETTINGS.fields
+    )
     settings["log_memory_limit"] = limit
     method = "update_settings"
-    net.manage(alice, method, types.UPDATE_SETTINGS, canister_id=canister, settings=settings)
+    net.manage(
+        alice, method, interface_types.UPDATE_SETTINGS, canister_id=canister, settings=settings
+    )
     net.call(alice, canister, "add", argument(1))
     numbers = [number for number, _ in log(net, alice, canister)]
     assert numbers == kept

@@ -7,8 +7,8 @@ import pytest
 from datanode.agent import candid
 from datanode.agent.candid import Record
 from datanode.agent.identity import Identity, anonymous
-from datanode.localnet.management import chunk_store, types
-from datanode.localnet.state.message import RefusedError
+from datanode.localnet.management import chunk_store, interface_types
+from datanode.localnet.state.message import NotAdmittedError
 from datanode.localnet.state.topology import FIRST_CANISTER, LAST_CANISTER, REGISTRY, canister_id
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import MIB, TC
@@ -23,15 +23,15 @@ def fields(kind: Record, reply: bytes) -> dict[str, object]:
 
 
 def status(net: Gateway, who: Identity, canister: Principal) -> dict[str, object]:
-    reply = net.manage(who, "canister_status", types.CANISTER, canister_id=canister)
-    return fields(types.CANISTER_STATUS, reply)
+    reply = net.manage(who, "canister_status", interface_types.CANISTER, canister_id=canister)
+    return fields(interface_types.CANISTER_STATUS, reply)
 
 
 def test_ids_are_given_in_order_and_never_twice(net: Gateway, alice: Identity) -> None:
     first, second = net.create(alice), net.create(alice)
     assert first.text == "bnz7o-iuaaa-aaaaa-qaaaa-cai"
-    net.manage(alice, "stop_canister", types.CANISTER, canister_id=second)
-    net.manage(alice, "delete_canister", types.CANISTER, canister_id=second)
+    net.manage(alice, "stop_canister", interface_types.CANISTER, canister_id=second)
+    net.manage(alice, "delete_canister", interface_types.CANISTER, canister_id=second)
     net.reopen()
     third = net.create(alice)
     assert len({first, second, third}) == 3
@@ -40,18 +40,22 @@ def test_ids_are_given_in_order_and_never_twice(net: Gateway, alice: Identity) -
 def test_a_canister_may_be_created_under_a_free_id(net: Gateway, alice: Identity) -> None:
     wanted = canister_id(0x0210_0007)
     method = "provisional_create_canister_with_cycles"
-    net.manage(alice, method, types.PROVISIONAL_CREATE, amount=TC, specified_id=wanted)
+    net.manage(alice, method, interface_types.PROVISIONAL_CREATE, amount=TC, specified_id=wanted)
     assert net.balance(wanted) == TC
     for taken in (wanted, REGISTRY, canister_id(0x7000_0000_0000_0000)):
         with pytest.raises(RejectedError, match="is not free"):
-            net.manage(alice, method, types.PROVISIONAL_CREATE, amount=TC, specified_id=taken)
+            net.manage(
+                alice, method, interface_types.PROVISIONAL_CREATE, amount=TC, specified_id=taken
+            )
 
 
 def test_whoever_takes_the_last_id_leaves_the_others_free(net: Gateway, alice: Identity) -> None:
     method = "provisional_create_canister_with_cycles"
     for taken in (FIRST_CANISTER + 1, LAST_CANISTER):
         wanted = canister_id(taken)
-        net.manage(alice, method, types.PROVISIONAL_CREATE, amount=TC, specified_id=wanted)
+        net.manage(
+            alice, method, interface_types.PROVISIONAL_CREATE, amount=TC, specified_id=wanted
+        )
     assert net.create(alice) == canister_id(FIRST_CANISTER)
     net.reopen()
     assert net.create(alice) == canister_id(FIRST_CANISTER + 2)
@@ -94,9 +98,9 @@ def test_the_status_may_be_queried_by_controllers(
     net: Gateway, alice: Identity, bob: Identity
 ) -> None:
     canister = net.counter(alice)
-    arg = candid.encode((types.CANISTER,), ({"canister_id": canister},))
+    arg = candid.encode((interface_types.CANISTER,), ({"canister_id": canister},))
     reply = net.query(alice, MANAGEMENT_CANISTER, "canister_status", arg, effective=canister)
-    assert fields(types.CANISTER_STATUS, reply)["status"] == ("running", None)
+    assert fields(interface_types.CANISTER_STATUS, reply)["status"] == ("running", None)
     with pytest.raises(RejectedError, match="Only controllers"):
         net.query(bob, MANAGEMENT_CANISTER, "canister_status", arg, effective=canister)
 
@@ -106,7 +110,7 @@ def test_only_controllers_manage(net: Gateway, alice: Identity, bob: Identity) -
     balance = net.balance(canister)
     for method in ("stop_canister", "canister_status", "uninstall_code", "delete_canister"):
         with pytest.raises(RejectedError, match="Only controllers") as rejected:
-            net.manage(bob, method, types.CANISTER, canister_id=canister)
+            net.manage(bob, method, interface_types.CANISTER, canister_id=canister)
         assert (rejected.value.error_code, rejected.value.certified) == ("IC0512", False)
     with pytest.raises(RejectedError, match="Only controllers"):
         net.install(bob, canister, "reinstall")
@@ -115,11 +119,11 @@ def test_only_controllers_manage(net: Gateway, alice: Identity, bob: Identity) -
 
 def test_controllers_and_settings_change(net: Gateway, alice: Identity, bob: Identity) -> None:
     canister = net.create(alice)
-    changes = dict.fromkeys((name for _, name, _ in types.SETTINGS.fields), None)
+    changes = dict.fromkeys((name for _, name, _ in interface_types.SETTINGS.fields), None)
     net.manage(
         alice,
         "update_settings",
-        types.UPDATE_SETTINGS,
+        interface_types.UPDATE_SETTINGS,
         canister_id=canister,
         settings={
             **changes,
@@ -154,12 +158,12 @@ def test_settings_out_of_bounds_are_rejected(
     net: Gateway, alice: Identity, setting: dict[str, object]
 ) -> None:
     canister = net.create(alice)
-    changes = dict.fromkeys((name for _, name, _ in types.SETTINGS.fields), None)
+    changes = dict.fromkeys((name for _, name, _ in interface_types.SETTINGS.fields), None)
     with pytest.raises(RejectedError) as rejected:
         net.manage(
             alice,
             "update_settings",
-            types.UPDATE_SETTINGS,
+            interface_types.UPDATE_SETTINGS,
             canister_id=canister,
             settings={**changes, **setting},  # type: ignore[dict-item]
         )
@@ -176,7 +180,7 @@ def test_code_is_installed_reinstalled_upgraded_and_removed(net: Gateway, alice:
     assert number(net.query(alice, canister, "get")) == 4
     net.install(alice, canister, "reinstall")
     assert number(net.query(alice, canister, "get")) == 0
-    net.manage(alice, "uninstall_code", types.CANISTER, canister_id=canister)
+    net.manage(alice, "uninstall_code", interface_types.CANISTER, canister_id=canister)
     with pytest.raises(RejectedError, match="no Wasm module"):
         net.query(alice, canister, "get")
     assert status(net, alice, canister)["module_hash"] is None
@@ -201,20 +205,20 @@ def test_code_is_installed_from_chunks(net: Gateway, alice: Identity, bob: Ident
     hashes = []
     for part in (wasm[:100], wasm[100:]):
         reply = net.manage(
-            alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=part
+            alice, "upload_chunk", interface_types.UPLOAD_CHUNK, canister_id=canister, chunk=part
         )
-        hashes.append(fields(types.CHUNK_HASH, reply)["hash"])
-    reply = net.manage(alice, "stored_chunks", types.CANISTER, canister_id=canister)
-    (stored,) = candid.decode((types.STORED_CHUNKS,), reply)
+        hashes.append(fields(interface_types.CHUNK_HASH, reply)["hash"])
+    reply = net.manage(alice, "stored_chunks", interface_types.CANISTER, canister_id=canister)
+    (stored,) = candid.decode((interface_types.STORED_CHUNKS,), reply)
     assert isinstance(stored, list)
     assert len(stored) == 2
-    assert net.network.canisters.find(canister).canister.chunk_bytes == 2 * MIB  # type: ignore[union-attr]
+    assert net.network.records.canisters.find(canister).canister.chunk_bytes == 2 * MIB  # type: ignore[union-attr]
 
     def install(who: Identity, target: Principal, digest: bytes) -> None:
         net.manage(
             who,
             "install_chunked_code",
-            types.INSTALL_CHUNKED,
+            interface_types.INSTALL_CHUNKED,
             mode=("install", None),
             target_canister=target,
             store_canister=canister,
@@ -231,7 +235,7 @@ def test_code_is_installed_from_chunks(net: Gateway, alice: Identity, bob: Ident
         install(bob, other, digest)
     install(alice, canister, digest)
     assert number(net.call(alice, canister, "add", argument(1))) == 1
-    net.manage(alice, "clear_chunk_store", types.CANISTER, canister_id=canister)
+    net.manage(alice, "clear_chunk_store", interface_types.CANISTER, canister_id=canister)
     with pytest.raises(RejectedError, match="was not found"):
         install(alice, net.create(alice), digest)
 
@@ -241,13 +245,15 @@ def test_a_chunk_named_again_and_again_makes_no_module_larger_than_the_largest(
 ) -> None:
     monkeypatch.setattr(chunk_store, "MAX_CHUNKS", 3)
     canister, chunk = net.create(alice), bytes(MIB)
-    net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=chunk)
+    net.manage(
+        alice, "upload_chunk", interface_types.UPLOAD_CHUNK, canister_id=canister, chunk=chunk
+    )
     for times, words in ((3, "do not make up"), (4, f"more than {3 * MIB} bytes")):
         with pytest.raises(RejectedError, match=words):
             net.manage(
                 alice,
                 "install_chunked_code",
-                types.INSTALL_CHUNKED,
+                interface_types.INSTALL_CHUNKED,
                 mode=("install", None),
                 target_canister=canister,
                 store_canister=None,
@@ -263,7 +269,7 @@ def test_a_chunk_of_more_than_a_mebibyte_is_rejected(net: Gateway, alice: Identi
         net.manage(
             alice,
             "upload_chunk",
-            types.UPLOAD_CHUNK,
+            interface_types.UPLOAD_CHUNK,
             canister_id=canister,
             chunk=bytes(MIB + 1),
         )
@@ -273,19 +279,19 @@ def test_a_canister_is_stopped_before_it_is_deleted(net: Gateway, alice: Identit
     canister = net.counter(alice)
     folder = net.folder / "canisters" / canister.text
     with pytest.raises(RejectedError, match="must be stopped") as rejected:
-        net.manage(alice, "delete_canister", types.CANISTER, canister_id=canister)
+        net.manage(alice, "delete_canister", interface_types.CANISTER, canister_id=canister)
     assert rejected.value.error_code == "IC0510"
-    net.manage(alice, "stop_canister", types.CANISTER, canister_id=canister)
+    net.manage(alice, "stop_canister", interface_types.CANISTER, canister_id=canister)
     assert status(net, alice, canister)["status"] == ("stopped", None)
-    net.manage(alice, "start_canister", types.CANISTER, canister_id=canister)
+    net.manage(alice, "start_canister", interface_types.CANISTER, canister_id=canister)
     assert number(net.call(alice, canister, "add", argument(1))) == 1
-    net.manage(alice, "stop_canister", types.CANISTER, canister_id=canister)
-    net.manage(alice, "delete_canister", types.CANISTER, canister_id=canister)
+    net.manage(alice, "stop_canister", interface_types.CANISTER, canister_id=canister)
+    net.manage(alice, "delete_canister", interface_types.CANISTER, canister_id=canister)
     assert not folder.exists()
     with pytest.raises(RejectedError, match="not found"):
         net.query(alice, canister, "get")
     net.reopen()
-    assert net.network.canisters.find(canister) is None
+    assert net.network.records.canisters.find(canister) is None
 
 
 def test_the_log_is_shown_to_whom_it_is_allowed(
@@ -293,9 +299,9 @@ def test_the_log_is_shown_to_whom_it_is_allowed(
 ) -> None:
     canister = net.counter(alice)
     net.call(alice, canister, "add", argument(1))
-    arg = candid.encode((types.CANISTER,), ({"canister_id": canister},))
+    arg = candid.encode((interface_types.CANISTER,), ({"canister_id": canister},))
     reply = net.query(alice, MANAGEMENT_CANISTER, "fetch_canister_logs", arg, effective=canister)
-    lines = fields(types.CANISTER_LOGS, reply)["canister_log_records"]
+    lines = fields(interface_types.CANISTER_LOGS, reply)["canister_log_records"]
     assert isinstance(lines, list)
     assert [line["content"] for line in lines] == [b"added"]
     with pytest.raises(RejectedError, match="not allowed"):
@@ -304,13 +310,17 @@ def test_the_log_is_shown_to_whom_it_is_allowed(
 
 def test_an_argument_that_is_none_is_refused(net: Gateway, alice: Identity) -> None:
     canister = net.create(alice)
-    with pytest.raises(RefusedError, match="argument of install_code"):
+    with pytest.raises(NotAdmittedError, match="argument of install_code"):
         net.call(alice, MANAGEMENT_CANISTER, "install_code", b"DIDL", effective=canister)
 
 
 def test_anybody_may_make_cycles_out_of_nothing(net: Gateway, alice: Identity) -> None:
     canister = net.create(alice, TC)
     net.manage(
-        anonymous(), "provisional_top_up_canister", types.TOP_UP, canister_id=canister, amount=5
+        anonymous(),
+        "provisional_top_up_canister",
+        interface_types.TOP_UP,
+        canister_id=canister,
+        amount=5,
     )
     assert net.balance(canister) == TC + 5

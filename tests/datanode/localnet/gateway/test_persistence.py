@@ -5,7 +5,7 @@ import wasmtime
 
 from datanode.agent.candid import Value
 from datanode.agent.identity import Identity
-from datanode.localnet.management import types
+from datanode.localnet.management import interface_types
 from datanode.principal import Principal
 from tests.fakes.gateway import Gateway, RejectedError
 from tests.fakes.system_calls import imports
@@ -40,7 +40,7 @@ def install(net: Gateway, who: Identity, canister: Principal, wasm: bytes, mode:
     net.manage(
         who,
         "install_code",
-        types.INSTALL,
+        interface_types.INSTALL,
         mode=mode,
         canister_id=canister,
         wasm_module=wasm,

@@ -6,14 +6,14 @@ from typing import cast
 
 import pytest
 
-from datanode.agent import cbor
-from datanode.agent.fields import Fields
+from datanode import cbor
+from datanode.agent.fields import CborFields
 from datanode.agent.identity import Identity
 from datanode.errors import LocalNetworkError
 from datanode.localnet.gateway import http
+from datanode.localnet.gateway.application import Application
 from datanode.localnet.gateway.http import Event, Response
-from datanode.localnet.gateway.server import Application
-from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.canister_record import Canister
 from tests.fakes.counter import argument, number
 from tests.fakes.gateway import Gateway
 
@@ -112,11 +112,11 @@ def test_a_message_that_cannot_be_committed_may_be_sent_again(
         raise LocalNetworkError("the database failed: disk I/O error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(net.network.canisters, "save", fails)
+        patch.setattr(net.network.records.canisters, "save", fails)
         assert posted(net, path, body) == (503, b"the database failed: disk I/O error")
     assert number(net.query(alice, canister, "get")) == 0
     for _ in range(2):
         status, answer = posted(net, path, body)
         assert status == 200
-        assert Fields(cbor.decode(answer), "answer").text("status") == "replied"
+        assert CborFields(cbor.decode(answer), "answer").text("status") == "replied"
         assert number(net.query(alice, canister, "get")) == 3

@@ -9,8 +9,9 @@ import pytest
 
 from datanode.agent import candid
 from datanode.agent.identity import Identity
+from datanode.agent.message_outcome import CertifiedReply
 from datanode.agent.network import Network
-from datanode.agent.outcome import Pending, Reply
+from datanode.agent.signed_message import Unsettled
 from datanode.errors import DataNodeError
 from datanode.localnet.api import LocalNetwork
 from datanode.localnet.management import snapshot_types
@@ -70,8 +71,8 @@ class Keeper:
             except DataNodeError as error:
                 if not error.retryable:
                     raise
-                found = Pending.UNKNOWN
-            if isinstance(found, Reply):
+                found = Unsettled.UNKNOWN
+            if isinstance(found, CertifiedReply):
                 return found.data
             time.sleep(0.02)
 

@@ -9,7 +9,7 @@ from datanode.agent import candid
 from datanode.agent.candid import Record, Type, Value
 from datanode.agent.identity import Identity
 from datanode.errors import DataNodeError
-from datanode.localnet.management import snapshot_types, types
+from datanode.localnet.management import interface_types, snapshot_types
 from datanode.localnet.state import ledger
 from datanode.principal import Principal
 from datanode.units import MIB, TC
@@ -123,19 +123,21 @@ def test_metadata_tell_what_a_snapshot_holds(net: Gateway, alice: Identity) -> N
 def test_a_snapshot_that_was_carried_is_the_canister(net: Gateway, alice: Identity) -> None:
     source, target = net.counter(alice), net.create(alice)
     net.call(alice, source, "add", number_argument(5))
-    net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=source, chunk=b"one")
+    net.manage(
+        alice, "upload_chunk", interface_types.UPLOAD_CHUNK, canister_id=source, chunk=b"one"
+    )
     taken = take(net, alice, source)
     made = carry(net, alice, taken, target)
     net.reopen()
-    slot = net.network.canisters.find(target)
+    slot = net.network.records.canisters.find(target)
     assert slot is not None
     assert slot.canister.snapshot_bytes == len(counter_wasm()) + 3 * PAGE + 8 + MIB
     load(net, alice, target, made)
     assert number(net.call(alice, target, "add", number_argument(1))) == 6
     assert metadata(net, alice, made)["source"] == ("metadata_upload", None)
     assert read(net, alice, made, ("wasm_module", {"offset": 0, "size": 4})) == b"\0asm"
-    reply = net.manage(alice, "stored_chunks", types.CANISTER, canister_id=target)
-    (stored,) = candid.decode((types.STORED_CHUNKS,), reply)
+    reply = net.manage(alice, "stored_chunks", interface_types.CANISTER, canister_id=target)
+    (stored,) = candid.decode((interface_types.STORED_CHUNKS,), reply)
     assert isinstance(stored, list)
     assert len(stored) == 1
 
@@ -146,7 +148,7 @@ def test_a_told_timer_is_set_and_one_that_is_not_told_stays(net: Gateway, alice:
     told = carry(net, alice, taken, target, global_timer=("active", due_ns))
     silent = carry(net, alice, taken, target, global_timer=None)
     stopped = carry(net, alice, taken, target, global_timer=("inactive", None))
-    slot = net.network.canisters.find(target)
+    slot = net.network.records.canisters.find(target)
     assert slot is not None
     for made, expected_ns in ((told, due_ns), (silent, due_ns), (stopped, 0)):
         load(net, alice, target, made)
@@ -175,7 +177,7 @@ def test_moving_costs_a_baseline_and_a_byte_an_instruction(net: Gateway, alice: 
     taken = take(net, alice, canister)
 
     def paid() -> tuple[int, int]:
-        entry = ledger.page(net.network.database)[-1]
+        entry = ledger.page(net.network.records.database)[-1]
         items = dict(entry.items)
         assert entry.balance_cycles == net.balance(canister)
         return entry.instructions, items.get("execution", 0) + items.get("instructions", 0)
@@ -214,7 +216,7 @@ def test_metadata_that_make_no_sense_are_rejected(
     with pytest.raises(RejectedError, match=fault) as rejected:
         announce(net, alice, canister, **fields)
     assert (rejected.value.error_code, rejected.value.certified) == ("IC0408", True)
-    assert net.network.snapshots.of(canister) == []
+    assert net.network.records.snapshots.of(canister) == []
 
 
 def test_globals_of_every_type_come_back_as_they_were_told(net: Gateway, alice: Identity) -> None:
@@ -258,7 +260,7 @@ def test_junk_that_was_uploaded_is_not_loaded_and_costs_the_canister_nothing(
         with pytest.raises(RejectedError) as rejected:
             load(net, alice, canister, made)
         assert (rejected.value.error_code, rejected.value.certified) == (code, True)
-        assert set(dict(ledger.page(net.network.database)[-1].items)) == {"ingress"}
+        assert set(dict(ledger.page(net.network.records.database)[-1].items)) == {"ingress"}
         assert number(net.query(alice, canister, "get")) == 5
     net.reopen()
     assert number(net.call(alice, canister, "add", number_argument(1))) == 6
@@ -268,17 +270,17 @@ def test_data_whose_transaction_failed_are_not_there(net: Gateway, alice: Identi
     canister = net.create(alice)
     made = announce(net, alice, canister, stable_memory_size=PAGE)
     upload(net, alice, made, ("stable_memory", {"offset": 0}), b"first")
-    net.network.database.write("ALTER TABLE ledger RENAME TO away")
+    net.network.records.database.write("ALTER TABLE ledger RENAME TO away")
     with pytest.raises(DataNodeError, match="no such table"):
         upload(net, alice, made, ("stable_memory", {"offset": 2}), b"second")
     with pytest.raises(DataNodeError, match="no such table"):
         announce(net, alice, canister)
-    net.network.database.write("ALTER TABLE away RENAME TO ledger")
+    net.network.records.database.write("ALTER TABLE away RENAME TO ledger")
     kind = ("stable_memory", {"offset": 0, "size": 8})
     assert read(net, alice, made, kind) == b"first\0\0\0"
     net.reopen()
     assert read(net, alice, made, kind) == b"first\0\0\0"
-    assert len(net.network.snapshots.of(canister)) == 1
+    assert len(net.network.records.snapshots.of(canister)) == 1
 
 
 def test_snapshots_are_read_by_whom_the_setting_allows_and_written_by_controllers(
@@ -289,10 +291,14 @@ def test_snapshots_are_read_by_whom_the_setting_allows_and_written_by_controller
     kind = ("wasm_module", {"offset": 0, "size": 4})
     with pytest.raises(RejectedError, match="Only controllers"):
         metadata(net, bob, taken)
-    settings: dict[str, Value] = dict.fromkeys(name for _, name, _ in types.SETTINGS.fields)
+    settings: dict[str, Value] = dict.fromkeys(
+        name for _, name, _ in interface_types.SETTINGS.fields
+    )
     settings["snapshot_visibility"] = ("allowed_viewers", [bob.principal])
     method = "update_settings"
-    net.manage(alice, method, types.UPDATE_SETTINGS, canister_id=canister, settings=settings)
+    net.manage(
+        alice, method, interface_types.UPDATE_SETTINGS, canister_id=canister, settings=settings
+    )
     assert metadata(net, bob, taken)["wasm_memory_size"] == 2 * PAGE
     assert read(net, bob, taken, kind) == b"\0asm"
     with pytest.raises(RejectedError, match="Only controllers"):

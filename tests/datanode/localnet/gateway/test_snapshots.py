@@ -10,9 +10,9 @@ from datanode.agent import candid
 from datanode.agent.candid import Record, Type, Value
 from datanode.agent.identity import Identity, anonymous
 from datanode.errors import DataNodeError
-from datanode.localnet.management import snapshot_types, types
+from datanode.localnet.management import interface_types, snapshot_types
 from datanode.localnet.state import ledger
-from datanode.localnet.state.canister import Canister
+from datanode.localnet.state.canister_record import Canister
 from datanode.principal import Principal
 from datanode.units import MIB, TC
 from tests.fakes.counter import argument, counter_wasm, number
@@ -50,12 +50,14 @@ def remove(net: Gateway, who: Identity, canister: Principal, identifier: Value) 
 
 
 def listed(net: Gateway, who: Identity, canister: Principal) -> list[Mapping[str, Value]]:
-    reply = net.manage(who, "list_canister_snapshots", types.CANISTER, canister_id=canister)
+    reply = net.manage(
+        who, "list_canister_snapshots", interface_types.CANISTER, canister_id=canister
+    )
     return cast("list[Mapping[str, Value]]", one(snapshot_types.SNAPSHOTS, reply))
 
 
 def found(net: Gateway, canister: Principal) -> Canister:
-    slot = net.network.canisters.find(canister)
+    slot = net.network.records.canisters.find(canister)
     assert slot is not None
     return slot.canister
 
@@ -83,7 +85,7 @@ def test_a_loaded_snapshot_brings_back_memory_code_and_certified_data(
     assert listed(net, alice, canister) == [taken]
     net.call(alice, canister, "add", argument(3))
     assert certified(net, alice, canister) != data
-    net.manage(alice, "uninstall_code", types.CANISTER, canister_id=canister)
+    net.manage(alice, "uninstall_code", interface_types.CANISTER, canister_id=canister)
     version = found(net, canister).version
     load(net, alice, canister, taken["id"])
     assert found(net, canister).version == version + 1
@@ -101,14 +103,14 @@ def test_taking_and_loading_cost_their_baseline_and_a_byte_an_instruction(
     canister = net.counter(alice)
     before = net.balance(canister)
     taken = take(net, alice, canister)
-    entry = ledger.page(net.network.database)[-1]
+    entry = ledger.page(net.network.records.database)[-1]
     assert (entry.method, entry.instructions) == ("take_canister_snapshot", BASELINE + SIZE)
     items = dict(entry.items)
     assert items.pop("ingress") > 0
     assert items == {"instructions": BASELINE + SIZE}
     assert before - net.balance(canister) == entry.total_cycles
     load(net, alice, canister, taken["id"])
-    entry = ledger.page(net.network.database)[-1]
+    entry = ledger.page(net.network.records.database)[-1]
     compiling = entry.instructions - BASELINE - SIZE
     assert compiling > 0
     assert compiling % 6_000 == 0
@@ -192,12 +194,12 @@ def test_snapshots_are_for_controllers_and_shown_to_whom_the_setting_allows(
         with pytest.raises(RejectedError, match="Only controllers") as rejected:
             act()
         assert (rejected.value.error_code, rejected.value.certified) == ("IC0512", False)
-    settings = dict.fromkeys((name for _, name, _ in types.SETTINGS.fields), None)
+    settings = dict.fromkeys((name for _, name, _ in interface_types.SETTINGS.fields), None)
     public = {**settings, "snapshot_visibility": ("public", None)}
     net.manage(
         alice,
         "update_settings",
-        types.UPDATE_SETTINGS,
+        interface_types.UPDATE_SETTINGS,
         canister_id=canister,
         settings=public,  # type: ignore[arg-type]
     )
@@ -232,7 +234,7 @@ def test_a_canister_that_cannot_pay_or_would_freeze_takes_no_snapshot(
     net: Gateway, alice: Identity
 ) -> None:
     canister = net.counter(alice)
-    slot = net.network.canisters.find(canister)
+    slot = net.network.records.canisters.find(canister)
     assert slot is not None
     held = slot.canister.frozen_below_cycles(net.fees)
     rent = replace(slot.canister, snapshot_bytes=SIZE).frozen_below_cycles(net.fees) - held
@@ -248,15 +250,21 @@ def test_a_canister_that_cannot_pay_or_would_freeze_takes_no_snapshot(
 
 def test_the_chunk_store_is_kept_and_brought_back(net: Gateway, alice: Identity) -> None:
     canister = net.counter(alice)
-    net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=b"one")
+    net.manage(
+        alice, "upload_chunk", interface_types.UPLOAD_CHUNK, canister_id=canister, chunk=b"one"
+    )
     taken = take(net, alice, canister)
     assert taken["total_size"] == SIZE + MIB
-    net.manage(alice, "clear_chunk_store", types.CANISTER, canister_id=canister)
-    net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=b"two")
-    net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=b"three")
+    net.manage(alice, "clear_chunk_store", interface_types.CANISTER, canister_id=canister)
+    net.manage(
+        alice, "upload_chunk", interface_types.UPLOAD_CHUNK, canister_id=canister, chunk=b"two"
+    )
+    net.manage(
+        alice, "upload_chunk", interface_types.UPLOAD_CHUNK, canister_id=canister, chunk=b"three"
+    )
     load(net, alice, canister, taken["id"])
-    reply = net.manage(alice, "stored_chunks", types.CANISTER, canister_id=canister)
-    stored = one(types.STORED_CHUNKS, reply)
+    reply = net.manage(alice, "stored_chunks", interface_types.CANISTER, canister_id=canister)
+    stored = one(interface_types.STORED_CHUNKS, reply)
     assert isinstance(stored, list)
     assert len(stored) == 1
     assert found(net, canister).chunk_bytes == MIB
@@ -267,14 +275,14 @@ def test_uninstalling_keeps_snapshots_and_deleting_the_canister_removes_them(
 ) -> None:
     canister, other = net.counter(alice), net.create(alice)
     taken = take(net, alice, canister)
-    net.manage(alice, "uninstall_code", types.CANISTER, canister_id=canister)
+    net.manage(alice, "uninstall_code", interface_types.CANISTER, canister_id=canister)
     net.install(alice, canister)
     net.install(alice, canister, "reinstall")
     assert listed(net, alice, canister) == [taken]
-    net.manage(alice, "stop_canister", types.CANISTER, canister_id=canister)
+    net.manage(alice, "stop_canister", interface_types.CANISTER, canister_id=canister)
     load(net, alice, canister, taken["id"])
-    net.manage(alice, "delete_canister", types.CANISTER, canister_id=canister)
-    assert net.network.snapshots.of(canister) == []
+    net.manage(alice, "delete_canister", interface_types.CANISTER, canister_id=canister)
+    assert net.network.records.snapshots.of(canister) == []
     with pytest.raises(RejectedError, match="Could not find"):
         load(net, alice, other, taken["id"])
 
@@ -290,10 +298,10 @@ def test_a_snapshot_whose_transaction_failed_leaves_nothing(net: Gateway, alice:
         lambda: remove(net, alice, canister, kept["id"]),
     ):
         balance = net.balance(canister)
-        net.network.database.write("ALTER TABLE ledger RENAME TO away")
+        net.network.records.database.write("ALTER TABLE ledger RENAME TO away")
         with pytest.raises(DataNodeError, match="no such table"):
             act()
-        net.network.database.write("ALTER TABLE away RENAME TO ledger")
+        net.network.records.database.write("ALTER TABLE away RENAME TO ledger")
         assert net.balance(canister) == balance
         assert folders(net, canister) == ["0"]
         assert number(net.query(alice, canister, "get")) == 1

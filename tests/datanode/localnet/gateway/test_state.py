@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datanode.agent import cbor, certificate, envelope
-from datanode.agent.fields import Fields
+from datanode import cbor
+from datanode.agent import certificate, envelope
+from datanode.agent.fields import CborFields
 from datanode.agent.hash_tree import ABSENT, UNKNOWN
 from datanode.agent.identity import Identity, anonymous
 from datanode.agent.request_id import parse_leb128
 from datanode.errors import CertificateError
 from datanode.localnet.state import state_tree
 from datanode.localnet.state.certificates import RangesForm
-from datanode.localnet.state.message import RefusedError
+from datanode.localnet.state.message import NotAdmittedError
 from datanode.localnet.state.state_tree import Collection
 from datanode.localnet.state.topology import RANGES, canister_id
 from datanode.units import DAY_S, SECOND_NS
@@ -42,7 +43,7 @@ def test_private_metadata_is_for_controllers(net: Gateway, alice: Identity, bob:
     canister = net.counter(alice)
     path = [b"canister", canister.raw, b"metadata", b"secret"]
     assert net.read(alice, canister, [path]).lookup(path) == b"for controllers"
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(NotAdmittedError) as refused:
         net.read(bob, canister, [path])
     assert refused.value.status == 403
 
@@ -71,7 +72,7 @@ def test_only_its_sender_may_ask_for_a_request(
     path = [b"request_status", request_of(body)]
     assert net.read(alice, canister, [path]).lookup([*path, b"status"]) == b"replied"
     for who, where in ((bob, canister), (anonymous(), canister), (alice, other)):
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(NotAdmittedError) as refused:
             net.read(who, where, [path])
         assert refused.value.status == 403
 
@@ -101,7 +102,7 @@ def test_paths_that_are_not_for_the_reader_are_refused(
     net: Gateway, alice: Identity, paths: list[list[bytes]], status: int
 ) -> None:
     canister = net.create(alice)
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(NotAdmittedError) as refused:
         net.read(alice, canister, paths)
     assert refused.value.status == status
 
@@ -110,7 +111,7 @@ def test_an_anonymous_reader_may_set_any_expiry(net: Gateway, alice: Identity) -
     canister = net.create(alice)
     tree = net.read(anonymous(), canister, [[b"time"]], expires_s=-10_000)
     assert isinstance(tree.lookup([b"time"]), bytes)
-    with pytest.raises(RefusedError, match="Invalid request expiry: "):
+    with pytest.raises(NotAdmittedError, match="Invalid request expiry: "):
         net.read(alice, canister, [[b"time"]], expires_s=-10_000)
 
 
@@ -127,11 +128,11 @@ def test_time_never_stands_still_or_goes_back(net: Gateway, alice: Identity) -> 
 
 def test_time_does_not_go_back_over_a_restart(net: Gateway, alice: Identity) -> None:
     canister = net.counter(alice)
-    before = net.network.clock.now_ns()
+    before = net.network.traffic.clock.now_ns()
     net.call(alice, canister, "add", argument(1))
     net.wall.pass_s(-20)
     net.reopen()
-    assert net.network.clock.now_ns() > before
+    assert net.network.traffic.clock.now_ns() > before
 
 
 def test_the_delegation_stays_the_same_for_a_day(net: Gateway, alice: Identity) -> None:
@@ -143,8 +144,10 @@ def test_the_delegation_stays_the_same_for_a_day(net: Gateway, alice: Identity) 
         )
         body = envelope.sign(anonymous(), content)
         answer = net.interface.read_state(body, canister, RangesForm.SHARDS)
-        raw = Fields(cbor.decode(answer), "answer").data("certificate")
-        inner = Fields(Fields(cbor.decode(raw, max_depth=99), "certificate").take("delegation"), "")
+        raw = CborFields(cbor.decode(answer), "answer").data("certificate")
+        inner = CborFields(
+            CborFields(cbor.decode(raw, max_depth=99), "certificate").take("delegation"), ""
+        )
         return inner.data("certificate")
 
     first = delegation()
@@ -155,7 +158,7 @@ def test_the_delegation_stays_the_same_for_a_day(net: Gateway, alice: Identity) 
 
 
 def test_a_certificate_does_not_speak_for_canisters_out_of_range(net: Gateway) -> None:
-    raw = net.network.certifier.certificate(net.network.state(), [])
+    raw = net.network.certification.certifier.certificate(net.network.certification.state(), [])
     for low, high in RANGES:
         for inside in (low, high):
             certificate.verify(raw, root_key=net.root_key, canister=inside, now_ns=net.wall())
@@ -175,7 +178,7 @@ def test_the_root_subnet_speaks_without_a_delegation(net: Gateway) -> None:
         answer = net.interface.read_subnet_state(
             envelope.sign(anonymous(), content), subnet, RangesForm.SHARDS
         )
-        raw = Fields(cbor.decode(answer), "answer").data("certificate")
+        raw = CborFields(cbor.decode(answer), "answer").data("certificate")
         opened = certificate.open_certificate(
             raw, root_key=net.root_key, canister=None, now_ns=net.wall()
         )
@@ -189,7 +192,7 @@ def test_a_query_is_signed_by_the_node(net: Gateway, alice: Identity) -> None:
     for method in ("get", "nothing"):
         request, answer = net.query_answer(alice, canister, method)
         (signed,) = answer.list("signatures", 1)
-        proof = Fields(signed, "signature")
+        proof = CborFields(signed, "signature")
         fields = {
             name: answer.take(name)
             for name in ("status", "reply", "reject_code", "reject_message", "error_code")

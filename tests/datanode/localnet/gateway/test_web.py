@@ -8,12 +8,12 @@ from ic import candid as judge
 from datanode.agent import candid
 from datanode.errors import FormatError
 from datanode.localnet.gateway import web
-from datanode.localnet.gateway.web import Callback, Request
+from datanode.localnet.gateway.web import CanisterHttpRequest, StreamingCallback
 from datanode.localnet.state.topology import canister_id
 from tests.fakes.website import answer, part, streamed
 
 CANISTER = canister_id(0x8000_0000_0010_0000)
-REQUEST = Request(
+REQUEST = CanisterHttpRequest(
     method="POST", url="/a?b=c", headers=(("host", "x"), ("accept", "*/*")), body=b"\0\xff"
 )
 
@@ -57,7 +57,7 @@ def test_a_callback_gets_the_token_as_the_canister_made_it(
 
 @given(body=st.binary(), token=st.none() | st.integers(0, 255))
 def test_a_part_says_how_it_goes_on(body: bytes, token: int | None) -> None:
-    before = Callback(CANISTER, "next", b"")
+    before = StreamingCallback(CANISTER, "next", b"")
     found, after = web.parse_part(part(body, token), before)
     assert found == body
     if token is None:

@@ -7,7 +7,7 @@ from hypothesis import given
 
 from datanode.localnet.machine.heap import HeapMirror
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES
-from datanode.localnet.machine.undo import Target, UndoLog
+from datanode.localnet.machine.undo import UndoFile, UndoLog
 
 PAGES = 8
 SIZE = PAGES * WASM_PAGE_BYTES
@@ -47,7 +47,7 @@ def test_storing_restoring_and_undoing_follow_a_model(
     undo.begin(1)
     keep(mirror, live, undo)
     assert os.pread(mirror.descriptor, SIZE + 1, 0) == changed
-    undo.replay({Target.HEAP: mirror.descriptor})
+    undo.replay({UndoFile.HEAP: mirror.descriptor})
     assert os.pread(mirror.descriptor, SIZE + 1, 0) == kept
     mirror.load(memoryview(live))
     assert live == kept

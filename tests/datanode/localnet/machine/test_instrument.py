@@ -106,7 +106,7 @@ FRAME = """(memory 1) (table 4 funcref) (global (mut i32) (i32.const 0)) (elem d
 
 def metered(body: str, extra: str = "") -> Instrumented:
     text = f'(module {FRAME} (func (export "run") (local i32) {body}) {extra})'
-    return instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+    return instrument.instrument(bytes(wasmtime.wat2wasm(text)), reads=True)
 
 
 def count(body: str, extra: str = "") -> int:
@@ -225,7 +225,7 @@ def test_loads_and_stores_of_a_64_bit_memory_cost_two() -> None:
       (i32.store (i64.const 0) (i32.load (i64.const 8)))
       (v128.store (i64.const 0) (v128.load (i64.const 16)))
       (memory.fill (i64.const 0) (i32.const 1) (i64.const 1000))))"""
-    instrumented = instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+    instrumented = instrument.instrument(bytes(wasmtime.wat2wasm(text)), reads=True)
     assert spent(instrumented) == 1 + (2 + 2 + 2) + (2 + 2 + 2) + 3 + 100 + 1000
 
 
@@ -261,7 +261,7 @@ def test_a_bulk_operation_larger_than_the_counter_stops_before_it_runs() -> None
 def test_the_start_function_becomes_an_export_and_does_not_run_by_itself() -> None:
     text = """(module (memory 1) (func $s (i32.store (i32.const 0) (i32.const 9))) (start $s))"""
     store = wasmtime.Store(engine.engine())
-    made = instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+    made = instrument.instrument(bytes(wasmtime.wat2wasm(text)), reads=True)
     module = wasmtime.Module(engine.engine(), made.module)
     exports = wasmtime.Instance(store, module, []).exports(store)
     memory = exports[instrument.MEMORY]
@@ -272,9 +272,17 @@ def test_the_start_function_becomes_an_export_and_does_not_run_by_itself() -> No
 
 def test_only_mutable_globals_are_exported() -> None:
     text = "(module (global i32 (i32.const 1)) (global (mut v128) (v128.const i64x2 1 2)))"
-    made = instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+    made = instrument.instrument(bytes(wasmtime.wat2wasm(text)), reads=True)
     exported = [each.name for each in wasmtime.Module(engine.engine(), made.module).exports]
-    assert exported == [COUNTER, "datanode global 1", GROWTH]
+    assert exported == [
+        COUNTER,
+        "datanode access price",
+        "datanode write price",
+        "datanode slice limit",
+        "datanode overrun",
+        "datanode global 1",
+        GROWTH,
+    ]
 
 
 def test_tables_and_segments_that_change_ask_for_fresh_instances() -> None:
@@ -286,13 +294,13 @@ def test_tables_and_segments_that_change_ask_for_fresh_instances() -> None:
 def test_a_mutable_global_that_holds_a_reference_is_refused() -> None:
     text = "(module (global (mut funcref) (ref.null func)))"
     with pytest.raises(WasmError, match="holds a reference"):
-        instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+        instrument.instrument(bytes(wasmtime.wat2wasm(text)), reads=True)
 
 
 def test_a_reserved_export_is_refused() -> None:
     text = '(module (func (export "canister_start")))'
     with pytest.raises(WasmError, match="reserved symbol 'canister_start'"):
-        instrument.instrument(bytes(wasmtime.wat2wasm(text)))
+        instrument.instrument(bytes(wasmtime.wat2wasm(text)), reads=True)
 
 
 def test_instrumenting_keeps_every_value(tmp_path: Path) -> None:
@@ -302,7 +310,7 @@ def test_instrumenting_keeps_every_value(tmp_path: Path) -> None:
         (local.set 1 (i64.add (local.get 1) (i64.const 1))) (br 0))) (local.get 2)))"""
     plain = bytes(wasmtime.wat2wasm(text))
     values = []
-    for module in (plain, instrument.instrument(plain).module):
+    for module in (plain, instrument.instrument(plain, reads=True).module):
         store = wasmtime.Store(engine.engine())
         code = wasmtime.Module(engine.engine(), module)
         exports = wasmtime.Instance(store, code, []).exports(store)

@@ -85,11 +85,11 @@ def test_a_message_that_fails_leaves_everything_as_it_was(
 def test_a_message_that_runs_into_its_limit_pays_all_of_it_and_is_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from datanode.localnet.machine.execution import Kind
+    from datanode.localnet.machine.execution import MessageKind
 
     limit = 10_000_000
-    assert Kind.UPDATE.limit == UPDATE_LIMIT
-    monkeypatch.setattr(Kind.UPDATE, "limit", limit)
+    assert MessageKind.UPDATE.limit == UPDATE_LIMIT
+    monkeypatch.setattr(MessageKind.UPDATE, "limit", limit)
     with machine(tmp_path, COUNTER) as made:
         done = made.update("forever", b"", ENVIRONMENT, sequence=2)
         assert done.instructions == limit
@@ -100,12 +100,17 @@ def test_a_message_that_runs_into_its_limit_pays_all_of_it_and_is_undone(
 
 
 def test_each_kind_of_message_has_the_limit_of_the_ic() -> None:
-    from datanode.localnet.machine.execution import Kind
+    from datanode.localnet.machine.execution import MessageKind
 
-    assert Kind.UPDATE.limit == Kind.REPLICATED_QUERY.limit == UPDATE_LIMIT
-    assert Kind.QUERY.limit == 5_000_000_000
-    assert Kind.INIT.limit == Kind.START.limit == Kind.PRE_UPGRADE.limit == 300_000_000_000
-    assert Kind.INSPECT.limit == 200_000_000
+    assert MessageKind.UPDATE.limit == MessageKind.REPLICATED_QUERY.limit == UPDATE_LIMIT
+    assert MessageKind.QUERY.limit == 5_000_000_000
+    assert (
+        MessageKind.INIT.limit
+        == MessageKind.START.limit
+        == MessageKind.PRE_UPGRADE.limit
+        == 300_000_000_000
+    )
+    assert MessageKind.INSPECT.limit == 200_000_000
 
 
 def test_a_reject_by_the_canister_keeps_its_changes(tmp_path: Path) -> None:
@@ -419,12 +424,11 @@ def test_inspect_message_decides_whether_a_message_enters(tmp_path: Path) -> Non
         assert made.inspect("anything", b"", ENVIRONMENT).accepted
 
 
-def test_tables_and_segments_are_fresh_for_each_message(tmp_path: Path) -> None:
+def test_segments_are_fresh_for_each_message(tmp_path: Path) -> None:
     wasm = build(
-        """(memory 1) (data $d "x") (table 1 funcref) (elem declare func $f) (func $f)
+        """(memory 1) (data $d "x")
         (func (export "canister_update m")
-          (i32.store (i32.const 8) (ref.is_null (table.get (i32.const 0))))
-          (table.set (i32.const 0) (ref.func $f))
+          (i32.store (i32.const 8) (i32.const 1))
           (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1)) (data.drop $d)
           (i32.store (i32.const 12) (i32.add (i32.load (i32.const 12)) (i32.const 1)))
           (call $msg_reply_data_append (i32.const 8) (i32.const 8)) (call $msg_reply))""",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datanode.localnet.machine import prices
-from datanode.localnet.machine.execution import Kind
+from datanode.localnet.machine.execution import MessageKind
 from tests.datanode.localnet.wasm_canisters import ENVIRONMENT, build, machine
 
 
@@ -42,7 +42,7 @@ def test_a_message_uses_only_so_much_of_stable_memory(
 
 
 def test_each_kind_of_message_may_use_as_much_stable_memory_as_on_the_ic() -> None:
-    assert Kind.UPDATE.stable_bytes == Kind.REPLY.stable_bytes == 2 << 30
-    assert Kind.INIT.stable_bytes == Kind.PRE_UPGRADE.stable_bytes == 8 << 30
-    assert Kind.QUERY.stable_bytes == Kind.REPLICATED_QUERY.stable_bytes == 1 << 30
-    assert Kind.COMPOSITE_REPLY.stable_bytes == 1 << 30
+    assert MessageKind.UPDATE.stable_bytes == MessageKind.REPLY.stable_bytes == 2 << 30
+    assert MessageKind.INIT.stable_bytes == MessageKind.PRE_UPGRADE.stable_bytes == 8 << 30
+    assert MessageKind.QUERY.stable_bytes == MessageKind.REPLICATED_QUERY.stable_bytes == 1 << 30
+    assert MessageKind.COMPOSITE_REPLY.stable_bytes == 1 << 30

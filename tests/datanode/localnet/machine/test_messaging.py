@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from datanode.localnet.machine import ic0, messaging
-from datanode.localnet.machine.execution import Kind
+from datanode.localnet.machine.execution import MessageKind
 from datanode.localnet.machine.log_room import LINE_BYTES, MAX_LOG_BYTES
 from datanode.localnet.machine.machine import Environment, Execution
-from datanode.localnet.machine.outgoing import Closure, Incoming, Terms
+from datanode.localnet.machine.outgoing import CallbackClosure, CallTerms, IncomingCall
 from datanode.localnet.state.topology import CYCLES_MINTING
 from datanode.principal import Principal
 from datanode.units import MIB
 from tests.datanode.localnet.wasm_canisters import CANISTER, ENVIRONMENT, build, machine
 
-TERMS = Terms(
+TERMS = CallTerms(
     fee_cycles=lambda call_bytes: 1000 + 10 * call_bytes,
     transmission_cycles=50_000,
     callback_cycles=7_000_000,
@@ -64,7 +64,11 @@ def test_a_call_is_what_was_said_between_new_and_perform(tmp_path: Path) -> None
     )
     (call,) = done.calls
     assert (call.callee, call.method, bytes(call.payload)) == (CANISTER, "name", b"namena")
-    assert (call.reply, call.reject, call.cleanup) == (Closure(1, 2), Closure(3, 4), Closure(5, 6))
+    assert (call.reply, call.reject, call.cleanup) == (
+        CallbackClosure(1, 2),
+        CallbackClosure(3, 4),
+        CallbackClosure(5, 6),
+    )
     assert (call.cycles, call.timeout_s) == (511, 9)
     assert call.fee_cycles == 1000 + 10 * (4 + 6)
     spent = call.fee_cycles + call.transmission_cycles + call.callback_cycles + call.cycles
@@ -128,7 +132,7 @@ def test_only_what_is_liquid_is_burnt(tmp_path: Path) -> None:
 
 
 def test_amounts_that_do_not_fit_in_64_bits_trap(tmp_path: Path) -> None:
-    incoming = Incoming(available_cycles=1 << 64)
+    incoming = IncomingCall(available_cycles=1 << 64)
     body = f"(i64.store (i32.const 0) (call $msg_cycles_available)) {SHOW}"
     env = replace(ENV, incoming=incoming)
     refused = run(tmp_path, body, "msg_cycles_available", env=env).reject
@@ -237,16 +241,21 @@ def test_the_words_of_a_trap_are_as_long_as_a_reply_at_most(tmp_path: Path) -> N
 def test_each_kind_of_message_may_make_the_calls_of_the_interface() -> None:
     """Spot checks of the specification's table, one row a kind."""
     allowed = ic0.ALLOWED
-    for kind in (Kind.UPDATE, Kind.REPLY, Kind.REJECT, Kind.TASK):
+    for kind in (MessageKind.UPDATE, MessageKind.REPLY, MessageKind.REJECT, MessageKind.TASK):
         assert {"call_new", "call_cycles_add128", "certified_data_set"} <= allowed[kind]
-    for kind in (Kind.COMPOSITE, Kind.COMPOSITE_REPLY, Kind.COMPOSITE_REJECT):
+    for kind in (MessageKind.COMPOSITE, MessageKind.COMPOSITE_REPLY, MessageKind.COMPOSITE_REJECT):
         assert "call_new" in allowed[kind]
         assert "call_cycles_add128" not in allowed[kind]
-    for kind in (Kind.CLEANUP, Kind.COMPOSITE_CLEANUP, Kind.QUERY, Kind.REPLICATED_QUERY):
+    for kind in (
+        MessageKind.CLEANUP,
+        MessageKind.COMPOSITE_CLEANUP,
+        MessageKind.QUERY,
+        MessageKind.REPLICATED_QUERY,
+    ):
         assert not {"call_new", "call_perform"} & allowed[kind]
-    assert "msg_reply" not in allowed[Kind.TASK] | allowed[Kind.CLEANUP]
-    assert "msg_cycles_refunded128" in allowed[Kind.REPLY] & allowed[Kind.REJECT]
-    assert "msg_reject_msg_copy" in allowed[Kind.REJECT] - allowed[Kind.REPLY]
-    assert "msg_arg_data_copy" in allowed[Kind.REPLY] - allowed[Kind.REJECT]
-    assert "global_timer_set" in allowed[Kind.CLEANUP]
-    assert "data_certificate_copy" in allowed[Kind.COMPOSITE]
+    assert "msg_reply" not in allowed[MessageKind.TASK] | allowed[MessageKind.CLEANUP]
+    assert "msg_cycles_refunded128" in allowed[MessageKind.REPLY] & allowed[MessageKind.REJECT]
+    assert "msg_reject_msg_copy" in allowed[MessageKind.REJECT] - allowed[MessageKind.REPLY]
+    assert "msg_arg_data_copy" in allowed[MessageKind.REPLY] - allowed[MessageKind.REJECT]
+    assert "global_timer_set" in allowed[MessageKind.CLEANUP]
+    assert "data_certificate_copy" in allowed[MessageKind.COMPOSITE]

@@ -1,4 +1,4 @@
-"""What HTTPS requests of canisters would cost: the published formulas, worked out by hand."""
+"""Prices of canisters' HTTPS requests, calculated by hand from the published formulas."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from datanode.agent.candid import Nat64, Record, Value
 from datanode.localnet.machine import ic0, outcalls
 from datanode.localnet.machine.outcalls import PARAMETERS, price_cycles
 from datanode.localnet.machine.rejects import Failure
-from datanode.localnet.machine.stable_calls import StableCalls
+from datanode.localnet.machine.system_calls import SystemCalls
 from tests.datanode.localnet.wasm_canisters import ENVIRONMENT, build, machine
 
 USED: dict[str, Value] = {
@@ -110,5 +110,6 @@ def test_a_canister_learns_the_price(tmp_path: Path, size: int, words: str) -> N
 
 
 def test_every_call_that_may_be_imported_can_be_made() -> None:
-    assert [name for name in ic0.CALLS if not callable(getattr(StableCalls, name, None))] == []
+    calls = SystemCalls()
+    assert all(callable(calls.find(name)) for name in ic0.CALLS)
     assert 4 * len(argument()) <= outcalls.MAX_PARAMETER_BYTES

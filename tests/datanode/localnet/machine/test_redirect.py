@@ -36,36 +36,6 @@ REPLY = 500
             "(call_indirect $t (i32.const 0))",
             11,
         ),
-        (
-            "(table 1 funcref) (elem $e func $msg_reply)",
-            (
-                "(table.init $e (i32.const 0) (i32.const 0) (i32.const 1))"
-                "(call_indirect (i32.const 0))"
-            ),
-            3 + 100 + 1 + 11,
-        ),
-        (
-            "(table 1 funcref) (elem $e funcref (ref.func $msg_reply))",
-            (
-                "(table.init $e (i32.const 0) (i32.const 0) (i32.const 1))"
-                "(call_indirect (i32.const 0))"
-            ),
-            3 + 100 + 1 + 11,
-        ),
-        (
-            "(table 1 funcref) (elem declare func $msg_reply)",
-            "(table.set (i32.const 0) (ref.func $msg_reply)) (call_indirect (i32.const 0))",
-            1 + 130 + 5 + 11,
-        ),
-        (
-            (
-                "(table 1 funcref) (global $v v128 (v128.const i64x2 1 2))"
-                "(global $f f32 (f32.const 1)) (global $d f64 (f64.const 1))"
-                "(global $r funcref (ref.func $msg_reply))"
-            ),
-            "(table.set (i32.const 0) (global.get $r)) (call_indirect (i32.const 0))",
-            1 + 2 + 5 + 11,
-        ),
     ],
 )
 def test_a_system_call_is_paid_for_however_it_is_reached(

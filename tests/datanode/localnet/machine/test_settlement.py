@@ -1,4 +1,4 @@
-"""What `kill -9` leaves behind: real processes, really killed."""
+"""Recovery after `kill -9` of real processes."""
 
 import os
 import random
@@ -15,7 +15,7 @@ import pytest
 from tests.datanode.localnet import hammer
 from tests.datanode.localnet.wasm_canisters import ENVIRONMENT, counts
 
-KILLS = int(os.environ.get("DATANODE_KILLS", "60"))
+KILLS = int(os.environ.get("DATANODE_KILLS", "15"))
 MOST_OPERATIONS = 60
 STATE_FILES = 4
 

@@ -125,7 +125,7 @@ def counted(*, wide: bool) -> dict[str, int]:
     memory = "(memory i64 1)" if wide else "(memory 1)"
     module = bytes(wasmtime.wat2wasm(f"(module {memory} {''.join(functions)})"))
     store = wasmtime.Store(engine.engine())
-    made = wasmtime.Module(engine.engine(), instrument.instrument(module).module)
+    made = wasmtime.Module(engine.engine(), instrument.instrument(module, reads=True).module)
     exports = wasmtime.Instance(store, made, []).exports(store)
     counter = exports[COUNTER]
     assert isinstance(counter, wasmtime.Global)

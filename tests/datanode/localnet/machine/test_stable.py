@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from datanode.localnet.machine.stable import WASM_PAGE_BYTES, StableMemory
-from datanode.localnet.machine.undo import Target, UndoLog
+from datanode.localnet.machine.undo import UndoFile, UndoLog
 
 SIZE = 3 * WASM_PAGE_BYTES
 WRITES = st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(1, 20_000)), max_size=12)
@@ -38,7 +38,7 @@ def test_undoing_any_writes_and_growth_restores_every_byte(
     for offset, length in during:
         pages.update(write(memory, model, offset, length))
     assert os.pread(memory.descriptor, len(model) + 1, 0) == model
-    undo.replay({Target.STABLE: memory.descriptor})
+    undo.replay({UndoFile.STABLE: memory.descriptor})
     memory.resize(3)
     assert os.pread(memory.descriptor, SIZE + 1, 0) == kept
     memory.close()

@@ -1,7 +1,8 @@
-"""What system calls cost: every count is by hand, from the replica's published constants.
+"""Prices of system calls, calculated by hand from the replica's published constants.
 
 A call is counted in two ways: by the instructions of a message that makes it, and by what
-`performance_counter(0)` says before and after it.
+`performance_counter(0)` says before and after it. The metering version is 2026-06; what memory
+costs since then is in `test_page_prices`.
 """
 
 from dataclasses import replace
@@ -11,13 +12,14 @@ from typing import NamedTuple
 import pytest
 
 from datanode.localnet.machine import ic0
-from datanode.localnet.machine.execution import Kind
+from datanode.localnet.machine.execution import MessageKind
 from datanode.localnet.machine.log_room import LogRoom
 from datanode.localnet.machine.machine import Execution
 from tests.datanode.localnet.wasm_canisters import ENVIRONMENT, build, machine
 
 ENTRY, CONSTANT, CALL, DROP, COUNTER = 1, 1, 5, 1, 200
 PAGE = 1_000
+METERING = "2026-06"
 ARGUMENT = b"argument"
 
 
@@ -41,7 +43,7 @@ class Row(NamedTuple):
 
     @property
     def around(self) -> int:
-        """What the message costs besides."""
+        """Return the fixed cost of the message."""
         drop = DROP * len(ic0.CALLS[self.call].results)
         return ENTRY + CONSTANT * len(self.arguments) + CALL + drop
 
@@ -146,7 +148,7 @@ def run(folder: Path, body: str, *calls: str, kind: str = "update") -> Execution
         *{*calls, "stable64_grow"},
     )
     env = replace(ENVIRONMENT, data_certificate=None if kind == "update" else b"certificate")
-    with machine(folder, wasm) as made:
+    with machine(folder, wasm, metering=METERING) as made:
         if kind == "update":
             return made.update("m", ARGUMENT, env, sequence=2)
         if kind == "inspect":
@@ -259,7 +261,7 @@ def test_a_page_of_a_64_bit_heap_costs_four_times_as_much(tmp_path: Path) -> Non
         """(memory i64 1) (func (export "canister_update m")
         (i32.store (i64.const 0) (i32.const 7)) (i32.store (i64.const 8192) (i32.const 7)))"""
     )
-    with machine(tmp_path, wasm) as made:
+    with machine(tmp_path, wasm, metering=METERING) as made:
         done = made.update("m", b"", ENVIRONMENT, sequence=2)
     assert done.instructions == ENTRY + 2 * (1 + 1 + 2) + 4 * PAGE * 2
 
@@ -274,7 +276,7 @@ def test_an_installation_pays_for_pages_that_its_code_changed_and_not_for_its_da
     counted = []
     for name, start, init in (("a", idle, idle), ("b", write, write), ("c", write, idle)):
         wasm = build(frame.format(start=start, init=init))
-        with machine(tmp_path / name) as made:
+        with machine(tmp_path / name, metering=METERING) as made:
             counted.append(made.install(wasm, b"", ENVIRONMENT, sequence=1).instructions)
     # Start function and init are charged apart; the second finds nothing left to change.
     assert counted[1] - counted[2] == -6_000 - 1
@@ -284,7 +286,7 @@ def test_an_installation_pays_for_pages_that_its_code_changed_and_not_for_its_da
 def test_a_message_that_changes_more_pages_than_it_has_instructions_pays_its_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Kind.UPDATE, "limit", 4_500)
+    monkeypatch.setattr(MessageKind.UPDATE, "limit", 4_500)
     done = run(tmp_path, "(memory.fill (i32.const 0) (i32.const 1) (i32.const 4097))")
     assert done.instructions == 4_500
     assert done.reject is not None

@@ -1,4 +1,4 @@
-"""What the system calls do, and how they refuse."""
+"""Behaviour and refusals of system calls."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datanode.errors import UnsupportedVersionError
-from datanode.localnet.machine.undo import Target, UndoLog, extents
+from datanode.localnet.machine.undo import UndoFile, UndoLog, extents
 
 PAGE = 4096
 
@@ -20,14 +20,14 @@ def test_replaying_restores_what_was_saved_in_reverse_order(tmp_path: Path) -> N
     log = UndoLog(tmp_path / "undo.log")
     heap, stable = file(tmp_path, "heap", b"a" * PAGE), file(tmp_path, "stable", b"b" * PAGE)
     log.begin(7)
-    log.save(Target.HEAP, heap, 0, PAGE)
+    log.save(UndoFile.HEAP, heap, 0, PAGE)
     os.pwrite(heap, b"x" * PAGE, 0)
-    log.save(Target.HEAP, heap, 100, 50)
+    log.save(UndoFile.HEAP, heap, 100, 50)
     os.pwrite(heap, b"y" * 50, 100)
-    log.save(Target.STABLE, stable, 10, 3)
+    log.save(UndoFile.STABLE, stable, 10, 3)
     os.pwrite(stable, b"zzz", 10)
     for _ in range(2):
-        log.replay({Target.HEAP: heap, Target.STABLE: stable})
+        log.replay({UndoFile.HEAP: heap, UndoFile.STABLE: stable})
         assert os.pread(heap, PAGE, 0) == b"a" * PAGE
         assert os.pread(stable, PAGE, 0) == b"b" * PAGE
 
@@ -36,11 +36,11 @@ def test_a_log_is_found_again_by_another_process(tmp_path: Path) -> None:
     log = UndoLog(tmp_path / "undo.log")
     heap = file(tmp_path, "heap", b"a" * PAGE)
     log.begin(2**64 - 1)
-    log.save(Target.HEAP, heap, 0, PAGE)
+    log.save(UndoFile.HEAP, heap, 0, PAGE)
     os.pwrite(heap, b"x" * PAGE, 0)
     again = UndoLog(tmp_path / "undo.log")
     assert again.sequence == 2**64 - 1
-    again.replay({Target.HEAP: heap})
+    again.replay({UndoFile.HEAP: heap})
     again.end()
     assert os.pread(heap, PAGE, 0) == b"a" * PAGE
     assert UndoLog(tmp_path / "undo.log").sequence is None
@@ -52,10 +52,10 @@ def test_holes_are_saved_without_their_zeros_and_restored(tmp_path: Path) -> Non
     os.ftruncate(heap, 1 << 30)
     os.pwrite(heap, b"data", 1 << 29)
     log.begin(1)
-    log.save(Target.HEAP, heap, 0, 1 << 30)
+    log.save(UndoFile.HEAP, heap, 0, 1 << 30)
     assert (tmp_path / "undo.log").stat().st_size < 64 * PAGE
     os.pwrite(heap, b"x" * (1 << 20), (1 << 29) - (1 << 19))
-    log.replay({Target.HEAP: heap})
+    log.replay({UndoFile.HEAP: heap})
     expected = bytes(1 << 19) + b"data" + bytes((1 << 19) - 4)
     assert os.pread(heap, 1 << 20, (1 << 29) - (1 << 19)) == expected
 
@@ -64,11 +64,11 @@ def test_only_the_files_asked_for_are_restored(tmp_path: Path) -> None:
     log = UndoLog(tmp_path / "undo.log")
     heap, head = file(tmp_path, "heap", b"a" * 10), file(tmp_path, "head", b"b" * 10)
     log.begin(1)
-    log.save(Target.HEAP, heap, 0, 10)
-    log.save(Target.HEAD, head, 0, 10)
+    log.save(UndoFile.HEAP, heap, 0, 10)
+    log.save(UndoFile.HEAD, head, 0, 10)
     os.pwrite(heap, b"x", 0)
     os.pwrite(head, b"x", 0)
-    log.replay({Target.HEAD: head})
+    log.replay({UndoFile.HEAD: head})
     assert (os.pread(heap, 10, 0), os.pread(head, 10, 0)) == (b"x" + b"a" * 9, b"b" * 10)
 
 
@@ -76,11 +76,11 @@ def test_a_new_message_forgets_the_entries_of_the_last(tmp_path: Path) -> None:
     log = UndoLog(tmp_path / "undo.log")
     heap = file(tmp_path, "heap", b"a" * 10)
     log.begin(1)
-    log.save(Target.HEAP, heap, 0, 10)
+    log.save(UndoFile.HEAP, heap, 0, 10)
     log.end()
     os.pwrite(heap, b"b" * 10, 0)
     log.begin(2)
-    log.replay({Target.HEAP: heap})
+    log.replay({UndoFile.HEAP: heap})
     assert os.pread(heap, 10, 0) == b"b" * 10
 
 
@@ -90,13 +90,13 @@ def test_a_large_log_gives_its_room_back(tmp_path: Path) -> None:
     for at in range(70):
         os.pwrite(heap, b"a" * (1 << 20), at << 20)
     log.begin(1)
-    log.save(Target.HEAP, heap, 0, 70 << 20)
+    log.save(UndoFile.HEAP, heap, 0, 70 << 20)
     assert (tmp_path / "undo.log").stat().st_size > 70 << 20
     log.end()
     assert (tmp_path / "undo.log").stat().st_size == PAGE
     log.begin(2)
-    log.save(Target.HEAP, heap, 0, 10)
-    log.replay({Target.HEAP: heap})
+    log.save(UndoFile.HEAP, heap, 0, 10)
+    log.replay({UndoFile.HEAP: heap})
 
 
 def test_another_version_is_refused(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from datanode.errors import LocalNetworkError
 from datanode.localnet.machine import prices
 from datanode.localnet.machine.messaging import MAX_PAYLOAD_BYTES
 from datanode.localnet.state import ledger
-from datanode.localnet.state.canister import Canister
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.canister_record import Canister
+from datanode.localnet.state.ledger import BillEntry
 from datanode.localnet.state.topology import canister_id
 from datanode.principal import Principal
 from datanode.units import TC
@@ -21,8 +21,8 @@ SEE_REJECT = puppet.see(See.REJECT_CODE) + puppet.forward_reject() + puppet.repl
 FORWARD = puppet.forward() + puppet.reply()
 
 
-def entries(net: Gateway, canister: Principal) -> list[Entry]:
-    found = ledger.page(net.network.database)
+def entries(net: Gateway, canister: Principal) -> list[BillEntry]:
+    found = ledger.page(net.network.records.database)
     return [entry for entry in found if entry.canister == canister]
 
 
@@ -72,7 +72,7 @@ def test_a_canister_that_replies_at_once_still_runs_its_callbacks(
     assert net.call(alice, caller, "run", script) == b"early"
     net.settle()
     assert count(net, alice, caller) == 1
-    assert not net.network.calls.contexts(caller)
+    assert not net.network.traffic.calls.contexts(caller)
 
 
 def test_a_second_reply_in_a_callback_traps(net: Gateway, alice: Identity) -> None:
@@ -120,7 +120,7 @@ def test_a_callee_that_cannot_take_the_call_gives_the_cycles_back(
     net: Gateway, alice: Identity
 ) -> None:
     caller, empty, poor = net.puppet(alice), net.create(alice), net.puppet(alice)
-    slot = net.network.canisters.find(poor)
+    slot = net.network.records.canisters.find(poor)
     assert slot is not None
     net.drain(poor, 10**9)
     for callee, method, code, text in (
@@ -326,7 +326,7 @@ def test_a_fault_of_the_network_ends_one_call_and_loses_no_cycles(
     def fail(*_arguments: object, **_named: object) -> None:
         raise error
 
-    slot = net.network.canisters.find(callee if failing == "update" else caller)
+    slot = net.network.records.canisters.find(callee if failing == "update" else caller)
     assert slot is not None
     script = puppet.call(callee, puppet.reply(), cycles=TC, reply=FORWARD, reject=SEE_REJECT)
     with monkeypatch.context() as patch:
@@ -337,8 +337,8 @@ def test_a_fault_of_the_network_ends_one_call_and_loses_no_cycles(
             with pytest.raises(RejectedError, match="IC0521"):
                 net.call(alice, caller, "run", script)
     net.settle()
-    cycles.check(net.network.database)
-    assert not net.network.calls.contexts(caller)
+    cycles.check(net.network.records.database)
+    assert not net.network.traffic.calls.contexts(caller)
     assert net.call(alice, caller, "run", puppet.reply(b"well")) == b"well"
 
 
@@ -353,7 +353,7 @@ def test_what_a_canister_names_a_method_does_nothing_to_the_terminal(
     def fail(*_arguments: object, **_named: object) -> None:
         raise RuntimeError("a fault on cue")
 
-    slot = net.network.canisters.find(callee)
+    slot = net.network.records.canisters.find(callee)
     assert slot is not None
     monkeypatch.setattr(slot.machine, "update", fail)
     script = puppet.call(callee, method="\x1b[2J", reject=SEE_REJECT)
@@ -366,7 +366,7 @@ def test_a_call_whose_outcome_cannot_be_written_is_given_up_once(
     net: Gateway, alice: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caller, callee = net.puppet(alice), net.puppet(alice)
-    canisters = net.network.canisters
+    canisters = net.network.records.canisters
     save, failures = canisters.save, [OverflowError("a number on cue")]
 
     def fail_once(canister: Canister) -> None:
@@ -380,14 +380,14 @@ def test_a_call_whose_outcome_cannot_be_written_is_given_up_once(
     code, words = rejected(net, alice, caller, script)
     assert (code, words[:7], failures) == (5, "IC0521:", [])
     assert count(net, alice, callee) == 0
-    cycles.check(net.network.database)
+    cycles.check(net.network.records.database)
     assert net.call(alice, caller, "run", script) == b""
     assert count(net, alice, callee) == 1
 
 
 def test_an_answer_that_is_still_to_come_is_processing(net: Gateway, alice: Identity) -> None:
     caller, callee = net.puppet(alice), net.puppet(alice)
-    slot = net.network.canisters.find(callee)
+    slot = net.network.records.canisters.find(callee)
     assert slot is not None
     body = net.signed_call(
         alice, caller, "run", puppet.call(callee, puppet.reply(b"late"), reply=FORWARD)
@@ -407,7 +407,7 @@ def test_messages_on_their_way_are_executed_after_a_restart(net: Gateway, alice:
         alice, caller, "run", puppet.call(callee, puppet.reply(b"late"), reply=FORWARD)
     )
     net.interface.execute(net.interface.admit(body, caller).message)
-    assert net.network.queue.receivers() == [callee]
+    assert net.network.traffic.queue.receivers() == [callee]
     net.reopen()
     assert net.post_call(body, caller) == b"late"
-    assert not net.network.queue.receivers()
+    assert not net.network.traffic.queue.receivers()

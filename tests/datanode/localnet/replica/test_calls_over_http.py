@@ -6,11 +6,11 @@ from pathlib import Path
 
 from datanode.agent import candid
 from datanode.agent.identity import Identity
+from datanode.agent.message_outcome import CertifiedReply
 from datanode.agent.network import Network
-from datanode.agent.outcome import Reply
 from datanode.localnet.api import LocalNetwork
-from datanode.localnet.gateway.server import UPDATE_THREADS
-from datanode.localnet.management import types
+from datanode.localnet.gateway.application import UPDATE_THREADS
+from datanode.localnet.management import interface_types
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from tests.datanode.localnet.gateway_client import Client
 from tests.fakes import puppet
@@ -45,7 +45,7 @@ def test_callers_that_wait_hold_up_nobody(tmp_path: Path, alice: Identity) -> No
                     "run",
                     puppet.call(
                         MANAGEMENT_CANISTER,
-                        candid.encode((types.CANISTER,), ({"canister_id": canister},)),
+                        candid.encode((interface_types.CANISTER,), ({"canister_id": canister},)),
                         method="stop_canister",
                         reject=puppet.forward_reject() + puppet.reply(),
                     ),
@@ -59,20 +59,22 @@ def test_callers_that_wait_hold_up_nobody(tmp_path: Path, alice: Identity) -> No
                 assert client.call(free, "run", puppet.reply(b"free")) == b"free"
                 assert not any(each.done() for each in waiting)
                 for canister in stuck:
-                    named = candid.encode((types.CANISTER,), ({"canister_id": canister},))
+                    named = candid.encode((interface_types.CANISTER,), ({"canister_id": canister},))
                     client.agent.call(
                         MANAGEMENT_CANISTER, "start_canister", named, effective=canister
                     )
                 for each in waiting:
                     answer = each.result()
-                    assert isinstance(answer, Reply)
+                    assert isinstance(answer, CertifiedReply)
                     assert b"stop request was cancelled" in answer.data
 
 
 def _set_controllers(client: Client, canister: Principal, controllers: list[Principal]) -> None:
-    settings: dict[str, candid.Value] = {name: None for _, name, _ in types.SETTINGS.fields}
+    settings: dict[str, candid.Value] = {
+        name: None for _, name, _ in interface_types.SETTINGS.fields
+    }
     settings["controllers"] = list(controllers)
     arg = candid.encode(
-        (types.UPDATE_SETTINGS,), ({"canister_id": canister, "settings": settings},)
+        (interface_types.UPDATE_SETTINGS,), ({"canister_id": canister, "settings": settings},)
     )
     client.agent.call(MANAGEMENT_CANISTER, "update_settings", arg, effective=canister)

@@ -30,7 +30,7 @@ def test_what_follows_a_message_follows_although_its_old_files_are_stuck(
     net: Gateway, alice: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caller, callee = net.puppet(alice), net.puppet(alice)
-    slot = net.network.canisters.find(caller)
+    slot = net.network.records.canisters.find(caller)
     assert slot is not None
     commit = slot.machine.commit
 
@@ -59,7 +59,7 @@ def test_a_canister_that_cannot_be_recorded_is_closed_and_its_creation_may_be_re
         close(machine)
 
     with monkeypatch.context() as patch:
-        database = net.network.database
+        database = net.network.records.database
         patch.setattr(database, "_connection", FullAtTheEnd(database._connection))
         patch.setattr(Machine, "close", closing)
         with pytest.raises(Exception, match="full"):

@@ -106,12 +106,12 @@ def test_six_canisters_may_wait_for_each_other_and_no_more(net: Gateway, alice: 
 
 def test_a_graph_has_ten_seconds(net: Gateway, alice: Identity) -> None:
     asker, other = net.puppet(alice), net.puppet(alice)
-    slot = net.network.canisters.find(asker)
+    slot = net.network.records.canisters.find(asker)
     assert slot is not None
     script = look(other, puppet.reply(b"!"), reply=FORWARD)
     for passed_s, code in ((9.9, ""), (10.0, "IC0528")):
         clock = iter([100.0, 100.0 + passed_s])
-        graph = CallGraph(net.network, now_s=lambda: next(clock))  # noqa: B023
+        graph = CallGraph(net.network.runtime, net.network.records, now_s=lambda: next(clock))  # noqa: B023
         found = graph.answer(slot, "ask", script, alice.principal, b"")
         assert (found.reject.error_code if found.reject else "") == code
         assert found.reply == (None if code else b"!")

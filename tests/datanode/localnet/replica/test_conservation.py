@@ -11,6 +11,7 @@ from datanode.principal import Principal
 from datanode.units import TC
 from tests.fakes import cycles, puppet
 from tests.fakes.gateway import Gateway, RejectedError
+from tests.repetitions import repeated
 
 _AMOUNTS = st.integers(0, TC // 10)
 
@@ -54,17 +55,21 @@ def test_whatever_canisters_do_every_cycle_is_somewhere(tmp_path: Path, alice: I
     try:
         canisters = [net.puppet(alice, 10_000 * TC) for _ in range(3)]
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(
+            max_examples=repeated(30, 1_000),
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        )
         @given(st.lists(st.tuples(st.sampled_from(canisters), _scripts(canisters)), max_size=3))
         def holds(messages: list[tuple[Principal, bytes]]) -> None:
             for canister, script in messages:
                 body = net.signed_call(alice, canister, "run", script)
                 with contextlib.suppress(RejectedError):
                     net.interface.execute(net.interface.admit(body, canister).message)
-                cycles.check(net.network.database)
+                cycles.check(net.network.records.database)
             net.settle()
-            cycles.check(net.network.database)
-            assert not any(net.network.calls.contexts(each) for each in canisters)
+            cycles.check(net.network.records.database)
+            assert not any(net.network.traffic.calls.contexts(each) for each in canisters)
 
         holds()
     finally:

@@ -26,7 +26,10 @@ WASM = build(
     """,
     *CALLS,
 )
-ENTRY, CALL, DROP, COUNTER, PAGE = 1, 5, 1, 200, 1_000
+ENTRY, CALL, DROP, COUNTER = 1, 5, 1, 200
+PAGE = 80_000 + 80_000
+"""The heap's one page, first accessed and first written."""
+
 COPY = 3 + CALL + 500 + 10
 NEW = 8 + CALL + 1_500 + 10 + 4
 PERFORM = CALL + 5_000 + DROP
@@ -44,6 +47,6 @@ def test_each_message_of_a_call_and_the_call_as_a_whole_are_counted(
     reply = net.call(alice, canister, "go")
     in_callback, in_call = (int.from_bytes(reply[at : at + 8], "little") for at in (0, 8))
     assert in_callback == BLOCK + COUNTER
-    assert in_call == GO + BLOCK + 2 * COUNTER
-    entries = ledger.page(net.network.database)[-3:]
+    assert in_call == GO + BLOCK + 2 * COUNTER + PAGE
+    entries = ledger.page(net.network.records.database)[-3:]
     assert [entry.instructions for entry in entries] == [GO, NOOP, BACK]

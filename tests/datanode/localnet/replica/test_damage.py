@@ -7,9 +7,8 @@ import pytest
 
 from datanode.agent.identity import Identity
 from datanode.errors import NotFoundError
-from datanode.localnet.replica.damage import Damage
-from datanode.localnet.state.level import Level
-from datanode.localnet.state.marks import Mark
+from datanode.localnet.state.checkpoints import StateCheckpoint
+from datanode.localnet.state.drain_level import DrainLevel
 from datanode.principal import Principal
 from tests.fakes.counter import argument, number
 from tests.fakes.gateway import Gateway
@@ -19,20 +18,20 @@ def test_a_rollback_looks_its_mark_up_while_nobody_can_make_another(
     net: Gateway, alice: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     canister = net.counter(alice)
-    slot = net.network.canisters.find(canister)
+    slot = net.network.records.canisters.find(canister)
     assert slot is not None
-    damage = Damage(net.network)
+    damage = net.damage()
     damage.mark(canister, "before")
     net.call(alice, canister, "add", argument(1))
-    found, free = net.network.marks.find, []
+    found, free = net.network.records.marks.find, []
 
-    def find(canister: Principal, name: str) -> Mark:
+    def find(canister: Principal, name: str) -> StateCheckpoint:
         other = threading.Thread(target=lambda: free.append(slot.lock.acquire(blocking=False)))
         other.start()
         other.join()
         return found(canister, name)
 
-    monkeypatch.setattr(net.network.marks, "find", find)
+    monkeypatch.setattr(net.network.records.marks, "find", find)
     damage.roll_back(canister, "before")
     assert free == [False]
     assert number(net.query(alice, canister, "get")) == 0
@@ -42,7 +41,7 @@ def test_a_canister_that_is_deleted_meanwhile_is_not_brought_back(
     net: Gateway, alice: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     canister = net.counter(alice)
-    slot = net.network.canisters.find(canister)
+    slot = net.network.records.canisters.find(canister)
     assert slot is not None
     lock = slot.lock
 
@@ -63,5 +62,5 @@ def test_a_canister_that_is_deleted_meanwhile_is_not_brought_back(
     before = net.balance(canister)
     monkeypatch.setattr(slot, "lock", WonByTheDeletion())
     with pytest.raises(NotFoundError):
-        Damage(net.network).drain(canister, Level.ZERO)
+        net.damage().drain(canister, DrainLevel.ZERO)
     assert net.balance(canister) == before

@@ -6,7 +6,7 @@ from datanode.agent.identity import Identity
 from datanode.errors import UsageError
 from datanode.localnet.machine.rejects import RejectCode
 from datanode.localnet.state import ledger
-from datanode.localnet.state.fault import Fault, Kind, Verb
+from datanode.localnet.state.fault import Fault, FaultKind, FaultVerb
 from datanode.principal import Principal
 from datanode.units import TC
 from tests.fakes import puppet
@@ -47,10 +47,10 @@ def pair(net: Gateway, alice: Identity) -> tuple[Principal, Principal]:
 @pytest.mark.parametrize(
     ("kind", "timeout_s", "outcome"),
     [
-        (Kind.REFUSE_CALL, None, (RejectCode.SYS_TRANSIENT, 0)),
-        (Kind.REFUSE_CALL, 60, (RejectCode.SYS_TRANSIENT, 0)),
-        (Kind.LOSE_CALL, 60, (RejectCode.SYS_UNKNOWN, 0)),
-        (Kind.LOSE_RESPONSE, 60, (RejectCode.SYS_UNKNOWN, 1)),
+        (FaultKind.REFUSE_CALL, None, (RejectCode.SYS_TRANSIENT, 0)),
+        (FaultKind.REFUSE_CALL, 60, (RejectCode.SYS_TRANSIENT, 0)),
+        (FaultKind.LOSE_CALL, 60, (RejectCode.SYS_UNKNOWN, 0)),
+        (FaultKind.LOSE_RESPONSE, 60, (RejectCode.SYS_UNKNOWN, 1)),
     ],
 )
 def test_a_call_that_is_struck_is_told_as_the_network_tells_it(
@@ -58,38 +58,38 @@ def test_a_call_that_is_struck_is_told_as_the_network_tells_it(
     alice: Identity,
     pair: tuple[Principal, Principal],
     *,
-    kind: Kind,
+    kind: FaultKind,
     timeout_s: int | None,
     outcome: tuple[RejectCode, int],
 ) -> None:
     code, executed = outcome
-    net.network.faults.set(Fault(kind=kind, canister=pair[1], method="run", count=1))
+    net.network.traffic.faults.set(Fault(kind=kind, canister=pair[1], method="run", count=1))
     before = sum(net.balance(each) for each in pair)
     told = called(net, alice, pair, timeout_s)
     assert (puppet.number(told), puppet.number(told, 1)) == (code, SENT)
     assert count(net, alice, pair[1]) == executed
     assert called(net, alice, pair, timeout_s) == b"done"
     assert count(net, alice, pair[1]) == executed + 1
-    entries = [e for e in ledger.page(net.network.database) if e.canister in pair]
+    entries = [e for e in ledger.page(net.network.records.database) if e.canister in pair]
     assert -sum(each.total_cycles for each in entries) == sum(net.balance(each) for each in pair)
     assert sum(net.balance(each) for each in pair) < before
-    assert net.network.calls.are_none_of(pair[0])
+    assert net.network.traffic.calls.are_none_of(pair[0])
 
 
-@pytest.mark.parametrize("kind", [Kind.LOSE_CALL, Kind.LOSE_RESPONSE])
+@pytest.mark.parametrize("kind", [FaultKind.LOSE_CALL, FaultKind.LOSE_RESPONSE])
 def test_a_call_that_waits_for_as_long_as_it_takes_is_never_lost(
-    net: Gateway, alice: Identity, pair: tuple[Principal, Principal], kind: Kind
+    net: Gateway, alice: Identity, pair: tuple[Principal, Principal], kind: FaultKind
 ) -> None:
-    net.network.faults.set(Fault(kind=kind))
+    net.network.traffic.faults.set(Fault(kind=kind))
     assert called(net, alice, pair) == b"done"
-    ((standing),) = net.network.faults.standing()
+    ((standing),) = net.network.traffic.faults.standing()
     assert standing["struck_count"] == 0
 
 
 def test_an_ingress_message_is_no_call_between_canisters(net: Gateway, alice: Identity) -> None:
     canister = net.puppet(alice)
-    for kind in (Kind.REFUSE_CALL, Kind.LOSE_CALL, Kind.LOSE_RESPONSE):
-        net.network.faults.set(Fault(kind=kind))
+    for kind in (FaultKind.REFUSE_CALL, FaultKind.LOSE_CALL, FaultKind.LOSE_RESPONSE):
+        net.network.traffic.faults.set(Fault(kind=kind))
     assert net.call(alice, canister, "run", puppet.reply(b"!")) == b"!"
     with pytest.raises(UsageError, match="concerns call"):
-        Fault(kind=Kind.REFUSE_CALL, verb=Verb.QUERY)
+        Fault(kind=FaultKind.REFUSE_CALL, verb=FaultVerb.QUERY)

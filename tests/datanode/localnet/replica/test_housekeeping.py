@@ -3,42 +3,41 @@
 import threading
 
 from datanode.agent.identity import Identity
-from datanode.localnet.replica.housekeeping import Housekeeper
 from datanode.localnet.state import ledger
-from datanode.localnet.state.ledger import Entry
+from datanode.localnet.state.ledger import BillEntry
 from datanode.units import DAY_S
 from tests.fakes.gateway import Gateway
 
 
-def rents(net: Gateway) -> list[Entry]:
-    return [entry for entry in ledger.page(net.network.database) if entry.method == "rent"]
+def rents(net: Gateway) -> list[BillEntry]:
+    return [entry for entry in ledger.page(net.network.records.database) if entry.method == "rent"]
 
 
 def test_a_round_charges_every_canister(net: Gateway, alice: Identity) -> None:
     canisters = {net.counter(alice), net.counter(alice)}
     net.wall.pass_s(60)
-    Housekeeper(net.network).round()
+    net.housekeeper().round()
     assert {entry.canister for entry in rents(net)} == canisters
 
 
 def test_a_canister_that_cannot_be_charged_stops_no_other(net: Gateway, alice: Identity) -> None:
     broken, sound = net.counter(alice), net.counter(alice)
     net.wall.pass_s(60)
-    net.network.database.write(
+    net.network.records.database.write(
         "CREATE TRIGGER refuse BEFORE INSERT ON ledger WHEN NEW.canister = x'"
         f"{broken.raw.hex()}' BEGIN SELECT RAISE(ABORT, 'refused'); END"
     )
-    Housekeeper(net.network).round()
+    net.housekeeper().round()
     assert [entry.canister for entry in rents(net)] == [sound]
 
 
 def test_a_change_of_canister_time_wakes_the_housekeeper(net: Gateway, alice: Identity) -> None:
     canister = net.counter(alice)
     before = net.balance(canister)
-    housekeeper = Housekeeper(net.network)
+    housekeeper = net.housekeeper()
     housekeeper.start()
     try:
-        net.network.canister_time.advance(30 * DAY_S)
+        net.network.runtime.canister_time.advance(30 * DAY_S)
         charged = threading.Event()
         while not charged.wait(0.01):
             if net.balance(canister) < before:

@@ -7,7 +7,7 @@ from pathlib import Path
 from datanode.agent.identity import Identity
 from datanode.agent.network import Network
 from datanode.localnet.api import LocalNetwork
-from datanode.localnet.state.database import Database
+from datanode.localnet.state.network_database import NetworkDatabase
 from datanode.units import TC
 from tests.datanode.localnet.gateway.test_kills import CYCLES, Job, under_load
 from tests.datanode.localnet.gateway_client import Client
@@ -56,7 +56,7 @@ def test_killed_in_the_middle_of_calls_every_message_and_cycle_is_there_once(
 
 def _check(folder: Path, *, is_settled: bool = False) -> None:
     """Hold the state that the process left behind against itself."""
-    database = Database(folder / "network.db")
+    database = NetworkDatabase(folder / "network.db")
     try:
         cycles.check(database)
         if is_settled:

@@ -7,8 +7,7 @@ import pytest
 from datanode.agent import candid
 from datanode.agent.identity import Identity
 from datanode.errors import DiskFullError
-from datanode.localnet.management import types
-from datanode.localnet.replica.housekeeping import Housekeeper
+from datanode.localnet.management import interface_types
 from datanode.principal import Principal
 from tests.fakes import puppet
 from tests.fakes.counter import argument
@@ -18,8 +17,8 @@ NOTHING = (0, 0, 0)
 
 
 def shown(net: Gateway, who: Identity, canister: Principal) -> dict[str, int]:
-    reply = net.manage(who, "canister_status", types.CANISTER, canister_id=canister)
-    (status,) = candid.decode((types.CANISTER_STATUS,), reply)
+    reply = net.manage(who, "canister_status", interface_types.CANISTER, canister_id=canister)
+    (status,) = candid.decode((interface_types.CANISTER_STATUS,), reply)
     return cast("dict[str, dict[str, int]]", status)["query_stats"]
 
 
@@ -73,8 +72,8 @@ def test_the_numbers_survive_a_restart_and_a_full_disk(
         raise DiskFullError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(net.network.database, "write", full)
-        Housekeeper(net.network).round()
+        patch.setattr(net.network.records.database, "write", full)
+        net.housekeeper().round()
     net.reopen()
     assert counted(net, alice, canister)[0] == 2
 
@@ -82,11 +81,11 @@ def test_the_numbers_survive_a_restart_and_a_full_disk(
 def test_the_numbers_go_with_their_canister(net: Gateway, alice: Identity) -> None:
     canister = net.counter(alice)
     net.query(alice, canister, "get")
-    Housekeeper(net.network).round()
+    net.housekeeper().round()
     net.query(alice, canister, "get")
     for method in ("stop_canister", "delete_canister"):
-        net.manage(alice, method, types.CANISTER, canister_id=canister)
-    assert net.network.database.rows("SELECT * FROM query_stats") == []
-    Housekeeper(net.network).round()
+        net.manage(alice, method, interface_types.CANISTER, canister_id=canister)
+    assert net.network.records.database.rows("SELECT * FROM query_stats") == []
+    net.housekeeper().round()
     net.reopen()
-    assert net.network.database.rows("SELECT * FROM query_stats") == []
+    assert net.network.records.database.rows("SELECT * FROM query_stats") == []

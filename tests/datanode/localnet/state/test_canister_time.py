@@ -5,8 +5,8 @@ import pytest
 
 from datanode.errors import UsageError
 from datanode.localnet.state.canister_time import CanisterTime
-from datanode.localnet.state.clock import Clock
-from datanode.localnet.state.database import Database
+from datanode.localnet.state.network_clock import Clock
+from datanode.localnet.state.network_database import NetworkDatabase
 from datanode.units import DAY_S, SECOND_NS
 from tests.fakes.clock import Clock as Wall
 
@@ -17,8 +17,8 @@ def wall() -> Wall:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(tmp_path / "network.db")
+def database(tmp_path: Path) -> Iterator[NetworkDatabase]:
+    made = NetworkDatabase(tmp_path / "network.db")
     yield made
     made.close()
 
@@ -27,7 +27,9 @@ def ahead_s(wall: Wall, time: CanisterTime) -> int:
     return round((time.now_ns() - wall.now_ns) / SECOND_NS)
 
 
-def test_canister_time_is_the_clock_until_somebody_asks(wall: Wall, database: Database) -> None:
+def test_canister_time_is_the_clock_until_somebody_asks(
+    wall: Wall, database: NetworkDatabase
+) -> None:
     time = CanisterTime(Clock(wall), database)
     assert ahead_s(wall, time) == 0
     wall.advance(100)
@@ -35,7 +37,7 @@ def test_canister_time_is_the_clock_until_somebody_asks(wall: Wall, database: Da
 
 
 def test_time_that_is_advanced_or_accelerated_goes_on_after_a_restart(
-    wall: Wall, database: Database
+    wall: Wall, database: NetworkDatabase
 ) -> None:
     time = CanisterTime(Clock(wall), database)
     time.advance(DAY_S)
@@ -50,7 +52,7 @@ def test_time_that_is_advanced_or_accelerated_goes_on_after_a_restart(
 
 
 def test_who_waits_is_told_of_a_change_and_how_long_it_takes(
-    wall: Wall, database: Database
+    wall: Wall, database: NetworkDatabase
 ) -> None:
     time = CanisterTime(Clock(wall), database)
     told: list[int] = []
@@ -65,7 +67,7 @@ def test_who_waits_is_told_of_a_change_and_how_long_it_takes(
 
 
 @pytest.mark.parametrize("rate", [0, -1, 1_000_001])
-def test_time_never_stands_still(wall: Wall, database: Database, rate: int) -> None:
+def test_time_never_stands_still(wall: Wall, database: NetworkDatabase, rate: int) -> None:
     time = CanisterTime(Clock(wall), database)
     with pytest.raises(UsageError):
         time.set_rate(rate)

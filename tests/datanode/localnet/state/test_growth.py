@@ -1,10 +1,10 @@
-"""datanode.localnet.state.growth: who grows pays for it, sets cycles aside, or is refused."""
+"""datanode.localnet.state.growth_charge: whoever grows pays, sets cycles aside, or is refused."""
 
 import pytest
 
 from datanode.agent.candid import Value
 from datanode.agent.identity import Identity
-from datanode.localnet.management import types
+from datanode.localnet.management import interface_types
 from datanode.localnet.state import ledger
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.principal import Principal
@@ -67,11 +67,11 @@ def test_only_controllers_are_told_what_is_missing(
 
 def test_a_timer_grows_no_further_than_a_message(net: Gateway, alice: Identity) -> None:
     canister = net.puppet(alice, TC)
-    due_ns = net.network.canister_time.now_ns() + SECOND_NS
+    due_ns = net.network.runtime.canister_time.now_ns() + SECOND_NS
     script = puppet.timer(due_ns, puppet.grow(60_000)) + puppet.reply()
     net.call(alice, canister, "run", script)
     before = net.held(canister).heap_bytes
-    net.network.canister_time.advance(2)
+    net.network.runtime.canister_time.advance(2)
     net.until(lambda: net.last(canister).method == "canister_global_timer")
     assert net.last(canister).status == "IC0532"
     assert net.held(canister).heap_bytes == before
@@ -95,7 +95,7 @@ def test_what_is_liquid_shrinks_as_memory_grows(net: Gateway, alice: Identity) -
 
 def test_on_a_full_subnet_growth_sets_cycles_aside(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice, 10 * TC)
-    net.network.choose(SubnetChoice(used_gib=1_000))
+    net.network.runtime.rules.choose(SubnetChoice(used_gib=1_000))
     before = net.held(canister)
     net.call(alice, canister, "both", pages(100))
     used = 1_000 * GIB + before.memory_bytes
@@ -110,14 +110,14 @@ def test_on_a_full_subnet_growth_sets_cycles_aside(net: Gateway, alice: Identity
     with pytest.raises(RejectedError, match="unreachable"):
         net.call(alice, canister, "again")
     assert net.held(canister).reserved_cycles == wanted
-    entries = [e for e in ledger.page(net.network.database) if e.canister == canister]
+    entries = [e for e in ledger.page(net.network.records.database) if e.canister == canister]
     assert -sum(each.total_cycles for each in entries) == net.held(canister).balance_cycles
     assert sum(dict(each.items).get("reserve", 0) for each in entries) == wanted
 
 
 def test_what_is_set_aside_has_a_limit(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice, 100 * TC)
-    net.network.choose(SubnetChoice(used_gib=1_000))
+    net.network.runtime.rules.choose(SubnetChoice(used_gib=1_000))
     with pytest.raises(RejectedError, match="due to its reserved cycles limit") as refused:
         net.call(alice, canister, "stable", pages(20_000))
     assert refused.value.error_code == "IC0534"
@@ -132,7 +132,7 @@ def test_what_is_set_aside_has_a_limit(net: Gateway, alice: Identity) -> None:
 
 def test_memory_that_is_allocated_is_paid_and_reserved_once(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice, 100 * TC)
-    net.network.choose(SubnetChoice(used_gib=1_000))
+    net.network.runtime.rules.choose(SubnetChoice(used_gib=1_000))
     net.set(alice, canister, memory_allocation=64 * MIB)
     reserved = net.held(canister).reserved_cycles
     assert reserved > 0
@@ -149,7 +149,7 @@ def test_allocations_need_the_cycles_for_them(net: Gateway, alice: Identity) -> 
     with pytest.raises(RejectedError, match="Cannot increase memory allocation") as refused:
         net.set(alice, canister, memory_allocation=500 * GIB)
     assert refused.value.error_code == "IC0531"
-    net.network.choose(SubnetChoice(used_gib=2_000))
+    net.network.runtime.rules.choose(SubnetChoice(used_gib=2_000))
     with pytest.raises(RejectedError, match="due to its reserved cycles limit") as refused:
         net.set(alice, canister, memory_allocation=GIB, freezing_threshold=0)
     assert refused.value.error_code == "IC0533"
@@ -166,12 +166,16 @@ def test_allocations_need_the_cycles_for_them(net: Gateway, alice: Identity) -> 
 
 def test_a_chunk_sets_cycles_aside(net: Gateway, alice: Identity) -> None:
     canister = install(net, alice, 10 * TC)
-    net.network.choose(SubnetChoice(used_gib=1_000))
+    net.network.runtime.rules.choose(SubnetChoice(used_gib=1_000))
     for _ in range(2):  # the second time it is there already
-        net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=b"a")
+        net.manage(
+            alice, "upload_chunk", interface_types.UPLOAD_CHUNK, canister_id=canister, chunk=b"a"
+        )
     reserved = net.held(canister).reserved_cycles
     assert reserved > 0
-    net.manage(alice, "upload_chunk", types.UPLOAD_CHUNK, canister_id=canister, chunk=b"b")
+    net.manage(
+        alice, "upload_chunk", interface_types.UPLOAD_CHUNK, canister_id=canister, chunk=b"b"
+    )
     assert net.held(canister).reserved_cycles > reserved
 
 

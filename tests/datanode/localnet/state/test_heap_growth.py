@@ -100,7 +100,7 @@ def test_on_a_full_subnet_a_refused_growth_sets_nothing_aside(
     net: Gateway, alice: Identity
 ) -> None:
     canister = install(net, alice, cycles=100 * TC)
-    net.network.choose(SubnetChoice(used_gib=1_000))
+    net.network.runtime.rules.choose(SubnetChoice(used_gib=1_000))
     with pytest.raises(RejectedError, match="due to its reserved cycles limit"):
         net.call(alice, canister, "twice")
     assert net.last(canister).status == "IC0534"
@@ -153,11 +153,11 @@ def test_a_heap_beyond_its_limit_takes_no_messages_and_no_code(
 
 def test_what_a_timer_began_may_grow_beyond_the_limit(net: Gateway, alice: Identity) -> None:
     canister = net.puppet(alice)
-    due_ns = net.network.canister_time.now_ns() + SECOND_NS
+    due_ns = net.network.runtime.canister_time.now_ns() + SECOND_NS
     net.call(alice, canister, "run", puppet.timer(due_ns, puppet.grow(9)) + puppet.reply())
     before = net.held(canister).heap_bytes
     net.set(alice, canister, wasm_memory_limit=before + PAGE)
-    net.network.canister_time.advance(2)
+    net.network.runtime.canister_time.advance(2)
     net.until(lambda: net.held(canister).heap_bytes == before + 9 * PAGE)
     with pytest.raises(RejectedError, match="exceeded its current Wasm memory limit"):
         net.call(alice, canister, "run", puppet.reply())

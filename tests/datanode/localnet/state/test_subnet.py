@@ -13,7 +13,7 @@ from tests.fakes.gateway import Gateway
 def test_a_choice_is_remembered_and_said_in_the_log(
     net: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert net.network.subnet == Subnet()
+    assert net.network.runtime.rules.subnet == Subnet()
     with caplog.at_level(logging.WARNING, "datanode.localnet"):
         net.subnet = SubnetChoice(fees="code", nodes=34)
         net.reopen()
@@ -21,10 +21,10 @@ def test_a_choice_is_remembered_and_said_in_the_log(
     assert net.fees.storage_cycles(GIB, 1) == 317_500 * 34 // 13
     net.subnet = SubnetChoice()
     net.reopen()
-    assert net.network.subnet == Subnet(fees="code", nodes=34)
-    net.network.choose(SubnetChoice(sev=True, used_gib=800))
-    assert net.network.subnet == Subnet(fees="code", nodes=34, sev=True, used_gib=800)
-    assert net.network.used_bytes() == 800 * GIB
+    assert net.network.runtime.rules.subnet == Subnet(fees="code", nodes=34)
+    net.network.runtime.rules.choose(SubnetChoice(sev=True, used_gib=800))
+    assert net.network.runtime.rules.subnet == Subnet(fees="code", nodes=34, sev=True, used_gib=800)
+    assert net.network.runtime.used_bytes() == 800 * GIB
 
 
 def test_no_subnet_is_made_that_there_cannot_be() -> None:

@@ -14,7 +14,7 @@ pub enum Act {
     Begin(User, usize, bool),
     End(User, usize),
     Put(User, usize, Vec<u64>),
-    Pin(User, usize, Vec<u64>),
+    Pin(User, usize, BTreeSet<u64>),
     Seal(User, usize, BTreeSet<u64>),
     Delete(User, usize, Option<u32>),
     Collect(bool),
@@ -24,6 +24,7 @@ pub enum Act {
     Transfer(User, usize, User),
     Corrupt(u64),
     Scrub,
+    Find,
     Wait(u64),
     Reopen,
 }
@@ -39,7 +40,8 @@ pub fn acts() -> impl Strategy<Value = Act> {
         4 => (holder(), name(), any::<bool>()).prop_map(|(u, n, t)| Act::Begin(u, n, t)),
         1 => (holder(), name()).prop_map(|(u, n)| Act::End(u, n)),
         6 => (holder(), name(), frames()).prop_map(|(u, n, f)| Act::Put(u, n, f)),
-        3 => (holder(), name(), frames()).prop_map(|(u, n, f)| Act::Pin(u, n, f)),
+        3 => (holder(), name(), prop::collection::btree_set(0..FRAMES, 1..5))
+            .prop_map(|(u, n, f)| Act::Pin(u, n, f)),
         5 => (holder(), name(), prop::collection::btree_set(0..FRAMES, 1..4))
             .prop_map(|(u, n, f)| Act::Seal(u, n, f)),
         2 => (user(), name(), prop::option::of(1..4u32)).prop_map(|(u, n, v)| Act::Delete(u, n, v)),
@@ -51,6 +53,7 @@ pub fn acts() -> impl Strategy<Value = Act> {
         1 => (user(), name(), holder()).prop_map(|(u, n, t)| Act::Transfer(u, n, t)),
         1 => (0..FRAMES).prop_map(Act::Corrupt),
         1 => Just(Act::Scrub),
+        3 => Just(Act::Find),
         2 => prop::sample::select(vec![1, LEASE_NS, GRACE_NS]).prop_map(Act::Wait),
         1 => Just(Act::Reopen),
     ]

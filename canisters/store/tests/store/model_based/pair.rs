@@ -6,7 +6,7 @@ use datanode_store::api::*;
 use datanode_store::limits::{GRACE_NS, LEASE_NS};
 use datanode_store::{Digest, Error};
 
-use super::model::{FRAMES, LeaseModel, Model, ModelModel, NAMES};
+use super::model::{CopyModel, FRAMES, LeaseModel, Model, ModelModel, NAMES};
 use crate::support::User::{self, *};
 use crate::support::manifest::*;
 use crate::support::*;
@@ -52,7 +52,8 @@ impl Pair {
         let expired = now >= lease.used_ns + LEASE_NS;
         match lease.holder {
             Some(holder) if holder != user && !expired && !(takeover && owns) => {
-                let (holder, expires_ns) = (holder.principal(), lease.used_ns + LEASE_NS);
+                let (holder, expires_ns) =
+                    (owns.then(|| holder.principal()), lease.used_ns + LEASE_NS);
                 assert_eq!(told, Err(Error::LeaseHeld { holder, expires_ns }));
                 return;
             }
@@ -64,6 +65,9 @@ impl Pair {
         }
         let told = told.unwrap();
         (lease.id, lease.used_ns) = (told.id, now);
+        if !model.uploaders.contains(&user) {
+            model.uploaders.push(user);
+        }
         assert_eq!(told.frames as usize, lease.frames.len());
     }
 
@@ -74,21 +78,56 @@ impl Pair {
             assert_eq!(told, Err(error));
             return;
         }
-        let mut expected = Vec::new();
-        for frame in frames {
-            let digest = hash(frame);
-            let held = self.model.held(now, user, &self.model.leases[&name], &digest);
-            let healed = self.model.damaged.remove(&digest);
-            self.model.touched.insert(digest, now);
-            self.model.leases.get_mut(&name).unwrap().frames.insert(digest);
-            let known = held && !healed;
-            expected.push(if known { PutResult::AlreadyStored } else { PutResult::Stored });
-        }
+        let expected: Vec<_> =
+            frames.iter().map(|frame| self.put_one(user, name, hash(frame))).collect();
         self.model.leases.get_mut(&name).unwrap().used_ns = now;
         assert_eq!(told, Ok(expected));
     }
 
-    pub fn pin(&mut self, user: User, name: usize, frames: &[u64]) {
+    fn put_one(&mut self, user: User, name: usize, digest: Digest) -> PutResult {
+        let now = self.world.now_ns;
+        let model = &mut self.model;
+        let id = model.leases[&name].id;
+        let held = model.held(now, user, &digest);
+        let leased = model.leases[&name].frames.contains(&digest);
+        let readable = model.readable(now, user, &digest);
+        let own = model.copies.get(&digest).and_then(|copies| copies.get(&user));
+        let in_copy = own.map(|copy| copy.lease).unwrap_or(0);
+        // By a row of any lease of the user.
+        let mut others = model.leases.values().filter(|lease| lease.holder == Some(user));
+        let by_row = others.any(|lease| lease.id != in_copy && lease.frames.contains(&digest));
+        let copy = if by_row || readable { model.chosen(&digest) } else { own.map(|_| user) };
+        let mut healed = false;
+        if let Some(copy) = copy {
+            if !leased {
+                model.hold(user, id, &digest, copy);
+            }
+            for copy in model.copies.get_mut(&digest).unwrap().values_mut() {
+                healed |= copy.damaged;
+                copy.damaged = false;
+            }
+        } else {
+            let copy = CopyModel { lease: id, damaged: false };
+            model.copies.entry(digest).or_default().insert(user, copy);
+        }
+        model.touched.insert(digest, now);
+        model.leases.get_mut(&name).unwrap().frames.insert(digest);
+        if held && !healed { PutResult::AlreadyStored } else { PutResult::Stored }
+    }
+
+    /// Have the lease on a name hold a frame that is held for the user.
+    fn pin_one(&mut self, user: User, name: usize, digest: &Digest) {
+        let model = &mut self.model;
+        let id = model.leases[&name].id;
+        if model.leases.get_mut(&name).unwrap().frames.insert(*digest) {
+            let own = model.copies[digest].get(&user).is_some_and(|copy| !copy.damaged);
+            let copy = if own { Some(user) } else { model.chosen(digest) };
+            model.hold(user, id, digest, copy.unwrap());
+        }
+        model.touched.insert(*digest, self.world.now_ns);
+    }
+
+    pub fn pin(&mut self, user: User, name: usize, frames: &BTreeSet<u64>) {
         let now = self.world.now_ns;
         let digests: Vec<_> =
             frames.iter().map(|frame| hash(&self.frames[*frame as usize])).collect();
@@ -100,16 +139,14 @@ impl Pair {
             return;
         }
         // Damage is not noticed before a scrub, so it is scrubbed before every pin.
-        let lease = &self.model.leases[&name];
         let pinned: Vec<bool> = digests
             .iter()
-            .map(|d| self.model.held(now, user, lease, d) && !self.model.damaged.contains(d))
+            .map(|d| self.model.held(now, user, d) && !self.model.is_damaged(d))
             .collect();
         assert_eq!(missing, Ok(pinned.iter().map(|pinned| !pinned).collect()));
         assert_eq!(told, Ok(pinned.clone()));
         for (digest, _) in digests.iter().zip(pinned).filter(|(_, pinned)| *pinned) {
-            self.model.touched.insert(*digest, now);
-            self.model.leases.get_mut(&name).unwrap().frames.insert(*digest);
+            self.pin_one(user, name, digest);
         }
         self.model.leases.get_mut(&name).unwrap().used_ns = now;
     }
@@ -138,11 +175,15 @@ impl Pair {
             assert_eq!(told, Err(error));
             return;
         }
-        let held = |digest: &Digest| {
-            self.model.held(now, user, &self.model.leases[&name], digest)
-                && !self.model.damaged.contains(digest)
-        };
+        let held =
+            |digest: &Digest| self.model.held(now, user, digest) && !self.model.is_damaged(digest);
         let missing: BTreeSet<_> = all.iter().filter(|digest| !held(digest)).copied().collect();
+        // The seal pins what it has checked.
+        for digest in all.difference(&missing) {
+            if !self.model.leases[&name].frames.contains(digest) {
+                self.pin_one(user, name, digest);
+            }
+        }
         if !missing.is_empty() {
             let Err(Error::Incomplete { missing: named, .. }) = told else { panic!("{told:?}") };
             assert_eq!(named.into_iter().map(|Hash(d)| d).collect::<BTreeSet<_>>(), missing);
@@ -151,9 +192,15 @@ impl Pair {
         }
         let next = self.model.next_version.entry(name).or_insert(1);
         assert_eq!(told, Ok(*next));
-        let fresh = || ModelModel { owner: user, public: false, versions: BTreeMap::new() };
+        let fresh = || ModelModel {
+            owner: user,
+            public: false,
+            versions: BTreeMap::new(),
+            sealed: BTreeMap::new(),
+        };
         let model = self.model.models.entry(name).or_insert_with(fresh);
         model.versions.insert(*next, (checkpoint.manifest(), all));
+        model.sealed.insert(*next, (user, frames.clone()));
         *next += 1;
         self.model.leases.remove(&name);
     }
@@ -187,19 +234,7 @@ impl Pair {
         let (freed, _) = self.world.collect(force).unwrap();
         let model = &mut self.model;
         model.leases.retain(|_, lease| now < lease.used_ns + GRACE_NS);
-        let garbage: Vec<_> = model
-            .touched
-            .iter()
-            .filter(|(_, touched)| force || **touched + GRACE_NS <= now)
-            .map(|(digest, _)| *digest)
-            .filter(|digest| !model.referred(digest))
-            .filter(|digest| !model.leases.values().any(|lease| lease.frames.contains(digest)))
-            .collect();
-        assert_eq!(freed as usize, garbage.len());
-        for digest in garbage {
-            model.touched.remove(&digest);
-            model.damaged.remove(&digest);
-        }
+        assert_eq!(freed as usize, model.collect(now, force));
     }
 
     pub fn may_grant(&self, user: User, scope: Option<usize>) -> Answer<()> {
@@ -210,11 +245,33 @@ impl Pair {
         }
     }
 
+    /// Compare what each user finds of all chunks. Damage is known once it was scrubbed.
+    pub fn find(&mut self) {
+        self.scrub();
+        let now = self.world.now_ns;
+        let digest = |chunk: u64| hash(&self.frames[chunk as usize]);
+        let content = |chunk: u64| datanode_codec::digest::hash(&self.frames[chunk as usize][64..]);
+        let contents: Vec<_> = (0..FRAMES).map(|chunk| Hash(content(chunk))).collect();
+        for user in User::ALL {
+            let told = self.world.store.find_contents(&self.world.context(user), &contents);
+            if !self.model.uploads(now, user) {
+                assert_eq!(told, Err(Error::Unauthorized));
+                continue;
+            }
+            let found: Vec<_> = told.unwrap().into_iter().map(|h| h.map(|h| h.frame.0)).collect();
+            let expected = (0..FRAMES).map(|chunk| {
+                let whole = !self.model.is_damaged(&digest(chunk));
+                (whole && self.model.found(now, user, chunk)).then(|| digest(chunk))
+            });
+            assert_eq!(found, expected.collect::<Vec<_>>(), "{user:?}");
+        }
+    }
+
     pub fn scrub(&mut self) {
         let context = self.world.context(Operator);
         let told = self.world.store.scrub(&context, &[], u64::MAX).unwrap();
         let corrupt: BTreeSet<_> = told.corrupt.iter().map(|Hash(digest)| *digest).collect();
-        assert_eq!(corrupt, self.model.damaged);
-        assert_eq!(told.checked as usize, self.model.touched.len());
+        assert_eq!(corrupt, self.model.damaged());
+        assert_eq!(told.checked.len(), self.model.copies.len());
     }
 }

@@ -1,6 +1,6 @@
 //! A memory that keeps only what was written, may refuse to grow, and whose bits can be flipped.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -15,6 +15,7 @@ struct Inner {
     limit_pages: Option<u64>,
     blocks: BTreeMap<u64, Box<[u8; BLOCK as usize]>>,
     writes: u64,
+    reads: Cell<u64>,
 }
 
 /// Shared by its clones, as stable memory is.
@@ -41,10 +42,17 @@ impl TestMemory {
         self.0.borrow().writes
     }
 
+    /// Return how often it was read from or written to.
+    pub fn accesses(&self) -> u64 {
+        let inner = self.0.borrow();
+        inner.reads.get() + inner.writes
+    }
+
     /// Return a copy that shares nothing.
     pub fn snapshot(&self) -> Self {
         let inner = self.0.borrow();
-        let copy = Inner { blocks: inner.blocks.clone(), ..*inner };
+        let (blocks, reads) = (inner.blocks.clone(), inner.reads.clone());
+        let copy = Inner { blocks, reads, ..*inner };
         Self(Rc::new(RefCell::new(copy)))
     }
 
@@ -53,23 +61,40 @@ impl TestMemory {
     }
 
     pub fn flip(&self, at: u64) {
+        self.xor(at, 1);
+    }
+
+    pub fn xor(&self, at: u64, by: u8) {
         let mut byte = [0];
         self.read(at, &mut byte);
-        self.write(at, &[byte[0] ^ 1]);
+        self.write(at, &[byte[0] ^ by]);
+    }
+
+    /// Find all places where some bytes stand, wherever they begin.
+    pub fn find_all(&self, needle: &[u8]) -> Vec<u64> {
+        let starts: Vec<u64> = self.0.borrow().blocks.keys().map(|block| block * BLOCK).collect();
+        let end = self.size() * PAGE;
+        let mut found = Vec::new();
+        for start in starts {
+            let mut bytes =
+                vec![0; (BLOCK as usize + needle.len() - 1).min((end - start) as usize)];
+            self.read(start, &mut bytes);
+            let places = bytes.windows(needle.len()).enumerate();
+            found.extend(places.filter(|(_, at)| *at == needle).map(|(at, _)| start + at as u64));
+        }
+        found
     }
 
     pub fn find(&self, needle: &[u8]) -> Option<u64> {
         let starts: Vec<u64> = self.0.borrow().blocks.keys().map(|block| block * BLOCK).collect();
-        let mut found = vec![0; needle.len()];
-        for start in starts {
-            for at in (start..start + BLOCK).step_by(64) {
-                self.read(at, &mut found);
-                if found == needle {
-                    return Some(at);
-                }
-            }
-        }
-        None
+        let is_at = |at, needle: &[u8]| {
+            let mut found = vec![0; needle.len()];
+            self.read(at, &mut found);
+            found == needle
+        };
+        let lines = starts.iter().flat_map(|start| (*start..start + BLOCK).step_by(64));
+        let first = &needle[..needle.len().min(64)];
+        lines.into_iter().find(|at| is_at(*at, first) && is_at(*at, needle))
     }
 
     /// List the 64-byte lines that are not zero.
@@ -118,6 +143,7 @@ impl Memory for TestMemory {
 
     fn read(&self, offset: u64, dst: &mut [u8]) {
         let inner = self.0.borrow();
+        inner.reads.set(inner.reads.get() + 1);
         assert!(offset + dst.len() as u64 <= inner.pages * PAGE, "read out of bounds");
         for (block, within, at, length) in Self::pieces(offset, dst.len()) {
             let piece = &mut dst[at..at + length];

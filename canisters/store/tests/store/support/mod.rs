@@ -94,7 +94,13 @@ impl World {
     }
 
     pub fn begin_with(&mut self, user: User, model: &str, takeover: bool) -> Answer<Lease> {
-        let upload = Upload { model: model.into(), frames: 1, frame_bytes: 1, takeover };
+        let upload = Upload { model: model.into(), frames: 1, frame_bytes: 0, takeover };
+        self.store.begin_upload(&self.context(user), upload)
+    }
+
+    /// Announce frames under a name.
+    pub fn announce(&mut self, user: User, model: &str, frames: u32, bytes: u64) -> Answer<Lease> {
+        let upload = Upload { model: model.into(), frames, frame_bytes: bytes, takeover: false };
         self.store.begin_upload(&self.context(user), upload)
     }
 

@@ -105,7 +105,7 @@ def test_a_browser_shows_canisters_and_messages(
     assert page.locator(".messages img").count() == 0
 
 
-def test_a_bill_opens_without_a_script(net: LocalNetwork, canister: Principal, page: Page) -> None:
+def test_bill_opens_without_script(net: LocalNetwork, canister: Principal, page: Page) -> None:
     page.goto(net.url)
     entry = messages(net.ledger())[-2]
     line = page.locator(".messages > li", has_text="add").first
@@ -119,7 +119,7 @@ def test_a_bill_opens_without_a_script(net: LocalNetwork, canister: Principal, p
     assert entry.request_id.hex() in bill
 
 
-def test_links_lead_to_a_canister_and_back(
+def test_links_lead_to_canister_and_back(
     net: LocalNetwork, canister: Principal, page: Page
 ) -> None:
     page.goto(net.url)
@@ -146,7 +146,7 @@ def test_a_page_fits_its_window(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_its_ground(
+def test_text_has_enough_contrast(
     net: LocalNetwork, canister: Principal, page: Page, scheme: str
 ) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
@@ -160,7 +160,7 @@ def test_every_text_stands_out_from_its_ground(
         assert not [(ratio, name) for ratio, name in found if ratio < 4.5]
 
 
-def test_a_page_is_built_for_everybody(net: LocalNetwork, canister: Principal, page: Page) -> None:
+def test_page_is_accessible(net: LocalNetwork, canister: Principal, page: Page) -> None:
     for path in ("/", "/_/page/canisters", "/_/page/messages", f"/_/page/canister/{canister}"):
         page.goto(net.url + path)
         assert page.get_attribute("html", "lang") == "en"
@@ -174,9 +174,7 @@ def test_a_page_is_built_for_everybody(net: LocalNetwork, canister: Principal, p
         assert len(set(ids)) == len(ids)
 
 
-def test_a_page_that_was_asked_to_loads_itself_again(
-    net: LocalNetwork, canister: Principal, page: Page
-) -> None:
+def test_page_refreshes_on_request(net: LocalNetwork, canister: Principal, page: Page) -> None:
     page.goto(net.url)
     page.click("text=keep up to date")
     assert page.url == f"{net.url}/?refresh=5"

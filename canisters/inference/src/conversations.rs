@@ -1,0 +1,119 @@
+//! The conversations that a canister holds, within bounds of number and memory.
+
+use std::collections::BTreeMap;
+
+use candid::Principal;
+use datanode_llama::Cache;
+use datanode_store::Error;
+
+use crate::conversation::Conversation;
+
+/// Most conversations; the least recently used one ends for a new one.
+pub const MAX_CONVERSATIONS: usize = 256;
+
+/// Bytes of all caches. Beyond them the least recently used caches are dropped, and computed again
+/// when their conversations go on.
+pub const MAX_CACHE_BYTES: usize = 512 << 20;
+
+struct Entry {
+    owner: Principal,
+    used: u64,
+    /// It is kept for its prompt, with which the owner's next one may begin.
+    has_ended: bool,
+    conversation: Conversation,
+}
+
+/// Conversations by their numbers.
+#[derive(Default)]
+pub struct Conversations {
+    entries: BTreeMap<u64, Entry>,
+    clock: u64,
+}
+
+impl Conversations {
+    /// Keep a new conversation of `owner`, and return its number. Numbers begin with the time, so
+    /// that one from before an upgrade is not taken for another.
+    pub fn insert(&mut self, owner: Principal, now_ns: u64, conversation: Conversation) -> u64 {
+        if self.entries.len() >= MAX_CONVERSATIONS
+            && let Some(oldest) = self.oldest(|_| true)
+        {
+            self.entries.remove(&oldest);
+        }
+        let last = self.entries.last_key_value().map_or(0, |(last, _)| *last);
+        let number = now_ns.max(last + 1);
+        self.clock += 1;
+        self.entries
+            .insert(number, Entry { owner, used: self.clock, has_ended: false, conversation });
+        number
+    }
+
+    /// Return a conversation of `owner`.
+    ///
+    /// # Errors
+    /// There is none of this number, or it is somebody else's.
+    pub fn get(&mut self, owner: Principal, number: u64) -> Result<&mut Conversation, Error> {
+        self.clock += 1;
+        match self.entries.get_mut(&number) {
+            Some(entry) if entry.owner == owner && !entry.has_ended => {
+                entry.used = self.clock;
+                Ok(&mut entry.conversation)
+            }
+            _ => {
+                let text = "no such conversation; upgrades and newer conversations end old ones";
+                Err(Error::NotFound(text.into()))
+            }
+        }
+    }
+
+    /// End a conversation; one that is not there is no error. The computed positions of its prompt
+    /// stay until the owner ends another one: prompts of one template begin alike.
+    pub fn end(&mut self, owner: Principal, number: u64) {
+        let is_own = self.entries.get(&number).is_some_and(|entry| entry.owner == owner);
+        if !is_own {
+            return;
+        }
+        self.entries
+            .retain(|other, entry| *other == number || entry.owner != owner || !entry.has_ended);
+        if let Some(entry) = self.entries.get_mut(&number) {
+            entry.has_ended = true;
+            entry.conversation.forget_answer();
+        }
+    }
+
+    /// Copy the cache of the longest beginning of a prompt that a conversation of `owner` has
+    /// computed. Those of others are left alone: their cost would tell what others ask.
+    pub fn prefix(&self, owner: Principal, prompt: &[u32]) -> Option<Cache> {
+        let own = self.entries.values().filter(|entry| entry.owner == owner);
+        let shared = own.map(|entry| (entry.conversation.shared_positions(prompt), entry));
+        let (positions, entry) = shared.max_by_key(|(positions, _)| *positions)?;
+        (positions > 0).then(|| entry.conversation.prefix(positions))
+    }
+
+    /// Drop caches until all fit, that of `kept` last.
+    pub fn fit(&mut self, kept: u64) {
+        while self.cache_bytes() > MAX_CACHE_BYTES {
+            let oldest = self
+                .oldest(|(number, entry)| **number != kept && entry.conversation.cache_bytes() > 0);
+            let Some(oldest) = oldest else { return };
+            match self.entries.get_mut(&oldest) {
+                Some(entry) if !entry.has_ended => entry.conversation.evict(),
+                _ => drop(self.entries.remove(&oldest)),
+            }
+        }
+    }
+
+    /// Return how many have not ended.
+    pub fn len(&self) -> usize {
+        self.entries.values().filter(|entry| !entry.has_ended).count()
+    }
+
+    /// Return the bytes of all caches.
+    pub fn cache_bytes(&self) -> usize {
+        self.entries.values().map(|entry| entry.conversation.cache_bytes()).sum()
+    }
+
+    fn oldest(&self, allowed: impl Fn(&(&u64, &Entry)) -> bool) -> Option<u64> {
+        let candidates = self.entries.iter().filter(|entry| allowed(entry));
+        candidates.min_by_key(|(_, entry)| entry.used).map(|(number, _)| *number)
+    }
+}

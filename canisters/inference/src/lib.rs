@@ -1,0 +1,136 @@
+//! The inference canister: a storage canister that also runs a model of the Llama family from the
+//! weights that it stores.
+//!
+//! All methods of the storage canister come with `datanode-storage`. The methods here begin with
+//! `model_`; `inference.did` describes all of them. No method awaits, so that every message is
+//! atomic: one that runs out of instructions leaves the model and the conversations as they were.
+
+pub mod api;
+mod checkpoint;
+mod conversation;
+mod conversations;
+mod inspect;
+mod load;
+mod memory;
+mod metadata;
+mod plan;
+mod reader;
+mod setup;
+mod state;
+
+use candid::Principal;
+use datanode_store::Error;
+use ic_cdk::{query, update};
+
+use api::*;
+use state::{change, look};
+
+type Answer<T> = Result<T, Error>;
+
+fn used() -> u64 {
+    ic_cdk::api::performance_counter(0)
+}
+
+#[update]
+fn model_configure(configuration: Configuration) -> Answer<LoadPlan> {
+    change(|reader, context| reader.configure(context, configuration))
+}
+
+#[update]
+fn model_load(budget: LoadBudget) -> Answer<LoadStep> {
+    change(|reader, context| reader.load(context, budget.max_instructions, used))
+}
+
+#[query]
+fn model_status() -> Answer<ModelStatus> {
+    look(|reader, context| {
+        inspect::require_readable(reader, context)?;
+        Ok(reader.status(context.heap_bytes))
+    })
+}
+
+#[query]
+fn model_tokenize(text: String) -> Answer<Vec<u32>> {
+    look(|reader, context| {
+        inspect::require_readable(reader, context)?;
+        reader.tokenize(&text)
+    })
+}
+
+#[update]
+fn model_start(prompt: Prompt) -> Answer<Generated> {
+    change(|reader, context| reader.start(context, &prompt, used))
+}
+
+#[update]
+fn model_continue(wanted: Continue) -> Answer<Generated> {
+    change(|reader, context| reader.go_on(context, wanted, used))
+}
+
+#[query]
+fn model_ask(prompt: Prompt) -> Answer<Generated> {
+    look(|reader, context| {
+        inspect::require_asker(reader, context)?;
+        reader.ask(context, &prompt, used)
+    })
+}
+
+#[query]
+fn model_logits(tokens: Tokens) -> Answer<Logits> {
+    look(|reader, context| {
+        inspect::require_asker(reader, context)?;
+        reader.logits(&tokens)
+    })
+}
+
+#[update]
+fn model_end(conversation: u64) -> Answer<()> {
+    change(|reader, context| {
+        reader.end(context, conversation);
+        Ok(())
+    })
+}
+
+#[update]
+fn model_add_runner(runner: Principal) -> Answer<()> {
+    change(|reader, context| reader.set_runner(context, runner, true))
+}
+
+#[update]
+fn model_remove_runner(runner: Principal) -> Answer<()> {
+    change(|reader, context| reader.set_runner(context, runner, false))
+}
+
+#[query]
+fn model_runners() -> Answer<Runners> {
+    look(|reader, context| reader.runners(context))
+}
+
+#[cfg(test)]
+candid::export_service!();
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    /// What the code exports beside the methods of the storage canister.
+    fn exported() -> String {
+        super::__export_service() + "\n"
+    }
+
+    fn golden() -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/exported.did")
+    }
+
+    #[test]
+    fn the_exports_are_those_that_are_compared_with_the_did_file() {
+        assert_eq!(exported(), std::fs::read_to_string(golden()).unwrap());
+    }
+
+    /// Run by hand when the interface changes.
+    #[test]
+    #[ignore = "writes the text of the exports"]
+    fn write_the_exports() {
+        std::fs::write(golden(), exported()).unwrap();
+    }
+}

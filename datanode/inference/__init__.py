@@ -1,0 +1,1 @@
+"""Inference canisters: storage canisters that also run a model which they hold."""

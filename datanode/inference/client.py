@@ -1,0 +1,335 @@
+"""An inference canister, reached through the agent.
+
+Loading and generating take several messages. `load` and `generate` send them one after another
+and yield what each of them did.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from datanode.agent.candid import Value, encode
+from datanode.agent.client import Agent
+from datanode.errors import (
+    ConflictError,
+    DataNodeError,
+    NotStorageNodeError,
+    UnsupportedVersionError,
+)
+from datanode.inference.interface import INTERFACE_VERSION, METHODS
+from datanode.node.error_mapping import open_reply
+from datanode.node.values import Row, items, narrow
+from datanode.principal import Principal
+
+LOAD_INSTRUCTIONS: Final = 7_800_000_000
+"""Instructions of a step of loading; a message has 40e9. Ours."""
+
+TOKENS_A_MESSAGE: Final = 96
+"""Tokens that one message generates: each message pays anew for touching the weights, as much as
+for three tokens. Ours."""
+
+TOKENS_A_QUERY: Final = 1024
+"""More than the 5e9 instructions of a query pay for. Ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """Work of loading a model.
+
+    Attributes:
+        version: Version of the model.
+        chunks_count: Chunks to decode.
+        weights_count: Weights to place.
+        heap_bytes: Heap that they take.
+    """
+
+    version: int
+    chunks_count: int
+    weights_count: int
+    heap_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadStep:
+    """Result of one message of loading.
+
+    Attributes:
+        done: The model is loaded.
+        chunks_count: Chunks decoded so far.
+        total_count: Chunks to decode.
+        instructions: Instructions of the message.
+    """
+
+    done: bool
+    chunks_count: int
+    total_count: int
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """Result of one message of generation.
+
+    Attributes:
+        text: New text.
+        tokens: New tokens.
+        conversation: Number of the conversation; 0 in a query.
+        prompt_tokens_count: Tokens of the prompt.
+        positions_count: Positions computed so far, those of the prompt included.
+        finished: The text has come to its end.
+        instructions: Instructions of the message.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    conversation: int
+    prompt_tokens_count: int
+    positions_count: int
+    finished: bool
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStatus:
+    """State of an inference canister.
+
+    Attributes:
+        model: Name of the configured model; None: no model is configured.
+        version: Its version.
+        exact: Matrices are multiplied exactly.
+        loaded: The model is in the heap.
+        chunks_count: Chunks decoded so far.
+        total_count: Chunks to decode; 0 before loading has begun.
+        max_positions: Most positions of a conversation; 0 before the model is loaded.
+        conversations_count: Conversations that are held.
+        cache_bytes: Size of their caches.
+        heap_bytes: Size of the heap.
+    """
+
+    model: str | None
+    version: int | None
+    exact: bool
+    loaded: bool
+    chunks_count: int
+    total_count: int
+    max_positions: int
+    conversations_count: int
+    cache_bytes: int
+    heap_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Prompt and options of a generation.
+
+    Attributes:
+        prompt: The text to continue.
+        add_special_tokens: The tokenizer adds what begins a text; False for a text made by a chat
+            template.
+        max_tokens: Most tokens to generate.
+        temperature: Sampling temperature; 0: always the most probable token.
+        seed: Seed of the sampling.
+        max_instructions: Instructions after which a message ends; None: what it may use.
+    """
+
+    prompt: str
+    add_special_tokens: bool = True
+    max_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+    max_instructions: int | None = None
+
+
+class InferenceNode:
+    """The `model_*` methods of a canister.
+
+    Args:
+        agent: How it is reached, and as whom.
+        principal: The canister.
+    """
+
+    def __init__(self, agent: Agent, principal: Principal) -> None:
+        self._agent = agent
+        self._principal = principal
+
+    def status(self) -> ModelStatus:
+        """Ask what the canister runs.
+
+        Raises:
+            NotStorageNodeError: It is no inference canister.
+            UnsupportedVersionError: It speaks a newer interface than this release.
+        """
+        row = Row.of(self._query("model_status"))
+        version = row.number("interface_version")
+        if version > INTERFACE_VERSION:
+            raise UnsupportedVersionError(
+                f"{self._principal} speaks model interface version {version}, this release up to "
+                f"{INTERFACE_VERSION}"
+            )
+        given = row.fields["configuration"]
+        configuration = None if given is None else Row.of(given)
+        return ModelStatus(
+            model=None if configuration is None else configuration.text("model"),
+            version=None if configuration is None else configuration.optional("version", int),
+            exact=configuration is not None and configuration.case("mode") == "exact",
+            loaded=narrow(row.fields["loaded"], bool),
+            chunks_count=row.number("chunks"),
+            total_count=row.number("of"),
+            max_positions=row.number("max_positions"),
+            conversations_count=row.number("conversations"),
+            cache_bytes=row.number("cache_bytes"),
+            heap_bytes=row.number("heap_bytes"),
+        )
+
+    def configure(self, model: str, *, version: int | None = None, exact: bool = False) -> LoadPlan:
+        """Choose the model to run. A loaded model and its conversations are dropped.
+
+        Raises:
+            ConflictError: The checkpoint cannot be run; the text says what is missing.
+            NodeRejectedError: It does not fit into the heap.
+            NotFoundError: The canister has no such model.
+            UnauthorizedError: This identity does not control the canister.
+        """
+        wish: Value = {
+            "model": model,
+            "version": version,
+            "mode": ("exact" if exact else "fast", None),
+            "part": None,
+        }
+        row = Row.of(self._call("model_configure", wish))
+        return LoadPlan(
+            version=row.number("version"),
+            chunks_count=row.number("chunks"),
+            weights_count=row.number("weights"),
+            heap_bytes=row.number("heap_bytes"),
+        )
+
+    def load(self, *, max_instructions: int = LOAD_INSTRUCTIONS) -> Iterator[LoadStep]:
+        """Load the configured model, a message at a time; continues where an earlier run stopped.
+
+        Raises:
+            ConflictError: No model is configured, or a chunk is missing or damaged.
+        """
+        before = -1
+        while True:
+            row = Row.of(self._call("model_load", {"max_instructions": max_instructions}))
+            step = LoadStep(
+                done=narrow(row.fields["done"], bool),
+                chunks_count=row.number("chunks"),
+                total_count=row.number("of"),
+                instructions=row.number("instructions"),
+            )
+            yield step
+            if step.done:
+                return
+            # The tokenizer may take a message of its own, which decodes no chunk.
+            if step.chunks_count <= before and step.chunks_count < step.total_count:
+                raise ConflictError("loading does not advance: a step may use too few instructions")
+            before = step.chunks_count
+
+    def ask(self, question: Question) -> Generated:
+        """Generate in one query: free, uncertified, and bounded by the instructions of a query."""
+        tokens = min(question.max_tokens, TOKENS_A_QUERY)
+        return _generated(self._query("model_ask", _prompt(question, tokens)))
+
+    def generate(
+        self, question: Question, *, tokens_a_message: int = TOKENS_A_MESSAGE
+    ) -> Iterator[Generated]:
+        """Generate in updates, a message at a time, and end the conversation.
+
+        Raises:
+            UnauthorizedError: This identity may not run the model.
+            ConflictError: The model is not loaded.
+            NotFoundError: The conversation has ended, for instance by an upgrade.
+        """
+        left = question.max_tokens
+        wish = _prompt(question, min(left, tokens_a_message))
+        generated = _generated(self._call("model_start", wish))
+        try:
+            yield generated
+            left -= len(generated.tokens)
+            while left > 0 and not generated.finished:
+                before = generated.positions_count
+                wish = {
+                    "conversation": generated.conversation,
+                    "max_tokens": min(left, tokens_a_message),
+                    "max_instructions": question.max_instructions,
+                }
+                generated = _generated(self._call("model_continue", wish))
+                yield generated
+                left -= len(generated.tokens)
+                if generated.positions_count <= before and not generated.finished:
+                    raise ConflictError(
+                        "generation does not advance: a message may use too few instructions"
+                    )
+        finally:
+            # It would end by itself when newer ones take its place.
+            with suppress(DataNodeError):
+                self._call("model_end", generated.conversation)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Split a text into tokens."""
+        return [narrow(token, int) for token in items(self._query("model_tokenize", text))]
+
+    def logits(self, tokens: list[int]) -> bytes:
+        """Compute the logits after a text: little-endian float32, one for each token."""
+        return narrow(self._query("model_logits", {"tokens": tokens}), bytes)
+
+    def add_runner(self, runner: Principal) -> None:
+        """Let a principal spend the canister's cycles on the model."""
+        self._call("model_add_runner", runner)
+
+    def remove_runner(self, runner: Principal) -> None:
+        """Take that back."""
+        self._call("model_remove_runner", runner)
+
+    def runners(self) -> list[Principal]:
+        """List who may run the model, besides the controllers."""
+        return [narrow(runner, Principal) for runner in items(self._query("model_runners"))]
+
+    def _query(self, method: str, *arguments: Value) -> Value:
+        return self._ask(self._agent.query, method, arguments)
+
+    def _call(self, method: str, *arguments: Value) -> Value:
+        return self._ask(self._agent.call, method, arguments)
+
+    def _ask(
+        self,
+        ask: Callable[[Principal, str, bytes], bytes],
+        method: str,
+        arguments: tuple[Value, ...],
+    ) -> Value:
+        kind = METHODS[method]
+        try:
+            reply = ask(self._principal, method, encode(kind.arguments, arguments))
+        except NotStorageNodeError as error:
+            raise NotStorageNodeError(
+                f"{self._principal} is no inference canister",
+                hint="`datanode node promote NODE --model MODEL` makes a storage node one.",
+            ) from error
+        return open_reply(kind, reply)
+
+
+def _prompt(question: Question, tokens: int) -> Value:
+    return {
+        "prompt": question.prompt,
+        "add_special_tokens": question.add_special_tokens,
+        "max_tokens": tokens,
+        "temperature": question.temperature,
+        "seed": question.seed,
+        "max_instructions": question.max_instructions,
+    }
+
+
+def _generated(value: Value) -> Generated:
+    row = Row.of(value)
+    return Generated(
+        text=row.text("text"),
+        tokens=tuple(narrow(token, int) for token in row.items("tokens")),
+        conversation=row.number("conversation"),
+        prompt_tokens_count=row.number("prompt_tokens"),
+        positions_count=row.number("positions"),
+        finished=narrow(row.fields["finished"], bool),
+        instructions=row.number("instructions"),
+    )

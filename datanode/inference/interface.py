@@ -1,0 +1,88 @@
+"""The `model_*` methods of `canisters/inference/inference.did`; a test compares the two."""
+
+from typing import Final
+
+from datanode.agent.candid import (
+    Blob,
+    Bool,
+    Float32,
+    Nat32,
+    Nat64,
+    Null,
+    Opt,
+    Principal,
+    Record,
+    Text,
+    Variant,
+    Vec,
+)
+from datanode.node.candid_interface import CandidMethod
+
+INTERFACE_VERSION: Final = 1
+"""The newest `model_*` interface that this release speaks."""
+
+_PART: Final = Record({"first_block": Nat32, "end_block": Nat32, "embed": Bool, "head": Bool})
+_CONFIGURATION: Final = Record(
+    {
+        "model": Text,
+        "version": Opt(Nat32),
+        "mode": Variant({"fast": Null, "exact": Null}),
+        "part": Opt(_PART),
+    }
+)
+_PLAN: Final = Record({"version": Nat32, "chunks": Nat32, "weights": Nat64, "heap_bytes": Nat64})
+_LOAD_STEP: Final = Record(
+    {"done": Bool, "chunks": Nat32, "of": Nat32, "weights": Nat64, "instructions": Nat64}
+)
+_PROMPT: Final = Record(
+    {
+        "prompt": Text,
+        "add_special_tokens": Bool,
+        "max_tokens": Nat32,
+        "temperature": Opt(Float32),
+        "seed": Opt(Nat64),
+        "max_instructions": Opt(Nat64),
+    }
+)
+_CONTINUE: Final = Record(
+    {"conversation": Nat64, "max_tokens": Nat32, "max_instructions": Opt(Nat64)}
+)
+_GENERATED: Final = Record(
+    {
+        "conversation": Nat64,
+        "text": Text,
+        "tokens": Vec(Nat32),
+        "prompt_tokens": Nat32,
+        "positions": Nat32,
+        "finished": Bool,
+        "instructions": Nat64,
+    }
+)
+_STATUS: Final = Record(
+    {
+        "interface_version": Nat32,
+        "configuration": Opt(_CONFIGURATION),
+        "loaded": Bool,
+        "chunks": Nat32,
+        "of": Nat32,
+        "max_positions": Nat32,
+        "conversations": Nat32,
+        "cache_bytes": Nat64,
+        "heap_bytes": Nat64,
+    }
+)
+
+METHODS: Final = {
+    "model_configure": CandidMethod((_CONFIGURATION,), _PLAN),
+    "model_load": CandidMethod((Record({"max_instructions": Nat64}),), _LOAD_STEP),
+    "model_status": CandidMethod((), _STATUS, query=True),
+    "model_tokenize": CandidMethod((Text,), Vec(Nat32), query=True),
+    "model_start": CandidMethod((_PROMPT,), _GENERATED),
+    "model_continue": CandidMethod((_CONTINUE,), _GENERATED),
+    "model_ask": CandidMethod((_PROMPT,), _GENERATED, query=True),
+    "model_logits": CandidMethod((Record({"tokens": Vec(Nat32)}),), Blob, query=True),
+    "model_end": CandidMethod((Nat64,), Null),
+    "model_add_runner": CandidMethod((Principal,), Null),
+    "model_remove_runner": CandidMethod((Principal,), Null),
+    "model_runners": CandidMethod((), Vec(Principal), query=True),
+}

@@ -1,0 +1,109 @@
+"""Load and run a model on a node: the steps that commands and the Python API share."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from datanode.errors import ConflictError, FormatError, NotFoundError
+from datanode.fees import FeeSchedule
+from datanode.inference.chat import CONFIG_FILE, MAX_CONFIG_BYTES, chat_prompt
+from datanode.inference.client import Generated, InferenceNode, LoadStep, ModelStatus, Question
+from datanode.reader import VerifiedVersion
+
+ENVELOPE_BYTES = 400
+"""Bytes of an ingress message beside its argument, about: sender, signature, nonce, names."""
+
+
+@dataclass(slots=True)
+class MessageCosts:
+    """Instructions of messages, and what they cost by the published prices.
+
+    Attributes:
+        messages_count: Messages.
+        instructions: Their instructions.
+        cycles: Their price: ingress, execution, instructions.
+    """
+
+    fees: FeeSchedule = field(default_factory=FeeSchedule.load)
+    messages_count: int = 0
+    instructions: int = 0
+    cycles: int = 0
+
+    def add(self, instructions: int, *, argument_bytes: int = 0) -> None:
+        """Count an update."""
+        self.messages_count += 1
+        self.instructions += instructions
+        self.cycles += self.fees.ingress_cycles(ENVELOPE_BYTES + argument_bytes)
+        self.cycles += self.fees.execution_cycles(instructions)
+
+
+def require_model(status: ModelStatus, model: str, *, exact: bool = False) -> None:
+    """Check that a node is ready to run a model.
+
+    Raises:
+        ConflictError: It is configured with another one or another mode, or has not loaded it.
+    """
+    again = f"`datanode load {model}{' --exact' if exact else ''}`"
+    if status.model != model:
+        runs = "no model" if status.model is None else status.model
+        raise ConflictError(f"the node runs {runs}, not {model}", hint=f"Run {again}.")
+    if exact and not status.exact:
+        raise ConflictError(f"the node runs {model} in fast mode", hint=f"Run {again}.")
+    if not status.loaded:
+        raise ConflictError(
+            f"{model} is not loaded: loading has not ended, or the canister was upgraded",
+            safe="What is stored is unchanged.",
+            hint=f"Run {again}.",
+        )
+
+
+def load_model(
+    node: InferenceNode, model: str, *, version: int | None = None, exact: bool = False
+) -> Iterator[LoadStep]:
+    """Configure a model if the node runs another one, and load it; again: continue."""
+    status = node.status()
+    wanted = (model, version if version is not None else status.version, exact)
+    if (status.model, status.version, status.exact) != wanted:
+        node.configure(model, version=version, exact=exact)
+    yield from node.load()
+
+
+def render_prompt(version: VerifiedVersion, message: str) -> str | None:
+    """Put a message into the chat template of a stored model; None if it has none.
+
+    Raises:
+        FormatError: The template is broken or too large.
+    """
+    for file in version.head.files:
+        if file.path == CONFIG_FILE:
+            if file.length_bytes > MAX_CONFIG_BYTES:
+                raise FormatError(f"{CONFIG_FILE} has {file.length_bytes:,} bytes")
+            chunks = range(file.first_chunk, file.first_chunk + file.chunk_count)
+            return chat_prompt(b"".join(version.chunks(chunks)), message)
+    return None
+
+
+def run(
+    node: InferenceNode,
+    question: Question,
+    *,
+    as_query: bool,
+    on_text: Callable[[Generated], None],
+) -> tuple[Generated, tuple[int, ...], MessageCosts]:
+    """Generate, and report each message's text; returns the last message, all tokens, the cost."""
+    spending = MessageCosts()
+    tokens: tuple[int, ...] = ()
+    last: Generated | None = None
+    answers = iter([node.ask(question)]) if as_query else node.generate(question)
+    for generated in answers:
+        on_text(generated)
+        tokens += generated.tokens
+        last = generated
+        if not as_query:
+            first = spending.messages_count == 0
+            spending.add(
+                generated.instructions,
+                argument_bytes=len(question.prompt.encode()) if first else 0,
+            )
+    if last is None:
+        raise NotFoundError("the node generated nothing")
+    return last, tokens, spending

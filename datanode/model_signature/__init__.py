@@ -1,0 +1,25 @@
+"""Signatures of OpenSSF Model Signing v1 over the files that a manifest names."""
+
+from datanode.model_signature.covering import Coverage, SignedFiles, bundle_paths, find_coverage
+from datanode.model_signature.public_key import PublicKey, load_public_key
+from datanode.model_signature.reading import (
+    ExpectedSigner,
+    check_model_signature,
+    read_bundle,
+    read_bundle_file,
+)
+from datanode.model_signature.signing import sign_version
+
+__all__ = [
+    "Coverage",
+    "ExpectedSigner",
+    "PublicKey",
+    "SignedFiles",
+    "bundle_paths",
+    "check_model_signature",
+    "find_coverage",
+    "load_public_key",
+    "read_bundle",
+    "read_bundle_file",
+    "sign_version",
+]

@@ -1,0 +1,262 @@
+"""Copy a whole node to others by snapshot: `clone`, the straight line.
+
+    check -> stop the source, take, start it -> each copy: stop, load, start, prove -> delete
+
+Nothing is downloaded. What is proven: the subnet certifies for each copy the module of the source,
+and as its certified data, the root of its witnesses, that of the snapshot.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from datanode.agent.certificate import open_certificate
+from datanode.agent.client import Agent
+from datanode.cleanup import always_after
+from datanode.errors import (
+    CertificateError,
+    ConflictError,
+    DataNodeError,
+    UsageError,
+)
+from datanode.node import clone_journal, deploy, snapshots
+from datanode.node.canister import CanisterNode
+from datanode.node.clone_journal import CloneJournal
+from datanode.principal import Principal
+
+_STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clone:
+    """A copy, proven.
+
+    Attributes:
+        canister: The copy.
+        module_hash: Certified hash of its module: that of the source.
+        root: Its certified data, that of the snapshot; None: it holds no model, so that no witness
+            shows it.
+        loaded: This run loaded it; otherwise an earlier one did.
+    """
+
+    canister: Principal
+    module_hash: bytes
+    root: bytes | None
+    loaded: bool
+
+
+def clone(
+    agent: Agent,
+    state_dir: Path,
+    source: Principal,
+    copies: Sequence[Principal],
+    *,
+    replace: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Clone]:
+    """Make each of `copies` hold what `source` holds; running it again goes on.
+
+    Args:
+        agent: A controller of all of them.
+        state_dir: The user's state folder, for the journal.
+        source: The node to copy; it is stopped while its snapshot is taken, and started again.
+        copies: Nodes of the same subnet; what they hold is replaced.
+        replace: Allow copies that hold models.
+        say: Told of each step.
+
+    Raises:
+        UsageError: A copy is the source, stands there twice, or holds models and `replace` is not
+            given.
+        ConflictError: A copy is on another subnet, or the source has too many snapshots.
+        CyclesError: The source or a copy cannot pay.
+        CertificateError: A copy is not what it should be.
+    """
+    with clone_journal.journal_path(state_dir, agent.network.root_key, source) as path:
+        journal = clone_journal.read(path)
+        if journal is None:
+            with _unchanged():
+                _check(agent, source, copies, replace=replace)
+                journal = _begun(agent, path, source)
+        else:
+            say(f"going on with the clone of {source} that an earlier run began")
+            if journal.was_running:
+                snapshots.start(agent, source)  # first of all: whatever else is wrong
+            rest = [each for each in copies if not _is_loaded(agent, each, journal)]
+            _check(agent, source, rest, replace=replace)
+        try:
+            _take_once(agent, journal, copies, say)
+            made = [_copy(agent, journal, each, say) for each in copies]
+            _delete_snapshot(agent, journal)
+        except DataNodeError as error:
+            error.safe = _safe(journal)
+            raise
+        journal.forget()
+        return made
+
+
+def certified_root(agent: Agent, canister: Principal) -> bytes | None:
+    """Return the root of a node's witnesses, certified by its subnet; None: it holds no model.
+
+    Raises:
+        CertificateError: The node's proof is none.
+        NodeStoppedError: The node is stopped.
+    """
+    node = CanisterNode(agent, canister)
+    names = [model.name for model in node.models() if model.versions]
+    if not names:
+        return None
+    answer = node.witness(names[0])
+    certificate = open_certificate(
+        answer.certificate,
+        root_key=agent.network.root_key,
+        canister=canister,
+        now_ns=agent.time_ns(canister),
+    )
+    root = certificate.tree.lookup([b"canister", canister.raw, b"certified_data"])
+    if not isinstance(root, bytes):
+        raise CertificateError(f"the certificate of {canister} does not show its certified data")
+    return root
+
+
+def subnet_of(agent: Agent, canister: Principal) -> Principal:
+    """Return the subnet that certifies for a canister."""
+    raw = agent.certificate(canister, [[b"time"]])
+    root_key = agent.network.root_key
+    return open_certificate(raw, root_key=root_key, canister=canister, now_ns=None).subnet
+
+
+def _check(agent: Agent, source: Principal, copies: Sequence[Principal], *, replace: bool) -> None:
+    """Find every reason why a copy cannot be made, before anything is stopped or paid."""
+    if source in copies or len(set(copies)) < len(copies):
+        raise UsageError("the source or a copy is named twice")
+    home = subnet_of(agent, source)
+    deploy.canister_status(agent, source)
+    for copy in copies:
+        status = deploy.canister_status(agent, copy)
+        if (subnet := subnet_of(agent, copy)) != home:
+            raise ConflictError(
+                f"{copy} is on subnet {subnet}, {source} on {home}: a snapshot stays on its subnet",
+                hint="Name nodes of the same subnet, or copy each model with `datanode copy`.",
+            )
+        if status.module_hash is None or status.status == _STOPPED or replace:
+            continue
+        details = CanisterNode(agent, copy).status().details
+        if details is not None and (details.models_count or details.frames_count):
+            raise UsageError(
+                f"{copy} holds {details.models_count} models and {details.frames_count} frames, "
+                "which a clone would replace",
+                hint="Name an empty node, or run again with --replace.",
+            )
+
+
+@contextmanager
+def _unchanged() -> Iterator[None]:
+    try:
+        yield
+    except DataNodeError as error:
+        error.safe = "Nothing was changed."
+        raise
+
+
+def _begun(agent: Agent, path: Path, source: Principal) -> CloneJournal:
+    known = snapshots.listed(agent, source)
+    if len(known) >= snapshots.MAX_SNAPSHOTS:
+        raise ConflictError(
+            f"{source} has {len(known)} snapshots, the most that a canister has",
+            hint="Delete one of them first.",
+        )
+    journal = CloneJournal(
+        path=path,
+        source=source,
+        module_hash=_module_hash(agent, source),
+        was_running=deploy.canister_status(agent, source).status != _STOPPED,
+        known=tuple(each.id for each in known),
+    )
+    journal.write()
+    return journal
+
+
+def _take_once(
+    agent: Agent, journal: CloneJournal, copies: Sequence[Principal], say: Callable[[str], None]
+) -> None:
+    """Take the snapshot of this clone unless an earlier run has."""
+    source = journal.source
+    listed = [each.id for each in snapshots.listed(agent, source)]
+    if journal.snapshot in listed:
+        return
+    if journal.snapshot is not None and set(copies) <= set(journal.loaded):
+        return  # it was deleted at the end of an earlier run: only the proof is left to be given
+    taken = [each for each in listed if each not in journal.known]
+    snapshot = taken[-1] if taken else _taken(agent, journal, say)
+    journal.root = snapshots.certified_data(agent, source, snapshot)
+    journal.snapshot, journal.loaded = snapshot, []
+    journal.write()
+
+
+def _delete_snapshot(agent: Agent, journal: CloneJournal) -> None:
+    listed = [each.id for each in snapshots.listed(agent, journal.source)]
+    if journal.snapshot is not None and journal.snapshot in listed:
+        snapshots.delete(agent, journal.source, journal.snapshot)
+
+
+def _taken(agent: Agent, journal: CloneJournal, say: Callable[[str], None]) -> bytes:
+    source = journal.source
+    if not journal.was_running:
+        return snapshots.take(agent, source).id
+    say(f"stopping {source} to take a snapshot")
+    with always_after(partial(snapshots.start, agent, source)):
+        snapshots.stop(agent, source)
+        return snapshots.take(agent, source).id
+
+
+def _copy(
+    agent: Agent, journal: CloneJournal, copy: Principal, say: Callable[[str], None]
+) -> Clone:
+    loads = not _is_loaded(agent, copy, journal)
+    if loads and journal.snapshot is not None:
+        say(f"loading the snapshot into {copy}")
+        with always_after(partial(snapshots.start, agent, copy)):
+            snapshots.stop(agent, copy)
+            snapshots.load(agent, copy, journal.snapshot)
+            journal.loaded.append(copy)
+            journal.write()
+    return _proven(agent, copy, journal, loaded=loads)
+
+
+def _is_loaded(agent: Agent, copy: Principal, journal: CloneJournal) -> bool:
+    """Tell whether a copy was loaded, also by a run whose answer was lost; it runs afterwards."""
+    if journal.snapshot is None:
+        return False
+    if deploy.canister_status(agent, copy).status == _STOPPED:
+        snapshots.start(agent, copy)  # a run may have ended between loading and starting it
+    if copy in journal.loaded:
+        return True
+    if _module_hash(agent, copy) != journal.module_hash:
+        return False
+    return certified_root(agent, copy) == journal.root
+
+
+def _proven(agent: Agent, copy: Principal, journal: CloneJournal, *, loaded: bool) -> Clone:
+    if _module_hash(agent, copy) != journal.module_hash:
+        raise CertificateError(f"{copy} does not run the module of the source")
+    root = certified_root(agent, copy)
+    if root is not None and root != journal.root:
+        raise CertificateError(f"{copy} certifies other models than the snapshot holds")
+    return Clone(canister=copy, module_hash=journal.module_hash, root=root, loaded=loaded)
+
+
+def _module_hash(agent: Agent, canister: Principal) -> bytes:
+    path = [b"canister", canister.raw, b"module_hash"]
+    found = agent.read_state(canister, [path]).lookup(path)
+    return found if isinstance(found, bytes) else b""
+
+
+def _safe(journal: CloneJournal) -> str:
+    if journal.snapshot is None:
+        return "No snapshot was taken; the source is started again by the same command."
+    return (
+        f"The snapshot of {journal.source} is kept, and costs rent, until the same command has "
+        "finished."
+    )

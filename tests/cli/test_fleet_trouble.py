@@ -1,0 +1,135 @@
+"""Members of a fleet that are stopped, frozen, full, no storage nodes, rolled back or taken."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from datanode.agent import identity as identities
+from datanode.agent.client import Agent
+from datanode.agent.network import Network
+from datanode.localnet.api import LocalNetwork
+from datanode.node import deploy, registry, snapshots
+from datanode.node.canister import CanisterNode
+from datanode.principal import Principal
+from datanode.units import TC
+from tests.cli import canisters
+from tests.cli.stage import MakeUser, User, checkpoint
+from tests.fakes.counter import counter_wasm
+
+UPLOAD = ("upload", "m.safetensors", "--as", "llama", "--node", "pair")
+
+
+@pytest.fixture(scope="module")
+def pair(network: LocalNetwork, owner_pem: Path) -> list[Principal]:
+    """Two nodes of the user, for all tests of this file."""
+    with closing(_agent(network, owner_pem)) as agent:
+        return [deploy.create_node(agent) for _ in range(2)]
+
+
+def _agent(network: LocalNetwork, pem: Path) -> Agent:
+    where = Network(url=network.url, root_key=network.root_key, name="local")
+    return Agent(where, identities.load(pem))
+
+
+@pytest.fixture
+def fleet(
+    user: User, pair: list[Principal], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[Principal]]:
+    """A fleet of two empty nodes, called `pair`, and a checkpoint for it."""
+    monkeypatch.setattr("datanode.command_context.WaitPolicy.__call__", lambda *_: None)
+    registry.add(user.config, "pair", *pair, network="local")
+    checkpoint(user.home / "m.safetensors", 7, tensors=6, size=100_000)
+    yield pair
+    user.arrive()
+    with closing(_agent(user.net, user.pem)) as agent:
+        for each in pair:
+            canisters.wipe(agent, each)
+
+
+def test_stopped_member_is_named_and_the_upload_goes_on_later(
+    user: User, fleet: list[Principal]
+) -> None:
+    canisters.stop(user, fleet[1])
+    assert user.fails(22, *UPLOAD).says(fleet[1].text)
+    canisters.start(user, fleet[1])
+    assert user.ok(*UPLOAD)["version"] == 1
+    canisters.stop(user, fleet[1])
+    for command in (("fetch", "llama", "back"), ("audit", "llama")):
+        assert user.fails(22, *command, "--node", "pair").says(fleet[1].text)
+    canisters.start(user, fleet[1])
+    user.ok("audit", "llama", "--node", "pair")
+
+
+@pytest.mark.nightly
+def test_frozen_member_is_refused_before_anything_is_sent(
+    user: User, fleet: list[Principal]
+) -> None:
+    canisters.freeze(user, fleet[1], 10**12)
+    done = user.run(*UPLOAD)
+    canisters.freeze(user, fleet[1], 0)
+    assert done.code in {20, 21, 22}, done.err
+    assert done.says(fleet[1].text)
+    assert user.ok(*UPLOAD)["version"] == 1
+
+
+def test_too_little_room_is_refused_with_the_number_of_members_that_would_do(
+    user: User, fleet: list[Principal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("uploader.session.fleet_parts.MAX_STABLE_BYTES", 0)
+        done = user.fails(21, *UPLOAD)
+    assert done.says("2 members of the fleet", "1 empty members would do", "Nothing was sent")
+    for each in fleet:
+        user.fails(10, "show", "llama/.part", "--node", each)
+
+
+def test_member_that_is_no_storage_node_is_named(user: User, fleet: list[Principal]) -> None:
+    odd = canisters.create(user, 10 * TC)
+    canisters.reinstall(user, odd, counter_wasm())
+    path = user.config / "nodes.json"
+    known = json.loads(path.read_text())
+    for row in known["nodes"]:
+        if row["name"] == "pair":
+            row["members"] = [fleet[0].text, odd.text]  # edited by hand
+    path.write_text(json.dumps(known))
+    assert user.fails(33, *UPLOAD).says(odd.text)
+
+
+def test_rolled_back_member_is_found_by_audit_and_not_believed_by_fetch(
+    user: User, fleet: list[Principal]
+) -> None:
+    user.ok(*UPLOAD)
+    with closing(_agent(user.net, user.pem)) as agent:
+        snapshots.stop(agent, fleet[1])
+        taken = snapshots.take(agent, fleet[1])
+        snapshots.start(agent, fleet[1])
+        checkpoint(user.home / "m.safetensors", 8, tensors=6, size=100_000)
+        assert user.ok(*UPLOAD)["version"] == 2
+        snapshots.stop(agent, fleet[1])
+        snapshots.load(agent, fleet[1], taken.id)
+        snapshots.start(agent, fleet[1])
+        assert user.fails(24, "audit", "llama", "--node", "pair").says(fleet[1].text)
+        assert user.fails(24, "fetch", "llama", "back", "--node", "pair").says(fleet[1].text)
+        snapshots.delete(agent, fleet[1], taken.id)
+
+
+@pytest.mark.nightly
+def test_two_uploaders_of_one_fleet_do_not_mix(
+    user: User, fleet: list[Principal], stranger: MakeUser
+) -> None:
+    guest = stranger("guest")
+    user.arrive()
+    for each in fleet:
+        with closing(_agent(user.net, user.pem)) as agent:
+            CanisterNode(agent, each).begin_upload("llama/.part", frames_count=1, frame_bytes=0)
+    user.ok("grant", guest.principal, "uploader", "--node", "pair")
+    guest.arrive()
+    registry.add(guest.config, "pair", *fleet, network="local")
+    checkpoint(guest.home / "m.safetensors", 9, tensors=6, size=100_000)
+    done = guest.fails(11, *UPLOAD)
+    assert any(done.says(each.text) for each in fleet)
+    user.arrive()
+    assert user.ok(*UPLOAD)["version"] == 1

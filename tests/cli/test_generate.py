@@ -1,0 +1,59 @@
+"""Commands of inference: a node is promoted, loads a model that it stores, and speaks."""
+
+from datanode.errors import UnauthorizedError
+from tests.cli.stage import MakeUser, User
+from tests.inference import tiny_checkpoint
+
+UNAUTHORIZED = UnauthorizedError.exit_code
+PROMPT = "the capital of France is"
+
+
+def test_promoted_node_loads_and_speaks(user: User, stranger: MakeUser) -> None:
+    folder = tiny_checkpoint.write(user.home / "tiny")
+    user.ok("node", "create", "speaker")
+    user.ok("upload", folder, "--as", "tiny", "--node", "speaker")
+    user.fails(33, "generate", "tiny", PROMPT, "--raw", "--node", "speaker")
+    assert "model" not in user.run("node", "status", "speaker").out
+    user.ok("node", "promote", "speaker", "--model", "tiny", "--no-load")
+    status = user.run("node", "status", "speaker")
+    assert status.says("tiny version 1: not loaded", "`datanode load tiny`"), status.out
+    loaded = user.ok("load", "tiny", "--node", "speaker")
+    assert loaded["version"] == 1
+    said = {}
+    for way in ((), ("--query",)):
+        wish = ("generate", "tiny", PROMPT, "--raw", "--max-tokens", 4, "--node", "speaker", *way)
+        *parts, summary = user.run(*wish, "--json").results
+        said[way] = "".join(part["text"] for part in parts)
+        assert summary["tokens"] == 4
+        assert (summary["cycles"] == 0) == bool(way)
+    assert said[()] == said["--query",] == tiny_checkpoint.answer(PROMPT, 4)
+    status = user.ok("node", "status", "speaker")
+    assert (status["model"], status["model_loaded"]) == ("tiny", True)
+    assert user.ok("audit", "tiny", "--node", "speaker")["verdict"] == "ok"
+    _grant_and_revoke(user, stranger, status["canister"])
+
+
+def _grant_and_revoke(user: User, stranger: MakeUser, canister: str) -> None:
+    """Let a stranger run the model, and no longer."""
+    other = stranger("runner")
+    ask = ("generate", "tiny", PROMPT, "--raw", "--max-tokens", 1, "--node", canister)
+
+    def runners() -> list[tuple[str, str]]:
+        found = user.run("grants", "--node", "speaker", "--json").results[:-1]
+        return [(each["to"], each["role"]) for each in found]
+
+    user.arrive()
+    user.ok("publish", "tiny", "--node", "speaker")
+    user.fails(2, "grant", other.principal, "runner", "--model", "tiny", "--node", "speaker")
+    other.arrive()
+    other.fails(UNAUTHORIZED, *ask)
+    user.arrive()
+    user.ok("grant", other.principal, "runner", "--node", "speaker")
+    assert runners() == [(other.principal.text, "runner")]
+    other.arrive()
+    assert other.run(*ask).code == 0
+    user.arrive()
+    user.ok("revoke", other.principal, "runner", "--node", "speaker")
+    assert runners() == []
+    other.arrive()
+    other.fails(UNAUTHORIZED, *ask)

@@ -1,0 +1,96 @@
+"""Rows of `datanode node` for fleets: one a member, and a total."""
+
+from collections.abc import Sequence
+
+from datanode.command_context import CommandContext
+from datanode.principal import Principal
+from datanode.units import format_bytes, format_cycles
+from uploader.cli.output import Output
+
+
+def show_members(output: Output, members: Sequence[Principal], **fact: str) -> None:
+    """Show what was done to each member of a fleet; a single node needs no table."""
+    if len(members) == 1:
+        return
+    (name, value), *_ = fact.items()
+    for number, principal in enumerate(members):
+        output.item(member=number, canister=principal.text, **fact)
+    output.table(
+        ["> member", "canister", name],
+        [[str(number), each.text, value] for number, each in enumerate(members)],
+    )
+
+
+def show_status(output: Output, context: CommandContext, members: Sequence[Principal]) -> None:
+    """Show every member of a fleet, one row each, and the total.
+
+    Raises:
+        UnauthorizedError: The identity does not control one of them.
+    """
+    from uploader.cli import node_actions  # noqa: PLC0415 - it brings libraries along
+
+    views = [node_actions.look(context, each, each.text) for each in members]
+    rows: list[list[str]] = []
+    for number, (principal, view) in enumerate(zip(members, views, strict=True)):
+        status, details = view.canister, view.node.details if view.node is not None else None
+        frame_bytes = None if details is None else details.frame_bytes
+        output.item(
+            member=number,
+            canister=principal.text,
+            state=status.status,
+            cycles=status.cycles,
+            idle_burn_per_day_cycles=status.burn_per_day_cycles,
+            freezing_days=view.days,
+            memory_bytes=status.memory_bytes,
+            frame_bytes=frame_bytes,
+            module_hash=status.module_hash.hex() if status.module_hash else None,
+            interface_version=None if view.node is None else view.node.interface_version,
+            concerns=view.concerns,
+        )
+        rows.append(
+            [
+                str(number),
+                principal.text,
+                status.status,
+                format_cycles(status.cycles),
+                f"{view.days:,}",
+                format_bytes(status.memory_bytes),
+                "-" if frame_bytes is None else format_bytes(frame_bytes),
+                "-" if view.node is None else str(view.node.interface_version),
+            ]
+        )
+    cycles = sum(view.canister.cycles for view in views)
+    memory_bytes = sum(view.canister.memory_bytes for view in views)
+    days = min(view.days for view in views)
+    modules = {view.canister.module_hash for view in views}
+    rows.append(
+        ["", "total", "", format_cycles(cycles), f"{days:,}", format_bytes(memory_bytes), "", ""]
+    )
+    output.table(
+        [
+            "> member",
+            "canister",
+            "state",
+            "> cycles",
+            "> days until frozen",
+            "> memory",
+            "> frames",
+            "> interface",
+        ],
+        rows,
+    )
+    concerns = [concern for view in views for concern in view.concerns]
+    if len(modules) > 1:
+        concerns.append(
+            "the members run different modules: run `datanode node upgrade` on the fleet"
+        )
+    for concern in concerns:
+        output.say(f"warning: {concern}")
+    output.summary(
+        "",
+        members=[each.text for each in members],
+        cycles=cycles,
+        freezing_days=days,
+        memory_bytes=memory_bytes,
+        concerns=concerns,
+    )
