@@ -17,6 +17,7 @@ from tests.fakes.gateway import Gateway
 
 SEED = bytes(range(32))
 FRAMES_A_MESSAGE = 200
+MESSAGE_BYTES = 1_900_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,10 @@ class StorageGateway:
 
     def put(self, who: Identity, lease: int, frames: Sequence[bytes]) -> None:
         """Store frames."""
-        for at in range(0, len(frames), FRAMES_A_MESSAGE):
-            self.ok(who, "put_frames", lease, frames[at : at + FRAMES_A_MESSAGE])
+        longest = max(map(len, frames), default=1)
+        count = min(FRAMES_A_MESSAGE, MESSAGE_BYTES // longest)
+        for at in range(0, len(frames), count):
+            self.ok(who, "put_frames", lease, frames[at : at + count])
 
     def seal(self, who: Identity, lease: int, name: str, model: Checkpoint) -> None:
         """Seal a checkpoint whose frames are held."""

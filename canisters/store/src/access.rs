@@ -151,9 +151,13 @@ impl<M: Memory + Clone> Inner<M> {
     /// Tell whether a sealed model that the caller may read refers to a frame.
     ///
     /// The work is the same whether others' models refer to the frame or none does: it looks at so
-    /// many references of the caller's own seals, and at so many of anybody's, from where those of
-    /// the frame begin, be they the frame's or the next one's. A frame that more models of others
-    /// refer to may be told as not readable; then it is sent again, as any other.
+    /// many of anybody's references, from where those of the frame begin, be they the frame's or the
+    /// next ones', and then at so many from the caller's own ones of the frame that the first look
+    /// ended with. If that is another frame, the first look has seen all of the frame asked about.
+    /// So the second look always lies behind the first one: were both at the same place for a frame
+    /// that nobody refers to, they would touch fewer pages of memory, and a page costs. A frame that
+    /// more models of others refer to may be told as not readable; then it is sent again, as any
+    /// other.
     pub(crate) fn reads(&self, digest: &Digest, known: &Readable) -> bool {
         if known.all {
             let references = self.holds.references(digest, 0);
@@ -161,14 +165,17 @@ impl<M: Memory + Clone> Inner<M> {
                 .take_while(|reference| reference.digest == *digest)
                 .any(|reference| self.is_readable(&reference, known));
         }
-        let found = [known.user, 0].map(|sealer| {
-            let window = self.holds.references(digest, sealer).take(REFERENCES_A_LOOK_UP);
-            let readable = window.map(|reference| {
-                same(&reference.digest, digest) & self.is_readable(&reference, known)
-            });
-            readable.fold(false, |found, readable| found | readable)
-        });
-        found[0] | found[1]
+        let read = |at: &Digest, sealer| {
+            let window = self.holds.references(at, sealer).take(REFERENCES_A_LOOK_UP);
+            window.fold((*at, false), |(_, found), reference| {
+                let readable =
+                    same(&reference.digest, digest) & self.is_readable(&reference, known);
+                (reference.digest, found | readable)
+            })
+        };
+        let (last, by_anybody) = read(digest, 0);
+        let (_, by_caller) = read(&last, known.user);
+        by_anybody | by_caller
     }
 
     fn is_readable(&self, reference: &Reference, known: &Readable) -> bool {

@@ -1,4 +1,4 @@
-//! A put accesses memory as often whether others store the frame or nobody does.
+//! Memory is accessed as often, and on as many pages, whether others store a frame or nobody does.
 //!
 //! `tests/hostile/test_equal_cost.py` compares instructions on the real module, over fewer frames.
 //! Where a digest lies in the tables decides the cost of a single put, so that groups of frames are
@@ -12,6 +12,9 @@ use datanode_store::api::*;
 const GROUP: usize = 8_000;
 const BATCH: usize = 100;
 const TOLERANCE: f64 = 0.01;
+const ASKED: usize = 600;
+/// More than one look-up considers.
+const MODELS: u8 = 9;
 
 fn group(first: u64) -> Vec<Vec<u8>> {
     (first..first + GROUP as u64).map(|seed| raw_frame(&seed.to_le_bytes())).collect()
@@ -46,4 +49,34 @@ fn a_put_accesses_memory_as_often_whoever_stores_the_frame() {
     for held in [sealed, leased] {
         assert!((held / absent - 1.0).abs() <= TOLERANCE, "{accesses:?}");
     }
+}
+
+#[test]
+fn a_look_up_touches_as_many_pages_whoever_stores_the_frame() {
+    let groups = [group(0), group(100_000)].map(|group| group[..ASKED].to_vec());
+    let mut worlds = [World::new(), World::new()];
+    let mut leases = Vec::new();
+    for (world, held) in worlds.iter_mut().zip(&groups) {
+        world.grant(Operator, Alice, Role::Uploader, None).unwrap();
+        world.grant(Operator, Bob, Role::Uploader, None).unwrap();
+        for number in 0..MODELS {
+            let mut frames = held.clone();
+            frames.push(raw_frame(&[number]));
+            world.sealed(Bob, &format!("secret/{number}"), &Checkpoint::new(&frames));
+        }
+        leases.push(world.lease(Alice, "own"));
+    }
+    let mut pages = [0usize; 2];
+    for (which, (world, lease)) in worlds.iter_mut().zip(leases).enumerate() {
+        for (asked, group) in groups.iter().enumerate() {
+            for frame in group {
+                world.memory.take_touched();
+                assert_eq!(world.missing(Alice, lease, &[hash(frame)]).unwrap(), [true]);
+                pages[usize::from(asked == which)] += world.memory.take_touched();
+            }
+        }
+    }
+    let [absent, held] = pages.map(|pages| pages as f64);
+    println!("held {held}, absent {absent}: {:+.4}", held / absent - 1.0);
+    assert!((held / absent - 1.0).abs() <= TOLERANCE, "{pages:?}");
 }

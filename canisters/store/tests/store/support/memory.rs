@@ -1,7 +1,7 @@
 //! A memory that keeps only what was written, may refuse to grow, and whose bits can be flipped.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use ic_stable_structures::Memory;
@@ -16,6 +16,7 @@ struct Inner {
     blocks: BTreeMap<u64, Box<[u8; BLOCK as usize]>>,
     writes: u64,
     reads: Cell<u64>,
+    touched: RefCell<BTreeSet<u64>>,
 }
 
 /// Shared by its clones, as stable memory is.
@@ -48,11 +49,16 @@ impl TestMemory {
         inner.reads.get() + inner.writes
     }
 
+    /// Return the count of pages that were read or written since the last time.
+    pub fn take_touched(&self) -> usize {
+        self.0.borrow().touched.take().len()
+    }
+
     /// Return a copy that shares nothing.
     pub fn snapshot(&self) -> Self {
         let inner = self.0.borrow();
         let (blocks, reads) = (inner.blocks.clone(), inner.reads.clone());
-        let copy = Inner { blocks, reads, ..*inner };
+        let copy = Inner { blocks, reads, touched: RefCell::default(), ..*inner };
         Self(Rc::new(RefCell::new(copy)))
     }
 
@@ -145,6 +151,7 @@ impl Memory for TestMemory {
         let inner = self.0.borrow();
         inner.reads.set(inner.reads.get() + 1);
         assert!(offset + dst.len() as u64 <= inner.pages * PAGE, "read out of bounds");
+        inner.touched.borrow_mut().extend(pages(offset, dst.len()));
         for (block, within, at, length) in Self::pieces(offset, dst.len()) {
             let piece = &mut dst[at..at + length];
             match inner.blocks.get(&block) {
@@ -158,9 +165,14 @@ impl Memory for TestMemory {
         let mut inner = self.0.borrow_mut();
         assert!(offset + src.len() as u64 <= inner.pages * PAGE, "write out of bounds");
         inner.writes += 1;
+        inner.touched.borrow_mut().extend(pages(offset, src.len()));
         for (block, within, at, length) in Self::pieces(offset, src.len()) {
             let bytes = inner.blocks.entry(block).or_insert_with(|| Box::new([0; BLOCK as usize]));
             bytes[within..within + length].copy_from_slice(&src[at..at + length]);
         }
     }
+}
+
+fn pages(offset: u64, length: usize) -> std::ops::Range<u64> {
+    offset / PAGE..(offset + length as u64).div_ceil(PAGE)
 }
