@@ -49,6 +49,7 @@ from datanode.reader.fleet import (
     NodeOf,
     is_fleet_version,
     open_fleet_version,
+    open_index,
     open_part,
     read_file,
     read_index,
@@ -230,7 +231,7 @@ def audit_any(
     Raises:
         DataNodeError: As `audit_model` and `audit_fleet`.
     """
-    opened = reader.open_version(model, version)
+    opened = open_index(reader, model, version)
     if is_fleet_version(opened.head):
         report = audit_fleet(
             reader, opened, node_of, mode, prover_of=prover_of, jobs=jobs, on_checked=on_checked
