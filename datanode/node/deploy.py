@@ -74,6 +74,18 @@ def create_node(
     return canister
 
 
+def create_empty(agent: Agent, *, cycles: int) -> Principal:
+    """Create a canister on a local network, out of nothing, with the settings of a node, no code.
+
+    Raises:
+        UsageError: The network is mainnet, where `paying` is the way.
+    """
+    _local_only(agent)
+    canister = _created(agent, cycles)
+    settings.apply(agent, canister, settings.GOOD)
+    return canister
+
+
 def install_node(
     agent: Agent,
     canister: Principal,
