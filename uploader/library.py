@@ -77,6 +77,7 @@ def upload(
     files: FileChoice | None = None,
     options: UploadOptions | None = None,
     progress: ProgressLike | None = None,
+    rebalance: bool = False,
     wait: bool = True,
 ) -> UploadSummary:
     """See `datanode.upload`; `options` are its keywords.
@@ -110,7 +111,13 @@ def upload(
                 listener.note(note)
             queueing = Queueing(wait=wait, say=listener.note, stopping=stopping)
             return upload_into(
-                context, opened, model, options, progress=listener, queueing=queueing
+                context,
+                opened,
+                model,
+                options,
+                progress=listener,
+                queueing=queueing,
+                rebalance=rebalance,
             )
 
     return until_interrupted(work)
@@ -153,7 +160,7 @@ def upload_into(
             rebalance=rebalance,
         )
     if rebalance:
-        raise UsageError("--rebalance moves tensors between members, and this is a single node")
+        raise UsageError("rebalancing moves tensors between members, and this is a single node")
     location = state_location(context)
     target = context.node()
     me = context.identity.principal
