@@ -87,6 +87,7 @@ def test_deleted_member_is_named_by_every_command(user: User, fleet: list[Princi
         user.ok(*command, "--node", "pair")
 
 
+@pytest.mark.nightly
 def test_model_with_a_deleted_member_is_not_read_and_comes_back_on_another(
     user: User, fleet: list[Principal]
 ) -> None:
@@ -122,6 +123,7 @@ def test_member_on_another_subnet_is_refused_before_anything_is_sent(
         assert done.says(f"{fleet[1]} is on subnet", "one subnet", "nothing was sent"), done.err
         added = user.fails(38, "node", "add", "two", *fleet)
         assert added.says(f"{fleet[1]} is on subnet", "two names"), added.err
+        assert user.run("doctor").says(f"{fleet[1]} is on subnet")
     assert _stored(user, after=last) == 0
 
 
@@ -137,6 +139,7 @@ def test_member_of_another_interface_is_refused_before_anything_is_sent(
     assert _stored(user, after=last) == 0
 
 
+@pytest.mark.nightly
 def test_members_in_another_order_cost_an_index_and_no_frame_again(
     user: User, fleet: list[Principal]
 ) -> None:

@@ -172,7 +172,7 @@ def test_model_over_three_nodes_is_shown_loaded_and_audited_as_one(
         user.fails(23, "audit", "--verify", report)
 
 
-def test_audit_names_the_member_that_lost_or_changed_its_part(
+def test_flipped_bit_is_found_with_its_member_and_repaired(
     user: User, fleet: list[str], trio: list[Principal], tmp_path: Path
 ) -> None:
     source = llama_folder(tmp_path / "model")
@@ -184,6 +184,12 @@ def test_audit_names_the_member_that_lost_or_changed_its_part(
     assert fetched.says(f"member {fleet[2]}: chunk")
     user.ok("audit", "llama", "--node", "trio", "--repair", source)
     user.ok("audit", "llama", "--node", "trio")
+
+
+@pytest.mark.nightly
+def test_deleted_part_is_told_with_its_member(user: User, fleet: list[str], tmp_path: Path) -> None:
+    source = llama_folder(tmp_path / "model")
+    user.ok("upload", source, "--as", "llama", "--node", "trio")
     user.ok("delete", "llama/.part", "--node", fleet[1], "--yes")
     for command in (("audit", "llama"), ("fetch", "llama", tmp_path / "y"), ("show", "llama")):
         assert user.fails(43, *command, "--node", "trio").says(fleet[1])
