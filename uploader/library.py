@@ -3,8 +3,8 @@
 The commands stand on `upload_into` and `plan_into` too.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,6 +14,7 @@ from datanode.command_context import CommandContext, ContextArguments
 from datanode.errors import UsageError
 from datanode.fees import DEFAULT_SCHEDULE, RENT_SCHEDULES, FeeSchedule
 from datanode.globs import as_patterns
+from datanode.node.subnets import require_one_subnet
 from datanode.principal import Principal
 from datanode.progress import Progress, ProgressLike, as_progress
 from uploader.command_context import state_location, state_of, upload_context
@@ -21,7 +22,7 @@ from uploader.interrupts import until_interrupted
 from uploader.session.fleet_upload import upload_over_fleet
 from uploader.session.plan import Quote, Target
 from uploader.session.plan import plan as plan_source
-from uploader.session.upload import UploadOptions, UploadSummary
+from uploader.session.upload import UploadContext, UploadOptions, UploadSummary
 from uploader.session.upload import upload as upload_source
 from uploader.source import Source, notes_on, open_source
 from uploader.state.upload_lock import Queueing, upload_lock
@@ -76,6 +77,7 @@ def upload(
     files: FileChoice | None = None,
     options: UploadOptions | None = None,
     progress: ProgressLike | None = None,
+    rebalance: bool = False,
     wait: bool = True,
 ) -> UploadSummary:
     """See `datanode.upload`; `options` are its keywords.
@@ -109,7 +111,13 @@ def upload(
                 listener.note(note)
             queueing = Queueing(wait=wait, say=listener.note, stopping=stopping)
             return upload_into(
-                context, opened, model, options, progress=listener, queueing=queueing
+                context,
+                opened,
+                model,
+                options,
+                progress=listener,
+                queueing=queueing,
+                rebalance=rebalance,
             )
 
     return until_interrupted(work)
@@ -152,7 +160,7 @@ def upload_into(
             rebalance=rebalance,
         )
     if rebalance:
-        raise UsageError("--rebalance moves tensors between members, and this is a single node")
+        raise UsageError("rebalancing moves tensors between members, and this is a single node")
     location = state_location(context)
     target = context.node()
     me = context.identity.principal
@@ -182,11 +190,34 @@ def _upload_into_fleet(
     rebalance: bool,
 ) -> UploadSummary:
     """Upload to the members of a fleet, after other uploads of the identity to any of them."""
+    with member_contexts(context, members, model, progress=progress, queueing=queueing) as contexts:
+        return upload_over_fleet(source, model, contexts, options, rebalance=rebalance)
+
+
+@contextmanager
+def member_contexts(
+    context: CommandContext,
+    members: Sequence[Principal],
+    model: str,
+    *,
+    progress: Progress,
+    queueing: Queueing,
+) -> Iterator[list[UploadContext]]:
+    """Open what an upload to each member of a fleet needs, and keep others of the identity out."""
+    if len(members) > 1:
+        require_one_subnet(
+            context.agent,
+            members,
+            why="a fleet lies on one subnet",
+            safe="Nothing was sent.",
+            hint="Forget the fleet with `datanode node remove`, and `datanode node add` members of "
+            "one subnet.",
+        )
     location, me = state_location(context), context.identity.principal
     with ExitStack() as stack:
         for member in sorted(members, key=lambda each: each.raw):  # the same order for everybody
             stack.enter_context(upload_lock(location, member, me, model, queueing))
-        contexts = [
+        yield [
             upload_context(
                 context,
                 stack.enter_context(state_of(context)),
@@ -196,7 +227,6 @@ def _upload_into_fleet(
             )
             for member in members
         ]
-        return upload_over_fleet(source, model, contexts, options, rebalance=rebalance)
 
 
 def plan(

@@ -20,10 +20,10 @@ from datanode.errors import (
 from datanode.folders import config_folder, state_folder
 from datanode.localnet.admin_client import ask
 from datanode.node import cycles_ledger, deploy, orders, paying, registry, settings
-from datanode.node.cloning import subnet_of
 from datanode.node.management import NodeCanisterStatus
 from datanode.node.port import NodeStatus
 from datanode.node.settings import SettingsChange
+from datanode.node.subnets import require_one_subnet, subnet_of
 from datanode.principal import Principal
 from uploader.cli.amounts import parse_cycles
 from uploader.command_context import CommandContext
@@ -70,6 +70,34 @@ def create(
     return tuple(made), amount
 
 
+def create_empty(
+    context: CommandContext,
+    say: Callable[[str], None],
+    name: str,
+    *,
+    cycles: int,
+    subnet: Principal,
+    count: int = 1,
+) -> tuple[Principal, ...]:
+    """Create a fleet without code and remember it; a snapshot brings the code along.
+
+    The module is compiled, and paid for, once: when the snapshot is loaded.
+    """
+    _check_free(context, name)
+    where = subnet if cycles_ledger.is_there(context.agent) else None
+    with ExitStack() as stack:
+        made = tuple(
+            stack.enter_context(
+                _created(context, say, name, cycles, where, member=member, installs=False)
+            )
+            for member in range(count)
+        )
+        registry.add(config_folder(), name, *made, network=context.network.name)
+    for member, principal in enumerate(made):
+        _show_name(context, f"{name} {member + 1}" if count > 1 else name, principal)
+    return made
+
+
 def _subnet_for_others(context: CommandContext, first: Principal) -> Principal | None:
     """Return the subnet of the first member where a subnet can be chosen."""
     return subnet_of(context.agent, first) if cycles_ledger.is_there(context.agent) else None
@@ -87,15 +115,13 @@ def add(context: CommandContext, name: str, members: Sequence[Principal], *, ins
     _check_free(context, name)
     if len(set(members)) < len(members):
         raise UsageError("a canister is named twice", safe="Nothing was changed.")
-    homes = {principal: subnet_of(context.agent, principal) for principal in members}
-    for principal, home in homes.items():
-        if home != homes[members[0]]:
-            raise ConflictError(
-                f"{principal} is on subnet {home}, {members[0]} on {homes[members[0]]}: a fleet "
-                "lies on one subnet",
-                safe="Nothing was changed.",
-                hint="Name canisters of one subnet, or remember them under two names.",
-            )
+    require_one_subnet(
+        context.agent,
+        members,
+        why="a fleet lies on one subnet",
+        safe="Nothing was changed.",
+        hint="Name canisters of one subnet, or remember them under two names.",
+    )
     for principal in members:
         if install:
             deploy.install_node(context.agent, principal)
@@ -221,18 +247,26 @@ def _created(
     subnet: Principal | None,
     *,
     member: int,
+    installs: bool = True,
 ) -> Iterator[Principal]:
     """Create a node; what the block does with it is done again if it fails."""
     if cycles_ledger.is_there(context.agent):
         with paying.created_node(
-            context.agent, state_folder(), name, cycles=cycles, subnet=subnet, member=member
+            context.agent,
+            state_folder(),
+            name,
+            cycles=cycles,
+            subnet=subnet,
+            member=member,
+            installs=installs,
         ) as principal:
             yield principal
         return
     if subnet is not None:
         raise UsageError("--subnet is for networks with a cycles ledger; this one has none")
     say(OUT_OF_NOTHING)
-    yield deploy.create_node(context.agent, cycles=cycles)
+    create_one = deploy.create_node if installs else deploy.create_empty
+    yield create_one(context.agent, cycles=cycles)
 
 
 def _amount(context: CommandContext, given: int | None, otherwise: str) -> int:
