@@ -199,7 +199,7 @@ def llama_405b_headers(folder: Path) -> None:
         "input_layernorm": (16_384,),
         "post_attention_layernorm": (16_384,),
     }
-    tensors = {"model.embed_tokens.weight": (128_256, 16_384)}
+    tensors: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (128_256, 16_384)}
     for index in range(126):
         tensors |= {f"model.layers.{index}.{name}.weight": shapes[name] for name in shapes}
     tensors |= {"model.norm.weight": (16_384,), "lm_head.weight": (128_256, 16_384)}
@@ -223,5 +223,5 @@ def llama_405b_headers(folder: Path) -> None:
         with (folder / file).open("wb") as out:
             out.write(len(head).to_bytes(8, "little") + head)
             out.truncate(8 + len(head) + offset)
-    index = {"metadata": {}, "weight_map": weight_map}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    listing = {"metadata": {}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(listing))

@@ -63,7 +63,8 @@ def like_with_like() -> str:
 
 def _zstd_bytes() -> float:
     bits = RECORDS["bits_a_weight"]
-    return llama_cost().sent_bytes * bits["plain_zstd_f16_bf16_origin"] / bits["f16_bf16_origin"]
+    share: float = bits["plain_zstd_f16_bf16_origin"] / bits["f16_bf16_origin"]
+    return llama_cost().sent_bytes * share
 
 
 def instruction_counts() -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def agent(network: LocalNetwork, tmp_path: Path) -> Iterator[Agent]:
         yield agent
 
 
-def create(agent: Agent, folder: Path, cycles: int = 7 * TC, **more: Principal) -> Principal:
+def create(agent: Agent, folder: Path, cycles: int = 7 * TC, **more: Any) -> Principal:
     with paying.created_node(agent, folder, "main", cycles=cycles, **more) as canister:
         return canister
 
@@ -151,8 +152,8 @@ def test_an_account_that_the_lost_order_emptied_is_not_taken_for_a_refusal(
 
 def give(agent: Agent, to: Principal, cycles: int) -> None:
     account = Record({"owner": PrincipalType})
-    kind, argument = Record({"to": account, "amount": Nat}), {"to": {"owner": to}, "amount": cycles}
-    value: Value = argument
+    kind = Record({"to": account, "amount": Nat})
+    value: Value = {"to": {"owner": to}, "amount": cycles}
     agent.call(LEDGER, "icrc1_transfer", encode((kind,), (value,)))
 
 
@@ -170,7 +171,7 @@ def test_what_the_ledger_cannot_do_is_told_and_costs_its_fee_alone(
     with pytest.raises(NodeRejectedError, match="InvalidReceiver"):
         paying.top_up(agent, tmp_path, agent.identity.principal, TC)
     assert cycles_ledger.balance(agent) == START_CYCLES - 3 * FEE_CYCLES
-    assert created(network, agent)[:0] == orders_in(tmp_path)
+    assert not orders_in(tmp_path)
     create(agent, tmp_path)
 
 
