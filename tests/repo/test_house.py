@@ -26,7 +26,7 @@ HOMES = {
     "fsspec": ("datanode/filesystem.py",),
     "huggingface_hub": ("uploader/source/hub.py", "uploader/source/hub_errors.py"),
     "httpx2": ("uploader/source/hub.py", "uploader/source/hub_errors.py"),
-    "model_signing": ("datanode/model_signature/library.py",),
+    "model_signing": ("datanode/model_signature/bundle_writer.py",),
     "ml_dtypes": ("datanode/reader/arrays.py",),
     "pytest": ("datanode/localnet/fixtures.py",),
     "blake3": ("datanode/digest.py",),

@@ -182,7 +182,7 @@ def test_model_of_nothing_but_bundles_is_not_signed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def without_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "datanode.model_signature.library", raising=False)
+    monkeypatch.delitem(sys.modules, "datanode.model_signature.bundle_writer", raising=False)
     monkeypatch.setitem(sys.modules, "model_signing", None)
 
 
