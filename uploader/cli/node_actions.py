@@ -20,10 +20,10 @@ from datanode.errors import (
 from datanode.folders import config_folder, state_folder
 from datanode.localnet.admin_client import ask
 from datanode.node import cycles_ledger_client, deploy, orders, paying, registry, settings
-from datanode.node.cloning import subnet_of
 from datanode.node.management import NodeCanisterStatus
 from datanode.node.port import NodeStatus
 from datanode.node.settings import SettingsChange
+from datanode.node.subnets import require_one_subnet, subnet_of
 from datanode.principal import Principal
 from uploader.cli.amounts import parse_cycles
 from uploader.command_context import CommandContext
@@ -115,15 +115,13 @@ def add(context: CommandContext, name: str, members: Sequence[Principal], *, ins
     _check_free(context, name)
     if len(set(members)) < len(members):
         raise UsageError("a canister is named twice", safe="Nothing was changed.")
-    homes = {principal: subnet_of(context.agent, principal) for principal in members}
-    for principal, home in homes.items():
-        if home != homes[members[0]]:
-            raise ConflictError(
-                f"{principal} is on subnet {home}, {members[0]} on {homes[members[0]]}: a fleet "
-                "lies on one subnet",
-                safe="Nothing was changed.",
-                hint="Name canisters of one subnet, or remember them under two names.",
-            )
+    require_one_subnet(
+        context.agent,
+        members,
+        why="a fleet lies on one subnet",
+        safe="Nothing was changed.",
+        hint="Name canisters of one subnet, or remember them under two names.",
+    )
     for principal in members:
         if install:
             deploy.install_node(context.agent, principal)
