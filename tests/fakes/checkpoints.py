@@ -33,11 +33,11 @@ def some_bytes(count: int, seed: int = 0) -> bytes:
 
 
 class Addressed(Protocol):
-    """What a placement needs of a node."""
+    """A node as a placement sees it."""
 
     @property
     def principal(self) -> Principal:
-        """Its canister."""
+        """Return its canister."""
 
 
 def checkpoint(
