@@ -6,16 +6,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import datanode
-from datanode.digest import FrameDigest
+from datanode.agent.signed_message import SignedMessage, Unsettled
 from datanode.errors import UnknownOutcomeError, UsageError
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, registry
 from datanode.node.canister import CanisterNode
-from datanode.node.port import Refused, Settled, SignedMessage, Unsettled
+from datanode.node.port import Refused, Settled
 from datanode.principal import Principal
 from tests.cli import canisters
 from tests.cli.fleet_stage import BLOCKS, agent_of, files_of, llama_folder
@@ -329,7 +330,7 @@ def test_index_that_was_never_sealed_gives_way_to_another(
     command = ("upload", source, "--as", "llama", "--node", "trio")
     real = CanisterNode.seal_model
 
-    def failing(node: CanisterNode, lease: int, model: str, **more: FrameDigest) -> int:
+    def failing(node: CanisterNode, lease: int, model: str, **more: Any) -> int:
         if model == "llama":
             raise UnknownOutcomeError("the message was lost")
         return real(node, lease, model, **more)
@@ -351,7 +352,7 @@ def test_slow_member_does_not_hold_up_the_others(
     seal, send = CanisterNode.seal_model, CanisterNode.send
     waited: list[bool] = []
 
-    def sealing(node: CanisterNode, lease: int, model: str, **more: FrameDigest) -> int:
+    def sealing(node: CanisterNode, lease: int, model: str, **more: Any) -> int:
         version = seal(node, lease, model, **more)
         others.release()
         return version
