@@ -1,87 +1,27 @@
 """A model over two canisters says what it says on one, whatever becomes of the calls between."""
 
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
-import uploader
-from datanode.agent import identity as identities
-from datanode.agent.client import Agent
-from datanode.agent.network import Network
-from datanode.command_context import open_place
 from datanode.errors import ConflictError, DataNodeError, NodeRejectedError
-from datanode.inference.client import Generated, InferenceNode, Question
-from datanode.inference.fleet import RunningPart, load_fleet, running_parts
+from datanode.inference.client import Generated, Question
 from datanode.localnet.api import LocalNetwork
-from datanode.node import deploy, registry
+from datanode.node import deploy
 from datanode.principal import Principal
 from tests.inference import tiny_checkpoint
+from tests.inference.fleet_stage import HOP, Fleet, running_fleet
 
 PROMPT = "the capital of France is"
 TOKENS = 12
 QUESTION = Question(prompt=PROMPT, max_tokens=TOKENS)
-HOP = "model_hop"
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """Two promoted members that hold and run a tiny model."""
-
-    network: LocalNetwork
-    agent: Agent
-    parts: tuple[RunningPart, ...]
-
-    @property
-    def driver(self) -> InferenceNode:
-        return self.node(self.parts[0].node)
-
-    @property
-    def block(self) -> Principal:
-        return self.parts[1].node
-
-    def node(self, principal: Principal) -> InferenceNode:
-        return InferenceNode(self.agent, principal)
-
-    def load(self) -> None:
-        list(load_fleet(self.parts, self.node, exact=False))
-
-    def hops(self) -> int:
-        """Count hops that the block canister has executed."""
-        entries = self.network.canister(self.block).ledger()
-        return sum(entry.method == HOP for entry in entries)
 
 
 @pytest.fixture(scope="module")
 def made(network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
-    pem = folder / "owner.pem"
-    identities.generate(pem)
-    where = Network(url=network.url, root_key=network.root_key, name="local")
-    patch = pytest.MonkeyPatch()
-    with closing(Agent(where, identities.load(pem))) as agent, patch.context() as patched:
-        patched.setenv("HOME", str(folder))
-        patched.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-        members = [deploy.create_node(agent) for _ in range(2)]
-        registry.add(folder / "config/datanode", "pair", *members, network=network.url)
-        uploader.upload(
-            tiny_checkpoint.write(folder / "tiny"),
-            "tiny",
-            node="pair",
-            network=network.url,
-            identity=str(pem),
-            state=f"sqlite:///{folder / 'state.db'}",
-        )
-        for member in members:
-            deploy.promote_node(agent, member)
-        with open_place(
-            lambda _: None, network=network.url, identity=str(pem), node="pair"
-        ) as context:
-            parts = running_parts(context.reader(context.coordinator()), context.node, "tiny")
-        assert parts is not None
-        fleet = Fleet(network, agent, parts)
-        fleet.load()
+    with running_fleet(network, folder, tiny_checkpoint.write(folder / "tiny"), 2) as fleet:
         yield fleet
 
 

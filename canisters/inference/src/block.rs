@@ -155,3 +155,137 @@ fn compute(
     };
     Ok((count, outcome))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candid::Principal;
+    use datanode_llama::{Config, Dtype, Kind, Mode, Part, Weights};
+
+    use crate::api;
+
+    const HIDDEN: usize = 8;
+    const CALLER: Principal = Principal::management_canister();
+
+    /// A part of a model of three blocks.
+    fn loaded(first_block: usize, end_block: usize, head: bool) -> Loaded {
+        let json = br#"{"model_type": "llama", "hidden_size": 8, "intermediate_size": 8,
+            "num_hidden_layers": 3, "num_attention_heads": 1, "vocab_size": 16}"#;
+        let config = Config::from_json(json).unwrap();
+        let part = Part { first_block, end_block, embed: false, head };
+        let mut weights = Weights::new(&config, part, Mode::Exact);
+        for (number, spec) in config.tensors(&part).iter().enumerate() {
+            let value = |at: u64| match spec.kind {
+                Kind::Vector => 1.0,
+                Kind::Matrix => ((at * 7 + number as u64 * 3) % 11) as f32 / 8.0 - 0.6,
+            };
+            let bytes: Vec<u8> =
+                (0..spec.elements()).flat_map(|at| value(at).to_le_bytes()).collect();
+            weights.place(&spec.name, 0, &bytes, Dtype::F32).unwrap();
+        }
+        Loaded { model: weights.finish().unwrap(), part, batch: 2, tokenizer: None }
+    }
+
+    fn inputs(position: usize) -> Vec<f32> {
+        (0..HIDDEN).map(|at| ((position * 5 + at) % 7) as f32 / 4.0 - 0.7).collect()
+    }
+
+    fn hop(conversation: u64, sequence: u64, positions: std::ops::Range<usize>) -> Hop {
+        Hop {
+            mode: api::Mode::Exact,
+            wants_result: true,
+            first_block: 1,
+            whole: [0; 32],
+            conversation,
+            sequence,
+            base: 0,
+            position: positions.start as u32,
+            temperature: 0.0,
+            sampling: 0,
+            activations: positions.flat_map(inputs).collect(),
+        }
+    }
+
+    fn answer(guests: &mut Guests, loaded: &Loaded, mut hop: Hop) -> Reply {
+        let guest = (CALLER, hop.conversation);
+        Reply::decode(&guests.answer(guest, &mut hop, loaded, || 0)).unwrap()
+    }
+
+    #[test]
+    fn hops_in_any_pieces_give_what_one_hop_gives() {
+        for (end_block, head) in [(2, false), (3, false), (3, true)] {
+            let loaded = loaded(1, end_block, head);
+            let mut guests = Guests::default();
+            let whole = answer(&mut guests, &loaded, hop(1, 1, 0..7));
+            assert_eq!((whole.positions, whole.end_block), (7, end_block as u32));
+            answer(&mut guests, &loaded, hop(2, 1, 0..3));
+            answer(&mut guests, &loaded, hop(2, 2, 3..6));
+            let last = answer(&mut guests, &loaded, hop(2, 3, 6..7));
+            match (whole.outcome, last.outcome) {
+                (Outcome::Activations(all), Outcome::Activations(one)) => {
+                    assert!(!head && one.len() == HIDDEN);
+                    assert_eq!(all[all.len() - HIDDEN..], one);
+                    assert_eq!(all.len(), if end_block == 3 { HIDDEN } else { 7 * HIDDEN });
+                }
+                (whole, last) => assert!(head && whole == last, "{whole:?} {last:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_doubled_hop_gets_the_kept_reply_and_a_late_one_changes_nothing() {
+        let loaded = loaded(1, 3, true);
+        let mut guests = Guests::default();
+        let first = answer(&mut guests, &loaded, hop(1, 1, 0..4));
+        let second = answer(&mut guests, &loaded, hop(1, 2, 4..5));
+        assert_eq!(answer(&mut guests, &loaded, hop(1, 2, 4..5)), second);
+        let late = answer(&mut guests, &loaded, hop(1, 1, 0..4));
+        assert_eq!(late.outcome, Outcome::Stale { sequence: 2 });
+        let third = answer(&mut guests, &loaded, hop(1, 3, 5..6));
+        assert_eq!(third.positions, 1);
+        // Asked again from the start, with a new number: computed again, to the same.
+        let again = answer(&mut guests, &loaded, hop(1, 4, 0..4));
+        assert_eq!(again, first);
+    }
+
+    #[test]
+    fn missing_positions_are_told_and_a_conversation_begins_as_another() {
+        let loaded = loaded(1, 3, true);
+        let mut guests = Guests::default();
+        answer(&mut guests, &loaded, hop(1, 1, 0..4));
+        let gap = answer(&mut guests, &loaded, hop(1, 2, 5..6));
+        assert_eq!((gap.positions, gap.outcome), (0, Outcome::Gap { held: 4 }));
+        let whole = answer(&mut guests, &loaded, hop(2, 1, 0..4));
+        let based = Hop { base: 1, ..hop(3, 1, 3..4) };
+        assert_eq!(answer(&mut guests, &loaded, based).outcome, whole.outcome);
+        let unknown = Hop { base: 9, ..hop(4, 1, 3..4) };
+        assert_eq!(answer(&mut guests, &loaded, unknown).outcome, Outcome::Gap { held: 0 });
+        assert_eq!(guests.len(), 3);
+    }
+
+    #[test]
+    fn the_least_recently_used_conversation_gives_way() {
+        let loaded = loaded(1, 3, true);
+        let mut guests = Guests::default();
+        for conversation in 1..=MAX_CONVERSATIONS as u64 {
+            answer(&mut guests, &loaded, hop(conversation, 1, 0..1));
+        }
+        answer(&mut guests, &loaded, hop(1, 2, 1..2));
+        answer(&mut guests, &loaded, hop(1_000, 1, 0..1));
+        assert_eq!(guests.len(), MAX_CONVERSATIONS);
+        let evicted = answer(&mut guests, &loaded, hop(2, 2, 1..2));
+        assert_eq!(evicted.outcome, Outcome::Gap { held: 0 });
+        assert_eq!(answer(&mut guests, &loaded, hop(1, 3, 2..3)).positions, 1);
+    }
+
+    #[test]
+    fn a_hop_ends_when_its_instructions_are_used() {
+        let loaded = loaded(1, 2, false);
+        let mut guests = Guests::default();
+        let mut sent = hop(1, 1, 0..7);
+        let bytes = guests.answer((CALLER, 1), &mut sent, &loaded, || HOP_INSTRUCTIONS + 1);
+        let reply = Reply::decode(&bytes).unwrap();
+        assert_eq!(reply.positions, 2);
+        assert!(matches!(reply.outcome, Outcome::Activations(some) if some.len() == 2 * HIDDEN));
+    }
+}

@@ -6,8 +6,11 @@
 //! conversation holds a text, and how many of its positions every canister has computed. What a
 //! canister lacks is computed again.
 
+use std::future::{Future, ready};
+use std::pin::Pin;
+
 use candid::Principal;
-use datanode_llama::Model;
+use datanode_llama::{Model, PositionError};
 use datanode_storage::state::CALL_CYCLES;
 use datanode_store::{Context, Error};
 use ic_cdk::call::{Call, CallFailed, RejectCode};
@@ -16,7 +19,7 @@ use crate::api::{Fleet, Generated, Hops};
 use crate::conversation::{Conversation, embed, whole_only};
 use crate::hop::{self, Hop, MAX_ACTIVATION_BYTES, Outcome, Reply};
 use crate::load::Loaded;
-use crate::reader::Reader;
+use crate::reader::{Answer, Reader};
 use crate::state::resume;
 
 /// How long a call waits for its response, seconds.
@@ -65,8 +68,20 @@ impl Drop for Busy {
     }
 }
 
-/// Generate in a conversation that `Reader::drive` or `Reader::start` has begun to.
-pub async fn run(mut turn: Turn) -> Result<Generated, Error> {
+/// Finish a message, with calls of other canisters or without. Boxed: the module has it once.
+#[inline(never)]
+pub fn finish(begun: Result<Answer, Error>) -> Pin<Box<dyn Future<Output = Said>>> {
+    match begun {
+        Ok(Answer::Driven(turn)) => Box::pin(run(turn)),
+        Ok(Answer::Said(generated)) => Box::pin(ready(Ok(generated))),
+        Err(error) => Box::pin(ready(Err(error))),
+    }
+}
+
+type Said = Result<Generated, Error>;
+
+/// Generate in a conversation, which is busy until this ends.
+async fn run(mut turn: Turn) -> Said {
     let _busy = Busy(turn.number);
     while let Some(mut batch) = resume(|reader| reader.batch(&turn))? {
         let outcome = send(&mut batch, &mut turn).await?;
@@ -103,7 +118,7 @@ async fn pass(
     activations: Vec<f32>,
     turn: &mut Turn,
 ) -> Result<Outcome, Error> {
-    let (mut rest, mut results, first) = (activations, Vec::new(), batch.hop.position);
+    let (mut rest, mut results) = (activations, Vec::new());
     let mut hop = batch.hop.clone();
     if rest.len() != batch.count * batch.hidden {
         return Err(misplaced(member));
@@ -133,7 +148,6 @@ async fn pass(
         }
         if is_done {
             batch.hop.first_block = reply.end_block;
-            debug_assert!(hop.position >= first);
             return Ok(Outcome::Activations(results));
         }
         rest = hop.activations.split_off(computed * batch.hidden);
@@ -295,7 +309,7 @@ impl Reader {
     }
 
     /// Tell what a message has generated.
-    fn said(&mut self, turn: &Turn) -> Result<Generated, Error> {
+    fn said(&mut self, turn: &Turn) -> Said {
         let loaded = self.stage.loaded()?;
         let conversation = self.conversations.get(turn.owner, turn.number)?;
         Ok(Generated {
@@ -365,7 +379,7 @@ impl Conversation {
         let most = loaded.batch.min(MAX_ACTIVATION_BYTES / (4 * hidden)).max(1);
         let batch = &self.tokens[position..self.tokens.len().min(position + most)];
         let mut activations = embed(model, batch)?;
-        let too_long = |error: datanode_llama::PositionError| Error::BadRequest(error.to_string());
+        let too_long = |error: PositionError| Error::BadRequest(error.to_string());
         model.blocks(&mut self.cache, position, &mut activations).map_err(too_long)?;
         if activations.is_empty() { Err(whole_only()) } else { Ok((position, activations)) }
     }

@@ -63,18 +63,12 @@ fn model_tokenize(text: String) -> Answer<Vec<u32>> {
 
 #[update]
 async fn model_start(prompt: Prompt) -> Answer<Generated> {
-    match change(|reader, context| reader.start(context, &prompt, used))? {
-        reader::Answer::Said(generated) => Ok(generated),
-        reader::Answer::Driven(turn) => driver::run(turn).await,
-    }
+    driver::finish(change(|reader, context| reader.start(context, &prompt, used))).await
 }
 
 #[update]
 async fn model_continue(wanted: Continue) -> Answer<Generated> {
-    match change(|reader, context| reader.go_on(context, wanted, used))? {
-        reader::Answer::Said(generated) => Ok(generated),
-        reader::Answer::Driven(turn) => driver::run(turn).await,
-    }
+    driver::finish(change(|reader, context| reader.go_on(context, wanted, used))).await
 }
 
 /// Compute this canister's blocks for a driver; see `hop`.
