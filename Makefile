@@ -119,7 +119,7 @@ nightly: setup  ## the long forms: more kills, more mutations, the rehearsal
 	STORE_CASES=1000 $(CARGO) test --quiet --locked --package datanode-store --test store $(MANIFEST) -- \
 	  walks model_based
 	$(CARGO) test --quiet --locked --package datanode-store --test store $(MANIFEST) -- --ignored equal_cost
-	canisters/build.sh --check llama_lab
+	canisters/build.sh --check llama_lab candid_text
 	$(MAKE) --no-print-directory rust-agent
 	$(BIN)/python -m tests.bench.rehearsal
 	$(BIN)/python -m tests.bench.fleet_rehearsal

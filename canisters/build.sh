@@ -5,8 +5,9 @@
 #   canisters/build.sh [NAME...]           build all modules or these, and write them
 #   canisters/build.sh --check [NAME...]   build in a temporary folder, and compare
 #
-# canisters/wasm holds storage.wasm.gz and inference.wasm.gz (what is installed), SHA256SUMS (of them
-# and of the modules in them) and RUSTC (the compiler they belong to). tests/inference/wasm holds
+# canisters/wasm holds storage.wasm.gz and inference.wasm.gz (what is installed), candid_text.wasm.gz
+# (a parser that the embedded network's client runs), SHA256SUMS (of them and of the modules in them)
+# and RUSTC (the compiler they belong to). tests/inference/wasm holds
 # llama_lab.wasm.gz, which only tests run. The toolchain is Debian 12's rustc-web, because its
 # archive carries both a wasm linker and the sources of std; rustup's wasm32 target gives other
 # bytes. DATANODE_CARGO and DATANODE_RUSTC name other programs than /usr/bin/cargo and rustc.
@@ -27,6 +28,7 @@ modules=(
   "storage canisters/wasm release"
   "inference canisters/wasm reader -C llvm-args=-disable-lsr -C strip=symbols"
   "llama_lab tests/inference/wasm release -C llvm-args=-disable-lsr"
+  "candid_text canisters/wasm reader -C strip=symbols"
 )
 packages="rustc-web cargo-web rust-web-src lld-22 ca-certificates"
 
@@ -50,6 +52,8 @@ build() {
   local name="$2" profile="$3"
   local cargo_home="${CARGO_HOME:-$HOME/.cargo}" sysroot flags folder
   cd "$here"
+  # A crate with a lock of its own is a workspace of its own.
+  if [ -f "$name/Cargo.lock" ]; then cd "$name"; fi
   export RUSTC="$rustc" CARGO_TARGET_DIR="$1" CARGO_INCREMENTAL=0
   export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$linker"
   export RUSTC_BOOTSTRAP=1 # for std and the flags of `reader`: the crates use stable Rust

@@ -3,8 +3,8 @@
 The commands stand on `upload_into` and `plan_into` too.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -21,7 +21,7 @@ from uploader.interrupts import until_interrupted
 from uploader.session.fleet_upload import upload_over_fleet
 from uploader.session.plan import Quote, Target
 from uploader.session.plan import plan as plan_source
-from uploader.session.upload import UploadOptions, UploadSummary
+from uploader.session.upload import UploadContext, UploadOptions, UploadSummary
 from uploader.session.upload import upload as upload_source
 from uploader.source import Source, notes_on, open_source
 from uploader.state.upload_lock import Queueing, upload_lock
@@ -182,11 +182,25 @@ def _upload_into_fleet(
     rebalance: bool,
 ) -> UploadSummary:
     """Upload to the members of a fleet, after other uploads of the identity to any of them."""
+    with member_contexts(context, members, model, progress=progress, queueing=queueing) as contexts:
+        return upload_over_fleet(source, model, contexts, options, rebalance=rebalance)
+
+
+@contextmanager
+def member_contexts(
+    context: CommandContext,
+    members: Sequence[Principal],
+    model: str,
+    *,
+    progress: Progress,
+    queueing: Queueing,
+) -> Iterator[list[UploadContext]]:
+    """Open what an upload to each member of a fleet needs, and keep others of the identity out."""
     location, me = state_location(context), context.identity.principal
     with ExitStack() as stack:
         for member in sorted(members, key=lambda each: each.raw):  # the same order for everybody
             stack.enter_context(upload_lock(location, member, me, model, queueing))
-        contexts = [
+        yield [
             upload_context(
                 context,
                 stack.enter_context(state_of(context)),
@@ -196,7 +210,6 @@ def _upload_into_fleet(
             )
             for member in members
         ]
-        return upload_over_fleet(source, model, contexts, options, rebalance=rebalance)
 
 
 def plan(

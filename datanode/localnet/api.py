@@ -47,6 +47,7 @@ from datanode.localnet.process import RunningProcess
 from datanode.localnet.state.ledger import BillEntry
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.localnet.state.topology import REGISTRY
+from datanode.localnet.textual_candid import CandidInterface
 from datanode.localnet.wasm_file import Wasm
 from datanode.principal import Principal
 
@@ -204,17 +205,20 @@ class LocalNetwork(SafeClose):
         controllers: Sequence[Principal] | None = None,
         identity: Identity | None = None,
         name: str | None = None,
+        candid: str | PathLike[str] | None = None,
     ) -> CanisterHandle:
         """Create a canister out of nothing, and install code in it.
 
         Args:
             wasm: Its module's bytes, or the path of a file of Wasm, gzipped Wasm or WAT; None: no
                 code.
-            args: What its `canister_init` gets: Candid types and values, or bytes.
+            args: What its `canister_init` gets: Candid types and values, bytes, or textual Candid.
             cycles: Its balance before the code is installed.
             controllers: Who may manage it in the end; by default the identity alone.
             identity: Who creates and calls it; by default the network's `owner`.
             name: Its name on the network's page.
+            candid: Path of its `.did` file, by which textual Candid is read and written; by
+                default the interface that the module carries.
         """
         who = identity or self.owner
         reply = handle.manage(
@@ -225,7 +229,7 @@ class LocalNetwork(SafeClose):
             effective=REGISTRY,
         )
         principal = Arguments.decode(interface_types.CANISTER, reply).principal("canister_id")
-        made = self.canister(principal, identity=who)
+        made = self.canister(principal, identity=who, candid=candid)
         if name is not None:
             self._ask("/_/name", {"canister": principal.text, "name": name})
         if wasm is not None:
@@ -235,11 +239,16 @@ class LocalNetwork(SafeClose):
         return made
 
     def canister(
-        self, principal: Principal | str, *, identity: Identity | None = None
+        self,
+        principal: Principal | str,
+        *,
+        identity: Identity | None = None,
+        candid: str | PathLike[str] | None = None,
     ) -> CanisterHandle:
-        """Return a canister that is there, to be called as somebody."""
+        """Return a canister that is there, to be called as somebody; see `create_canister`."""
         found = Principal.parse(principal) if isinstance(principal, str) else principal
-        return CanisterHandle(self, found, identity or self.owner)
+        interface = None if candid is None else CandidInterface.read(candid)
+        return CanisterHandle(self, found, identity or self.owner, interface)
 
     def ledger(self, *, after: int = 0) -> list[BillEntry]:
         """Read what every message cost, in the order of commitment; works when it is stopped too.

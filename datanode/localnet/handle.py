@@ -6,6 +6,7 @@ values where their type is named::
     counter.update("add", (Nat64, 5), returns=Nat64)   # 5
     counter.query("get")                               # b"DIDL..."
     counter.using(bob).update("add", b"DIDL\0\0")      # as somebody else
+    counter.call("add", "(5)")                         # "(5 : nat64)", by the canister's interface
 
 Everything goes the way that it goes on mainnet: signed, over HTTP, believed with a certificate or a
 node's signature alone. What a canister or its subnet rejects is a `RejectError` with the code and
@@ -26,12 +27,13 @@ from datanode.localnet import wasm_file
 from datanode.localnet.management import interface_types, snapshot_types
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.state.ledger import BillEntry
+from datanode.localnet.textual_candid import CONSTRUCTOR, CandidInterface
 from datanode.localnet.wasm_file import Wasm
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 from datanode.units import MIB
 
-Argument: TypeAlias = bytes | tuple[Type, Value]
-"""A Candid type and a value of it; or the bytes of all arguments, encoded."""
+Argument: TypeAlias = bytes | str | tuple[Type, Value]
+"""A Candid type and a value of it; or all arguments, encoded (bytes) or in textual Candid (str)."""
 
 MAX_MESSAGE_BYTES: Final = 3 * MIB // 2
 """Largest module that is installed in one message; a larger one goes in chunks."""
@@ -85,8 +87,15 @@ class CanisterHandle:
         identity: Who calls it.
     """
 
-    def __init__(self, world: HandleNetwork, principal: Principal, identity: Identity) -> None:
+    def __init__(
+        self,
+        world: HandleNetwork,
+        principal: Principal,
+        identity: Identity,
+        interface: CandidInterface | None = None,
+    ) -> None:
         self._world = world
+        self._given_interface = interface
         self.id: Final = principal
         self.identity: Final = identity
 
@@ -95,7 +104,24 @@ class CanisterHandle:
 
     def using(self, identity: Identity) -> "CanisterHandle":
         """Return the same canister, spoken to as somebody else."""
-        return CanisterHandle(self._world, self.id, identity)
+        return CanisterHandle(self._world, self.id, identity, self._given_interface)
+
+    def call(self, method: str, arguments: str = "()") -> str:
+        """Call a method in textual Candid, e.g. `call("add", "(5)")`; returns `"(5 : nat64)"`.
+
+        The interface is the `.did` file that the handle was made with, else the one that the
+        module carries (`candid:service`). It says whether the method is a query. Without one,
+        arguments have the types that they state, and the call is an update.
+
+        Raises:
+            UsageError: The arguments have other types than the method takes, or it is unknown.
+            FormatError: The reply has other types than the interface says.
+            RejectError: The canister trapped, rejected or was not there.
+        """
+        interface = self._interface()
+        call = interface.encode(method, arguments)
+        send = self._agent.query if call.is_query else self._agent.call
+        return interface.decode(method, _said(lambda: send(self.id, method, call.arguments)))
 
     @overload
     def update(self, method: str, *args: Argument, returns: None = None) -> bytes: ...
@@ -106,13 +132,14 @@ class CanisterHandle:
 
         Args:
             method: What to call.
-            args: Candid types and values, or one argument of bytes.
+            args: Candid types and values; or one argument of bytes, or of textual Candid.
             returns: Type of the reply's one value; by default the reply's bytes are returned.
 
         Raises:
             RejectError: The canister trapped, rejected or was not there.
         """
-        reply = _said(lambda: self._agent.call(self.id, method, encoded(args)))
+        arg = self._encoded(method, args)
+        reply = _said(lambda: self._agent.call(self.id, method, arg))
         return reply if returns is None else candid.decode((returns,), reply)[0]
 
     @overload
@@ -121,7 +148,8 @@ class CanisterHandle:
     def query(self, method: str, *args: Argument, returns: Type) -> Value: ...
     def query(self, method: str, *args: Argument, returns: Type | None = None) -> bytes | Value:
         """Ask a query; its answer is signed by the node. See `update`."""
-        reply = _said(lambda: self._agent.query(self.id, method, encoded(args)))
+        arg = self._encoded(method, args)
+        reply = _said(lambda: self._agent.query(self.id, method, arg))
         return reply if returns is None else candid.decode((returns,), reply)[0]
 
     def install(self, wasm: Wasm, *args: Argument) -> None:
@@ -241,6 +269,32 @@ class CanisterHandle:
     def _agent(self) -> Agent:
         return self._world.agent(self.identity)
 
+    def _interface(self) -> CandidInterface:
+        if self._given_interface is not None:
+            return self._given_interface
+        path = [b"canister", self.id.raw, b"metadata", b"candid:service"]
+        found = self._agent.read_state(self.id, [path]).lookup(path)
+        return (
+            CandidInterface(found.decode("utf-8", "replace"))
+            if isinstance(found, bytes)
+            else CandidInterface()
+        )
+
+    def _encoded(self, method: str, args: Sequence[Argument]) -> bytes:
+        pairs = [each for each in args if isinstance(each, tuple)]
+        if len(pairs) == len(args):
+            kinds = tuple(kind for kind, _ in pairs)
+            return candid.encode(kinds, tuple(value for _, value in pairs))
+        match args:
+            case [bytes(encoded)]:
+                return encoded
+            case [str(text)]:
+                # A constructor is called before the module that carries the interface is there.
+                is_new = method == CONSTRUCTOR and self._given_interface is None
+                interface = CandidInterface() if is_new else self._interface()
+                return interface.encode(method, text).arguments
+        raise UsageError("bytes or a text are all arguments at once; nothing stands beside them")
+
     def _manage(self, method: str, record: Record, **fields: Value) -> bytes:
         given = {**_nothing(record), "canister_id": self.id, **fields}
         return manage(self._agent, method, record, given, effective=self.id)
@@ -255,7 +309,7 @@ class CanisterHandle:
     def _install(
         self, mode: str, wasm: Wasm, args: Sequence[Argument], mode_options: Value = None
     ) -> None:
-        module, arg = wasm_file.read(wasm), encoded(args) if args else b""
+        module, arg = wasm_file.read(wasm), self._encoded(CONSTRUCTOR, args) if args else b""
         fields: dict[str, Value] = {"mode": (mode, mode_options), "arg": arg}
         if len(module) + len(arg) <= MAX_MESSAGE_BYTES:
             self._manage("install_code", interface_types.INSTALL, wasm_module=module, **fields)
@@ -273,20 +327,6 @@ class CanisterHandle:
         record = interface_types.INSTALL_CHUNKED
         manage(self._agent, "install_chunked_code", record, given, effective=self.id)
         self._manage("clear_chunk_store", interface_types.CANISTER)
-
-
-def encoded(args: Sequence[Argument]) -> bytes:
-    """Encode arguments.
-
-    Raises:
-        UsageError: Bytes stand beside other arguments.
-    """
-    pairs = [each for each in args if isinstance(each, tuple)]
-    if len(pairs) == len(args):
-        return candid.encode(tuple(kind for kind, _ in pairs), tuple(value for _, value in pairs))
-    if len(args) == 1 and isinstance(args[0], bytes):
-        return args[0]
-    raise UsageError("bytes are all arguments at once; nothing stands beside them")
 
 
 def manage(

@@ -21,9 +21,10 @@ from datanode.errors import (
     DataNodeError,
     UsageError,
 )
-from datanode.node import clone_journal, deploy, snapshots
+from datanode.node import clone_journal, deploy, settings, snapshots
 from datanode.node.canister import CanisterNode
 from datanode.node.clone_journal import CloneJournal
+from datanode.node.settings import SettingsChange
 from datanode.principal import Principal
 
 _STOPPED = "stopped"
@@ -96,6 +97,61 @@ def clone(
         return made
 
 
+def clone_members(
+    agent: Agent,
+    state_dir: Path,
+    sources: Sequence[Principal],
+    fleets: Sequence[Sequence[Principal]],
+    *,
+    replace: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Clone]:
+    """Make each member of each of `fleets` hold what the member of `sources` in its place holds.
+
+    Members are cloned one after another, each with a journal of its own. Where an earlier run has
+    made copies that certify what their source certifies, they stay as they are.
+
+    Raises:
+        DataNodeError: As `clone`.
+    """
+    if len(sources) == 1:
+        copies = [members[0] for members in fleets]
+        return clone(agent, state_dir, sources[0], copies, replace=replace, say=say)
+    columns = [[members[at] for members in fleets] for at in range(len(sources))]
+    proven: dict[Principal, Clone] = {}
+    with _unchanged():
+        every = [*sources, *(each for column in columns for each in column)]
+        _require_distinct(every)
+        _require_one_subnet(agent, every)
+        for source, column in zip(sources, columns, strict=True):
+            found = [_clone_of(agent, source, each) for each in column]
+            proven |= {each.canister: each for each in found if each is not None}
+            rest = [each for each in column if each not in proven]
+            with clone_journal.journal_path(state_dir, agent.network.root_key, source) as path:
+                if clone_journal.read(path) is None:
+                    _check(agent, source, rest, replace=replace)
+    for at, (source, column) in enumerate(zip(sources, columns, strict=True)):
+        rest = [each for each in column if each not in proven]
+        if rest:
+            say(f"member {at + 1} of {len(sources)}")
+            made = clone(agent, state_dir, source, rest, replace=replace, say=say)
+            proven |= {each.canister: each for each in made}
+    return [proven[each] for column in columns for each in column]
+
+
+def _clone_of(agent: Agent, source: Principal, copy: Principal) -> Clone | None:
+    """Return the proof that a copy certifies what its source certifies now; None: it does not."""
+    module_hash = _module_hash(agent, source)
+    if any(
+        deploy.canister_status(agent, each).status == _STOPPED for each in (source, copy)
+    ) or module_hash != _module_hash(agent, copy):
+        return None
+    root = certified_root(agent, source)
+    if root is None or root != certified_root(agent, copy):
+        return None
+    return Clone(canister=copy, module_hash=module_hash, root=root, loaded=False)
+
+
 def certified_root(agent: Agent, canister: Principal) -> bytes | None:
     """Return the root of a node's witnesses, certified by its subnet; None: it holds no model.
 
@@ -129,17 +185,11 @@ def subnet_of(agent: Agent, canister: Principal) -> Principal:
 
 def _check(agent: Agent, source: Principal, copies: Sequence[Principal], *, replace: bool) -> None:
     """Find every reason why a copy cannot be made, before anything is stopped or paid."""
-    if source in copies or len(set(copies)) < len(copies):
-        raise UsageError("the source or a copy is named twice")
-    home = subnet_of(agent, source)
+    _require_distinct([source, *copies])
     deploy.canister_status(agent, source)
+    _require_one_subnet(agent, [source, *copies])
     for copy in copies:
         status = deploy.canister_status(agent, copy)
-        if (subnet := subnet_of(agent, copy)) != home:
-            raise ConflictError(
-                f"{copy} is on subnet {subnet}, {source} on {home}: a snapshot stays on its subnet",
-                hint="Name nodes of the same subnet, or copy each model with `datanode copy`.",
-            )
         if status.module_hash is None or status.status == _STOPPED or replace:
             continue
         details = CanisterNode(agent, copy).status().details
@@ -148,6 +198,22 @@ def _check(agent: Agent, source: Principal, copies: Sequence[Principal], *, repl
                 f"{copy} holds {details.models_count} models and {details.frames_count} frames, "
                 "which a clone would replace",
                 hint="Name an empty node, or run again with --replace.",
+            )
+
+
+def _require_distinct(canisters: Sequence[Principal]) -> None:
+    if len(set(canisters)) < len(canisters):
+        raise UsageError("the source or a copy is named twice")
+
+
+def _require_one_subnet(agent: Agent, canisters: Sequence[Principal]) -> None:
+    first, *others = canisters
+    home = subnet_of(agent, first)
+    for each in others:
+        if (subnet := subnet_of(agent, each)) != home:
+            raise ConflictError(
+                f"{each} is on subnet {subnet}, {first} on {home}: a snapshot stays on its subnet",
+                hint="Name nodes of the same subnet, or copy each model with `datanode copy`.",
             )
 
 
@@ -217,12 +283,32 @@ def _copy(
     loads = not _is_loaded(agent, copy, journal)
     if loads and journal.snapshot is not None:
         say(f"loading the snapshot into {copy}")
-        with always_after(partial(snapshots.start, agent, copy)):
-            snapshots.stop(agent, copy)
+        with _stopped(agent, copy):
+            _match_heap_limit(agent, journal.source, copy)
             snapshots.load(agent, copy, journal.snapshot)
             journal.loaded.append(copy)
             journal.write()
     return _proven(agent, copy, journal, loaded=loads)
+
+
+@contextmanager
+def _stopped(agent: Agent, copy: Principal) -> Iterator[None]:
+    """Stop a copy for the block; one without code has nothing to stop."""
+    if deploy.canister_status(agent, copy).module_hash is None:
+        yield
+        return
+    with always_after(partial(snapshots.start, agent, copy)):
+        snapshots.stop(agent, copy)
+        yield
+
+
+def _match_heap_limit(agent: Agent, source: Principal, copy: Principal) -> None:
+    """Give a copy the heap limit of the source: an inference canister needs a larger one."""
+    limits = [
+        deploy.canister_status(agent, each).wasm_memory_limit_bytes for each in (source, copy)
+    ]
+    if limits[0] != limits[1]:
+        settings.apply(agent, copy, SettingsChange(wasm_memory_limit_bytes=limits[0]))
 
 
 def _is_loaded(agent: Agent, copy: Principal, journal: CloneJournal) -> bool:

@@ -3,8 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable
-from importlib import resources
-from pathlib import Path
 from typing import Final
 
 from datanode.agent.candid import encode
@@ -19,6 +17,7 @@ from datanode.node import management, settings
 from datanode.node.candid_interface import SETTINGS
 from datanode.node.canister import CanisterNode
 from datanode.node.management import NodeCanisterStatus
+from datanode.packaged_wasm import read_packaged_wasm
 from datanode.principal import Principal
 from datanode.units import GIB, TC
 
@@ -35,8 +34,6 @@ INFERENCE_MEMORY_LIMIT_BYTES: Final = 4 * GIB
 INFERENCE_SECTION: Final = b"datanode:inference"
 """Metadata section that an inference module has and a storage module has not."""
 
-_CHECKOUT: Final = Path(__file__).parents[2] / "canisters" / "wasm"
-
 
 def storage_wasm() -> bytes:
     """Return the storage canister's module, compressed: of the package, or of the checkout.
@@ -44,24 +41,12 @@ def storage_wasm() -> bytes:
     Raises:
         UsageError: This installation has none.
     """
-    return _wasm("storage")
+    return read_packaged_wasm("storage", "storage canister")
 
 
 def inference_wasm() -> bytes:
     """Return the inference canister's module; see `storage_wasm`."""
-    return _wasm("inference")
-
-
-def _wasm(name: str) -> bytes:
-    file = f"{name}.wasm.gz"
-    packaged = resources.files("datanode") / "_wasm" / file
-    for place in (packaged, _CHECKOUT / file):
-        if place.is_file():
-            return place.read_bytes()
-    raise UsageError(
-        f"this installation carries no {name} canister",
-        hint="Install the released package, or build it with `make wasm`.",
-    )
+    return read_packaged_wasm("inference", "inference canister")
 
 
 def create_node(
@@ -86,6 +71,18 @@ def create_node(
     module = storage_wasm() if wasm is None else wasm
     canister = _created(agent, cycles)
     install_node(agent, canister, wasm=module, random_bytes=random_bytes)
+    return canister
+
+
+def create_empty(agent: Agent, *, cycles: int) -> Principal:
+    """Create a canister on a local network, out of nothing, with the settings of a node, no code.
+
+    Raises:
+        UsageError: The network is mainnet, where `paying` is the way.
+    """
+    _local_only(agent)
+    canister = _created(agent, cycles)
+    settings.apply(agent, canister, settings.GOOD)
     return canister
 
 

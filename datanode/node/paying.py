@@ -11,7 +11,7 @@ from pathlib import Path
 
 from datanode.agent.client import Agent
 from datanode.errors import CyclesError, NotStorageNodeError
-from datanode.node import cycles_ledger, deploy, orders
+from datanode.node import cycles_ledger, deploy, orders, settings
 from datanode.node.cycles_ledger import LEDGER, Refusal
 from datanode.node.orders import Order, Purpose
 from datanode.principal import Principal
@@ -31,6 +31,7 @@ def created_node(
     cycles: int,
     subnet: Principal | None = None,
     member: int = 0,
+    installs: bool = True,
 ) -> Iterator[Principal]:
     """Pay for a canister and install the storage canister in it.
 
@@ -43,6 +44,8 @@ def created_node(
         cycles: What it is given; the creation fee is taken from that.
         subnet: Where; None: the ledger chooses.
         member: Place in the fleet of that name; each place has an order of its own.
+        installs: Install the module; otherwise the canister gets the settings of a node and stays
+            empty, for a snapshot that brings its code along.
 
     Raises:
         CyclesError: The account holds too little, or what is left of the amount once the canister
@@ -57,7 +60,7 @@ def created_node(
             orders.forget(state_dir, purpose)
             raise made.error
         try:
-            _install_once(agent, made)
+            _set_up_once(agent, made, installs=installs)
         except CyclesError as error:
             raise CyclesError(
                 error.what,
@@ -115,10 +118,12 @@ def _ordered(
         yield order
 
 
-def _install_once(agent: Agent, canister: Principal) -> None:
+def _set_up_once(agent: Agent, canister: Principal, *, installs: bool) -> None:
     module_hash = deploy.canister_status(agent, canister).module_hash
-    if module_hash is None:
+    if module_hash is None and installs:
         deploy.install_node(agent, canister)
+    elif module_hash is None:
+        settings.apply(agent, canister, settings.GOOD)
     elif module_hash != hashlib.sha256(deploy.storage_wasm()).digest():
         raise NotStorageNodeError(f"{canister} was created for this, and runs another module")
 

@@ -58,11 +58,13 @@ class FleetVersion:
         whole: The version as one: its files, tensors and chunks; frames come from the members.
         index_version: The coordinator's version that holds the index.
         index: The index.
+        parts: The parts, proven, in the order of the index.
     """
 
     whole: VerifiedVersion
     index_version: VerifiedVersion
     index: FleetIndex
+    parts: tuple[VerifiedVersion, ...]
 
 
 def open_any_version(
@@ -95,7 +97,7 @@ def open_fleet_version(reader: Reader, node_of: NodeOf, opened: VerifiedVersion)
     with ThreadPoolExecutor(_MEMBERS_AT_ONCE, thread_name_prefix="member") as pool:
         parts = tuple(pool.map(prove, index.parts))
     whole = whole_version(opened, index, head_frame, head, parts)
-    return FleetVersion(whole=whole, index_version=opened, index=index)
+    return FleetVersion(whole=whole, index_version=opened, index=index, parts=parts)
 
 
 def whole_version(

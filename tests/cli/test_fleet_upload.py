@@ -6,13 +6,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import datanode
-from datanode.agent import identity as identities
-from datanode.agent.client import Agent
-from datanode.agent.network import Network
 from datanode.digest import FrameDigest
 from datanode.errors import UnknownOutcomeError
 from datanode.localnet.api import LocalNetwork
@@ -21,56 +17,17 @@ from datanode.node.canister import CanisterNode
 from datanode.node.port import Refused, Settled, SignedMessage, Unsettled
 from datanode.principal import Principal
 from tests.cli import canisters
+from tests.cli.fleet_stage import BLOCKS, agent_of, files_of, llama_folder
 from tests.cli.stage import MakeUser, User
 from tests.fakes.ledger_judge import paid
 from tests.fakes.model_signer import ModelSigner
-from tests.uploader.session.stage import safetensors_bytes
-
-BLOCKS = 6
-
-
-def _model(folder: Path, *, seed: int = 1, blocks: int = BLOCKS) -> Path:
-    """Two shards with layers out of order, small norms that share chunks, and small files."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    shards: list[dict[str, np.ndarray]] = [{}, {}]
-    for block in range(blocks):
-        shard = shards[block * 2 // blocks]
-        prefix = f"model.layers.{block}"
-        shard[f"{prefix}.mlp.weight"] = rng.normal(0, 0.02, (200, 256)).astype(np.float16)
-        shard[f"{prefix}.norm_a.weight"] = rng.normal(1, 0.1, (256,)).astype(np.float16)
-        shard[f"{prefix}.norm_b.weight"] = rng.normal(1, 0.1, (256,)).astype(np.float16)
-    shards[0]["model.embed_tokens.weight"] = rng.normal(0, 0.02, (300, 64)).astype(np.float16)
-    shards[1]["model.norm.weight"] = rng.normal(1, 0.1, (256,)).astype(np.float16)
-    names: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        name = f"model-0000{number}-of-00002.safetensors"
-        (folder / name).write_bytes(safetensors_bytes(shard))
-        names |= dict.fromkeys(shard, name)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
-    (folder / "config.json").write_text('{"model_type": "llama"}')
-    (folder / "tokenizer.json").write_text('{"model": {}}' * 50)
-    return folder
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope="module")
 def trio(network: LocalNetwork, owner_pem: Path) -> list[Principal]:
     """Three nodes of the user, for all tests of this file."""
-    with closing(_agent(network, owner_pem)) as agent:
+    with closing(agent_of(network, owner_pem)) as agent:
         return [deploy.create_node(agent) for _ in range(3)]
-
-
-def _agent(network: LocalNetwork, pem: Path) -> Agent:
-    where = Network(url=network.url, root_key=network.root_key, name="local")
-    return Agent(where, identities.load(pem))
 
 
 @pytest.fixture
@@ -78,7 +35,7 @@ def fleet(user: User, trio: list[Principal]) -> Iterator[list[str]]:
     """A fleet of three empty nodes, called `trio`."""
     registry.add(user.config, "trio", *trio, network="local")
     yield [each.text for each in trio]
-    with closing(_agent(user.net, user.pem)) as agent:
+    with closing(agent_of(user.net, user.pem)) as agent:
         for each in trio:
             canisters.wipe(agent, each)
 
@@ -90,7 +47,7 @@ def fleet(user: User, trio: list[Principal]) -> Iterator[list[str]]:
 def test_lost_answer_to_a_seal_costs_nothing_and_shows_nothing_half(
     user: User, fleet: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
 ) -> None:
-    source = _model(tmp_path / "model", seed=lost)
+    source = llama_folder(tmp_path / "model", seed=lost)
     after = user.net.ledger()[-1].sequence
     command = ("upload", source, "--as", "llama", "--node", "trio")
     real, calls = CanisterNode.seal_model, 0
@@ -111,7 +68,7 @@ def test_lost_answer_to_a_seal_costs_nothing_and_shows_nothing_half(
         user.fails(10, "show", "llama", "--node", fleet[0])
     assert user.ok(*command)["version"] == 1
     user.ok("fetch", "llama", tmp_path / "back", "--node", "trio")
-    assert _files(tmp_path / "back") == _files(source)
+    assert files_of(tmp_path / "back") == files_of(source)
     verdict = paid(user.net.ledger(after=after))
     assert verdict.twice_count == 0
     assert verdict.stored_count == verdict.frames_count
@@ -120,14 +77,14 @@ def test_lost_answer_to_a_seal_costs_nothing_and_shows_nothing_half(
 def test_model_comes_back_from_three_nodes_byte_for_byte(
     user: User, fleet: list[str], tmp_path: Path
 ) -> None:
-    source = _model(tmp_path / "model")
+    source = llama_folder(tmp_path / "model")
     sealed = user.ok("upload", source, "--as", "llama", "--node", "trio")
     assert sealed["version"] == 1
     user.ok("fetch", "llama", tmp_path / "back", "--node", "trio")
-    assert _files(tmp_path / "back") == _files(source)
+    assert files_of(tmp_path / "back") == files_of(source)
     # whoever knows only the coordinator reads it too
     user.ok("fetch", "llama", tmp_path / "again", "--node", fleet[0])
-    assert _files(tmp_path / "again") == _files(source)
+    assert files_of(tmp_path / "again") == files_of(source)
 
     for member in fleet:
         part = user.ok("show", "llama/.part", "--node", member)
@@ -141,13 +98,13 @@ def test_model_over_three_nodes_is_signed_and_fetched_as_signed(
     user: User, fleet: list[str], tmp_path: Path
 ) -> None:
     private, public = ModelSigner().write(tmp_path)
-    source = _model(tmp_path / "model")
+    source = llama_folder(tmp_path / "model")
     user.ok("upload", source, "--as", "llama", "--node", "trio")
     signed = user.ok("sign", "llama", "--key", private, "--node", "trio")
-    assert signed["signature"]["covered"] == len(_files(source))
+    assert signed["signature"]["covered"] == len(files_of(source))
     verify = ("--node", "trio", "--verify-signature", "--public-key", public)
     user.ok("fetch", "llama", tmp_path / "back", *verify, "--signature", "model.sig")
-    assert _files(tmp_path / "back") == _files(source)
+    assert files_of(tmp_path / "back") == files_of(source)
     audited = user.ok("audit", "llama", "--sample", 1, *verify, "--signature", "model.sig")
     assert (audited["verdict"], "covers" in audited["signature"]) == ("ok", True)
     done = user.run("audit", "llama", "--sample", 1, *verify, "--json")
@@ -157,15 +114,15 @@ def test_model_over_three_nodes_is_signed_and_fetched_as_signed(
 def test_model_over_three_nodes_is_shown_loaded_and_audited_as_one(
     user: User, fleet: list[str], tmp_path: Path
 ) -> None:
-    source = _model(tmp_path / "model")
+    source = llama_folder(tmp_path / "model")
     user.ok("upload", source, "--as", "llama", "--node", "trio")
     listed = user.run("models", "--node", "trio", "--json").results
     (row,) = [each for each in listed if "model" in each]
-    total = sum(len(data) for data in _files(source).values())
+    total = sum(len(data) for data in files_of(source).values())
     assert (row["model"], row["members"], row["raw_bytes"]) == ("llama", fleet, total)
     assert user.run("models", "--node", fleet[1]).says("1 parts of models")
     shown = user.run("show", "llama", "--node", "trio", "--json").results
-    assert {each["path"] for each in shown if each.get("kind") == "file"} == set(_files(source))
+    assert {each["path"] for each in shown if each.get("kind") == "file"} == set(files_of(source))
 
     arrays = datanode.load_tensors("llama", node="trio", include=["*layers.5*", "*embed*"])
     raw = (source / "model-00002-of-00002.safetensors").read_bytes()
@@ -189,7 +146,7 @@ def test_model_over_three_nodes_is_shown_loaded_and_audited_as_one(
 def test_audit_names_the_member_that_lost_or_changed_its_part(
     user: User, fleet: list[str], trio: list[Principal], tmp_path: Path
 ) -> None:
-    source = _model(tmp_path / "model")
+    source = llama_folder(tmp_path / "model")
     user.ok("upload", source, "--as", "llama", "--node", "trio")
     there = User(user.home, user.net, trio[2], user.capture, user.patch)
     there.flip("llama/.part", chunk=2)
@@ -202,13 +159,13 @@ def test_audit_names_the_member_that_lost_or_changed_its_part(
         assert user.fails(43, *command, "--node", "trio").says(fleet[1])
     user.ok("upload", source, "--as", "llama", "--node", "trio", "--restart")
     user.ok("fetch", "llama", tmp_path / "back", "--node", "trio")
-    assert _files(tmp_path / "back") == _files(source)
+    assert files_of(tmp_path / "back") == files_of(source)
 
 
 def test_access_is_changed_on_all_members(
     user: User, fleet: list[str], stranger: MakeUser, tmp_path: Path
 ) -> None:
-    source = _model(tmp_path / "model")
+    source = llama_folder(tmp_path / "model")
     user.ok("upload", source, "--as", "llama", "--node", "trio")
     guest = stranger("guest")
     fetch = ("fetch", "llama", tmp_path / "back", "--node", fleet[0])
@@ -243,14 +200,14 @@ def test_access_is_changed_on_all_members(
 def test_deletion_takes_the_parts_that_no_other_version_needs(
     user: User, fleet: list[str], tmp_path: Path
 ) -> None:
-    source = _model(tmp_path / "model")
+    source = llama_folder(tmp_path / "model")
     user.ok("upload", source, "--as", "llama", "--node", "trio")
     shard = source / "model-00002-of-00002.safetensors"
     shard.write_bytes(shard.read_bytes()[:-2] + b"\x12\x34")  # the last weights of the last block
     assert user.ok("upload", source, "--as", "llama", "--node", "trio")["version"] == 2
     user.ok("delete", "llama", "--version", "1", "--yes", "--node", "trio")
     user.ok("fetch", "llama", tmp_path / "back", "--node", "trio")
-    assert _files(tmp_path / "back") == _files(source)
+    assert files_of(tmp_path / "back") == files_of(source)
     user.ok("delete", "llama", "--yes", "--node", "trio")
     assert user.ok("gc", "--force", "--node", "trio")["frames"] > 0
     for member in fleet:
@@ -262,8 +219,8 @@ def test_deletion_takes_the_parts_that_no_other_version_needs(
 def test_deletion_that_broke_off_is_finished_by_the_same_command(
     user: User, fleet: list[str], tmp_path: Path
 ) -> None:
-    user.ok("upload", _model(tmp_path / "model"), "--as", "llama", "--node", "trio")
-    with closing(_agent(user.net, user.pem)) as agent:
+    user.ok("upload", llama_folder(tmp_path / "model"), "--as", "llama", "--node", "trio")
+    with closing(agent_of(user.net, user.pem)) as agent:
         CanisterNode(agent, Principal.parse(fleet[0])).delete_model("llama")
     assert user.run("doctor").says("no index", "datanode delete llama --node trio")
     user.ok("delete", "llama", "--yes", "--node", "trio")
@@ -282,12 +239,12 @@ def _judged(user: User, *args: object) -> tuple[int, int]:
 def test_tensors_stay_where_they_are_until_they_are_rebalanced(
     user: User, fleet: list[str], tmp_path: Path
 ) -> None:
-    _judged(user, _model(tmp_path / "model"))
-    more = _model(tmp_path / "more", blocks=BLOCKS + 4)
+    _judged(user, llama_folder(tmp_path / "model"))
+    more = llama_folder(tmp_path / "more", blocks=BLOCKS + 4)
     for path in list(user.state.glob("*.db*")):
         path.unlink()  # another machine has no record: the latest version tells
     (tmp_path / "same").mkdir()
-    stored, twice = _judged(user, _model(tmp_path / "same", seed=1))
+    stored, twice = _judged(user, llama_folder(tmp_path / "same", seed=1))
     assert (stored, twice) == (0, 0)
     sticky, twice = _judged(user, more)
     assert twice == 0
@@ -295,7 +252,7 @@ def test_tensors_stay_where_they_are_until_they_are_rebalanced(
     assert twice == 0
     assert 0 < moved < sticky
     user.ok("fetch", "llama", tmp_path / "back", "--node", "trio")
-    assert _files(tmp_path / "back") == _files(more)
+    assert files_of(tmp_path / "back") == files_of(more)
     user.fails(2, "upload", more, "--as", "x", "--node", fleet[0], "--rebalance")
 
 
@@ -303,26 +260,26 @@ def test_tensors_stay_where_they_are_until_they_are_rebalanced(
 def test_interrupted_upload_is_continued_with_its_placement(
     user: User, fleet: list[str], tmp_path: Path
 ) -> None:
-    _judged(user, _model(tmp_path / "model"))
-    more = _model(tmp_path / "more", seed=2, blocks=BLOCKS + 4)
+    _judged(user, llama_folder(tmp_path / "model"))
+    more = llama_folder(tmp_path / "more", seed=2, blocks=BLOCKS + 4)
     after = user.net.ledger()[-1].sequence
     command = ("upload", more, "--as", "llama", "--node", "trio")
     user.fails(25, *command, "--max-cycles", 700_000_000)
     user.ok(*command, "--rebalance")
     assert paid(user.net.ledger(after=after)).twice_count == 0
     user.ok("fetch", "llama", tmp_path / "back", "--node", "trio")
-    assert _files(tmp_path / "back") == _files(more)
+    assert files_of(tmp_path / "back") == files_of(more)
 
 
 @pytest.mark.nightly
 def test_copy_joins_a_model_over_three_nodes_on_one(
     user: User, fleet: list[str], tmp_path: Path
 ) -> None:
-    source = _model(tmp_path / "model")
+    source = llama_folder(tmp_path / "model")
     user.ok("upload", source, "--as", "llama", "--node", "trio")
     user.ok("copy", "llama", "--from", "trio", "--to", "main")
     user.ok("fetch", "llama", tmp_path / "back", "--node", "main")
-    assert _files(tmp_path / "back") == _files(source)
+    assert files_of(tmp_path / "back") == files_of(source)
     # the manifest of the whole is that of a single node: nothing is left to seal
     assert user.ok("upload", source, "--as", "llama", "--node", "main")["version"] == 1
     user.fails(2, "copy", "llama", "--from", "trio", "--to", "trio")
@@ -332,7 +289,7 @@ def test_copy_joins_a_model_over_three_nodes_on_one(
 def test_index_that_was_never_sealed_gives_way_to_another(
     user: User, fleet: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = _model(tmp_path / "model")
+    source = llama_folder(tmp_path / "model")
     command = ("upload", source, "--as", "llama", "--node", "trio")
     real = CanisterNode.seal_model
 
@@ -347,7 +304,7 @@ def test_index_that_was_never_sealed_gives_way_to_another(
     (source / "tokenizer.json").write_text('{"model": {"other": 1}}')
     assert user.ok(*command)["version"] == 1
     user.ok("fetch", "llama", tmp_path / "back", "--node", fleet[0])
-    assert _files(tmp_path / "back") == _files(source)
+    assert files_of(tmp_path / "back") == files_of(source)
 
 
 def test_slow_member_does_not_hold_up_the_others(
@@ -370,6 +327,6 @@ def test_slow_member_does_not_hold_up_the_others(
 
     monkeypatch.setattr(CanisterNode, "seal_model", sealing)
     monkeypatch.setattr(CanisterNode, "send", slow)
-    source = _model(tmp_path / "model")
+    source = llama_folder(tmp_path / "model")
     assert user.ok("upload", source, "--as", "llama", "--node", "trio")["version"] == 1
     assert waited == [True]

@@ -13,7 +13,8 @@ from datanode.localnet.api import LocalNetwork
 from tests.cli.test_localnet import Run
 
 ROOT = Path(__file__).parents[2]
-COUNTER = str(ROOT / "tests" / "datanode" / "localnet" / "example" / "counter.wat")
+EXAMPLE = ROOT / "tests" / "datanode" / "localnet" / "example"
+COUNTER, INTERFACE = str(EXAMPLE / "counter.wat"), str(EXAMPLE / "counter.did")
 
 
 @pytest.fixture
@@ -44,12 +45,28 @@ def test_deploys_upgrades_and_reinstalls_a_canister(
         ["--reinstall"],
         ["--keep-heap"],
         ["--canister", "aaaaa-aa", "--reinstall", "--keep-heap"],
-        ["--arg", "xyz"],
+        ["--argument-hex", "xyz"],
+        ["--argument-hex", "4449444c0000", "--argument", "()"],
+        ["--argument", "(5"],
+        ["--argument", "(5)", "--candid", "missing.did"],
         ["--cycles", "many"],
     ],
 )
 def test_refuses_options_that_make_no_sense(run: Run, options: list[str]) -> None:
     run("deploy", COUNTER, *options, code=UsageError.exit_code)
+
+
+def test_calls_in_textual_candid(run: Run) -> None:
+    (made,) = run.json("deploy", COUNTER, "--argument", "()", "--candid", INTERFACE)
+    canister = str(made["canister"])
+    with_types = ("--candid", INTERFACE)
+    assert run("call", canister, "add", "(5)", *with_types) == "(5 : nat64)\n"
+    assert run.json("call", canister, "get", *with_types)[0]["reply"] == "(5 : nat64)"
+    assert run("call", canister, "add", "(2 : nat64)") == "(7 : nat64)\n"
+    said = run("call", canister, "add", '("five")', *with_types, code=UsageError.exit_code)
+    assert "(text) where (nat64) is expected" in said
+    said = run("call", canister, "take", *with_types, code=UsageError.exit_code)
+    assert "no method `take`; it has add, get" in said
 
 
 def test_names_the_command_that_starts_a_network(

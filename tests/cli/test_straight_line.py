@@ -115,7 +115,7 @@ def test_the_lives_above_use_every_command(user: User) -> None:
     used |= {" ".join(map(str, command[:2])) for command in _life(user)}
     elsewhere = {
         *("localnet start", "localnet stop", "localnet reset"),
-        *("localnet deploy", "localnet example", "identity import"),
+        *("localnet deploy", "localnet call", "localnet example", "identity import"),
         *("node promote", "load", "generate", "sign"),  # see test_generate, test_signatures
     }
     assert names - elsewhere <= used

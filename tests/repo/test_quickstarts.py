@@ -66,6 +66,12 @@ class NewUser:
         return self.types("python program.py")
 
 
+FIRST_CANISTER = (
+    "$(datanode localnet ledger --json | python -c"
+    " 'import json, sys; print(json.loads(sys.stdin.readline())[\"canister\"])')"
+)
+
+
 @pytest.fixture(scope="module")
 def engineer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewUser]:
     user = NewUser(tmp_path_factory.mktemp("engineer"))
@@ -110,12 +116,13 @@ def test_developer_gets_through(tmp_path: Path, shared_localnet: LocalNetwork) -
         f'python -c \'import wasmtime; open("counter.wasm", "wb").write('
         f'wasmtime.wat2wasm(open("{COUNTER}").read()))\''
     )
-    test, program = blocks("canister-developer.md", "python")
-    (tmp_path / "test_counter.py").write_text(test)
-    assert "1 passed" in user.types("pytest -q -p no:cacheprovider test_counter.py")
+    (tmp_path / "counter.did").write_bytes(COUNTER.with_suffix(".did").read_bytes())
+    typed, textual, program = blocks("canister-developer.md", "python")
+    (tmp_path / "test_counter.py").write_text(f"{typed}\n\n{textual}")
+    assert "2 passed" in user.types("pytest -q -p no:cacheprovider test_counter.py")
     assert "http://127.0.0.1:" in user.runs(program)
     try:
-        user.follows("canister-developer.md")
+        user.follows("canister-developer.md", CANISTER=FIRST_CANISTER)
     finally:
         user.types("datanode localnet stop")
     assert (tmp_path / "my-tests" / "counter.wat").exists()

@@ -1,7 +1,7 @@
-"""`datanode copy`: a model from one node to another, on the same network or on two."""
+"""`datanode copy`: a model from a node or fleet to another, on the same network or on two."""
 
 from contextlib import ExitStack
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,21 +12,16 @@ from uploader.cli.output import Output
 from uploader.cli.signals import stoppable
 from uploader.cli.suggest import suggesting_models
 from uploader.cli.upload_report import report
-from uploader.command_context import (
-    CommandContext,
-    open_place,
-    state_location,
-    state_of,
-    upload_context,
-)
+from uploader.command_context import CommandContext, open_place
+
+if TYPE_CHECKING:
+    from datanode.reader import FleetVersion, VerifiedVersion
 
 From = Annotated[
     str,
-    typer.Option("--from", metavar="NODE", help="Node to copy from: a name or a canister id."),
+    typer.Option("--from", metavar="NODE", help="Node or fleet to copy from."),
 ]
-To = Annotated[
-    str, typer.Option("--to", metavar="NODE", help="Node to copy to: a name or a canister id.")
-]
+To = Annotated[str, typer.Option("--to", metavar="NODE", help="Node or fleet to copy to.")]
 
 
 def copy_command(
@@ -98,10 +93,13 @@ def copy_command(
     """Copy a version of MODEL to another node, or resume.
 
     Frames are read from --from, checked against its certificate, and sent as they are stored; what
-    --to holds is not sent. Visibility and grants are not copied: a new model is private.
+    --to holds is not sent. Visibility and grants are not copied: a new model is private. A fleet of
+    enough members takes the parts of another as they are; for others a model is cut anew.
     """
-    from uploader.session.copy import CopyOptions, copy  # noqa: PLC0415 - brings libraries along
-    from uploader.state.upload_lock import Queueing, upload_lock  # noqa: PLC0415 - see above
+    from datanode.reader import FleetVersion  # noqa: PLC0415 - brings libraries along
+    from uploader.library import Queueing, member_contexts  # noqa: PLC0415 - see above
+    from uploader.session.copy import CopyOptions, copy  # noqa: PLC0415 - see above
+    from uploader.session.fleet_copy import copy_to_fleet  # noqa: PLC0415 - see above
 
     output = Output(as_json=as_json)
     wishes = CopyOptions(
@@ -133,32 +131,44 @@ def copy_command(
             )
         )
         _require_two(reading, context, model, target_name)
-        store = stack.enter_context(state_of(context))
         progress = stack.enter_context(output.progress())
         stopping = stack.enter_context(stoppable(output.say))
-        target = context.node()
-        stack.enter_context(
-            upload_lock(
-                state_location(context),
-                target.principal,
-                context.identity.principal,
-                target_name,
-                Queueing(wait=wait, say=output.say, stopping=stopping),
-            )
+        queueing = Queueing(wait=wait, say=output.say, stopping=stopping)
+        members = context.members()
+        contexts = stack.enter_context(
+            member_contexts(context, members, target_name, progress=progress, queueing=queueing)
         )
         with suggesting_models(reading, model):
-            original = reading.open_version(model, version)
-        workplace = upload_context(context, store, progress=progress, stopping=stopping)
-        summary = copy(original, target_name, workplace, wishes)
+            original = _open(reading, model, version)
+        if len(members) > 1:
+            summary = copy_to_fleet(original, target_name, contexts, wishes)
+        else:
+            whole = original.whole if isinstance(original, FleetVersion) else original
+            summary = copy(whole, target_name, contexts[0], wishes)
+    sealed = f"version {summary.version} of {summary.model} is sealed"
     report(
         output,
         summary,
-        sealed=f"version {summary.version} of {summary.model} is sealed with the same manifest",
+        sealed=sealed if len(members) > 1 else f"{sealed} with the same manifest",
         unchanged=(
             f"version {summary.version} of {summary.model} has this manifest already; "
             "nothing was sent"
         ),
     )
+
+
+def _open(
+    reading: CommandContext, model: str, version: int | None
+) -> "VerifiedVersion | FleetVersion":
+    """Open a version, of one node or of a fleet, with the proofs of all members."""
+    from datanode.reader import open_fleet_version  # noqa: PLC0415 - see above
+    from datanode.reader.fleet import is_fleet_version  # noqa: PLC0415 - see above
+
+    reader = reading.reader(reading.coordinator())
+    opened = reader.open_version(model, version)
+    if not is_fleet_version(opened.head):
+        return opened
+    return open_fleet_version(reader, reading.node, opened)
 
 
 def _require_two(

@@ -16,6 +16,7 @@ from datanode.localnet.state.subnet import SubnetChoice
 from datanode.node import registry
 from datanode.principal import Principal
 from uploader.cli import localnet_registry, options
+from uploader.cli.localnet_call import call_command
 from uploader.cli.localnet_deploy import deploy_command
 from uploader.cli.localnet_example import example_command
 from uploader.cli.localnet_fault import app as fault_app
@@ -200,6 +201,7 @@ def _forgotten(networks: set[str], canisters: set[Principal]) -> Iterator[str]:
 
 
 app.command("deploy")(deploy_command)
+app.command("call")(call_command)
 app.command("example")(example_command)
 app.command("time")(time_command)
 app.command("ledger")(ledger_command)

@@ -2,7 +2,7 @@
 
 import binascii
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -12,6 +12,20 @@ from datanode.text import printable
 from uploader.cli import options
 from uploader.cli.amounts import parse_cycles
 from uploader.cli.output import Output
+
+if TYPE_CHECKING:
+    from datanode.agent.identity import Identity
+    from datanode.localnet.api import LocalNetwork
+
+CandidFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--candid",
+        metavar="FILE",
+        help="Interface of the canister (.did).",
+        show_default="the one in its module (candid:service)",
+    ),
+]
 
 _DEFAULT_CYCLES = "100TC"
 _NAME_LENGTH = 64
@@ -37,9 +51,14 @@ def deploy_command(
             "--keep-heap", help="With --canister: hand the heap over (wasm_memory_persistence)."
         ),
     ] = False,
-    arg: Annotated[
+    argument: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Arguments in textual Candid, e.g. '(5, \"five\")'."),
+    ] = None,
+    argument_hex: Annotated[
         str | None, typer.Option(metavar="HEX", help="Encoded Candid arguments, in hex.")
     ] = None,
+    candid: CandidFile = None,
     name: Annotated[
         str | None,
         typer.Option(help="Name on the network's page.", show_default="that of the file"),
@@ -64,18 +83,19 @@ def deploy_command(
 
     Creation is free here. The canister's id and its page are printed.
     """
-    from datanode.agent import identity as identities  # noqa: PLC0415 - with its libraries
-    from datanode.localnet.api import LocalNetwork  # noqa: PLC0415
+    from datanode.localnet.api import LocalNetwork  # noqa: PLC0415 - with its libraries
 
     if canister is None and (reinstall or keep_heap):
         raise UsageError("--reinstall and --keep-heap need --canister")
     if reinstall and keep_heap:
         raise UsageError("--reinstall clears the heap, --keep-heap keeps it")
-    args = () if arg is None else (_unhex(arg),)
+    if argument is not None and argument_hex is not None:
+        raise UsageError("--argument and --argument-hex are the same arguments in two forms")
+    args = [argument] if argument is not None else _unhex(argument_hex)
     output = Output(as_json=as_json)
     balance = parse_cycles(cycles)
     with LocalNetwork(state_dir).attached() as net:
-        who = net.owner if identity is None else identities.load(identity)
+        who = caller(net, identity)
         if canister is None:
             handle = net.create_canister(
                 wasm,
@@ -83,9 +103,10 @@ def deploy_command(
                 cycles=balance,
                 identity=who,
                 name=name or printable(wasm.stem)[:_NAME_LENGTH],
+                candid=candid,
             )
         else:
-            handle = net.canister(canister, identity=who)
+            handle = net.canister(canister, identity=who, candid=candid)
             if reinstall:
                 handle.reinstall(wasm, *args)
             else:
@@ -99,8 +120,15 @@ def deploy_command(
         )
 
 
-def _unhex(text: str) -> bytes:
+def caller(net: "LocalNetwork", identity: Path | None) -> "Identity":
+    """Load the identity that calls; by default the network's `owner`."""
+    from datanode.agent import identity as identities  # noqa: PLC0415 - with its libraries
+
+    return net.owner if identity is None else identities.load(identity)
+
+
+def _unhex(text: str | None) -> list[bytes]:
     try:
-        return binascii.unhexlify(text)
+        return [] if text is None else [binascii.unhexlify(text)]
     except (binascii.Error, ValueError) as error:
-        raise UsageError(f"--arg is not hex: {error}") from None
+        raise UsageError(f"--argument-hex is not hex: {error}") from None

@@ -70,6 +70,34 @@ def create(
     return tuple(made), amount
 
 
+def create_empty(
+    context: CommandContext,
+    say: Callable[[str], None],
+    name: str,
+    *,
+    cycles: int,
+    subnet: Principal,
+    count: int = 1,
+) -> tuple[Principal, ...]:
+    """Create a fleet without code and remember it; a snapshot brings the code along.
+
+    The module is compiled, and paid for, once: when the snapshot is loaded.
+    """
+    _check_free(context, name)
+    where = subnet if cycles_ledger.is_there(context.agent) else None
+    with ExitStack() as stack:
+        made = tuple(
+            stack.enter_context(
+                _created(context, say, name, cycles, where, member=member, installs=False)
+            )
+            for member in range(count)
+        )
+        registry.add(config_folder(), name, *made, network=context.network.name)
+    for member, principal in enumerate(made):
+        _show_name(context, f"{name} {member + 1}" if count > 1 else name, principal)
+    return made
+
+
 def _subnet_for_others(context: CommandContext, first: Principal) -> Principal | None:
     """Return the subnet of the first member where a subnet can be chosen."""
     return subnet_of(context.agent, first) if cycles_ledger.is_there(context.agent) else None
@@ -221,18 +249,26 @@ def _created(
     subnet: Principal | None,
     *,
     member: int,
+    installs: bool = True,
 ) -> Iterator[Principal]:
     """Create a node; what the block does with it is done again if it fails."""
     if cycles_ledger.is_there(context.agent):
         with paying.created_node(
-            context.agent, state_folder(), name, cycles=cycles, subnet=subnet, member=member
+            context.agent,
+            state_folder(),
+            name,
+            cycles=cycles,
+            subnet=subnet,
+            member=member,
+            installs=installs,
         ) as principal:
             yield principal
         return
     if subnet is not None:
         raise UsageError("--subnet is for networks with a cycles ledger; this one has none")
     say(OUT_OF_NOTHING)
-    yield deploy.create_node(context.agent, cycles=cycles)
+    create_one = deploy.create_node if installs else deploy.create_empty
+    yield create_one(context.agent, cycles=cycles)
 
 
 def _amount(context: CommandContext, given: int | None, otherwise: str) -> int:

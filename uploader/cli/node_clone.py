@@ -1,7 +1,7 @@
 """`datanode node clone`: copies of a whole node by snapshot."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,13 +14,15 @@ from uploader.cli import options
 from uploader.cli.amounts import parse_cycles
 from uploader.cli.output import Output
 
+_UNCHANGED: Final = "Nothing was changed."
+
 
 def clone_command(
     source: Annotated[
         str,
         typer.Argument(
             metavar="SRC",
-            help="Node to copy: a name or a canister id.",
+            help="Node or fleet to copy: a name or a canister id.",
             autocompletion=options.known_nodes,
         ),
     ],
@@ -47,9 +49,10 @@ def clone_command(
     """Copy a whole node to others of its subnet by snapshot.
 
     SRC is stopped while the snapshot is taken; uploads to it end meanwhile and can be resumed. Each
-    copy is proven by its certified module and witnesses. After a crash the same command goes on.
+    copy is proven by its certified module and witnesses. After a crash the same command goes on. A
+    fleet is cloned to fleets of as many members, member by member.
     """
-    from datanode.node.cloning import clone  # noqa: PLC0415 - brings libraries along
+    from datanode.node.cloning import clone_members  # noqa: PLC0415 - brings libraries along
 
     output = Output(as_json=as_json)
     given = None if cycles is None else parse_cycles(cycles)
@@ -68,15 +71,10 @@ def clone_command(
         ) as context,
         output.working(f"cloning {source}"),
     ):
-        principal = context.node_principal()
-        targets = _targets(context, output, principal, copies, cycles=given)
-        made = clone(
-            context.agent,
-            state_folder(),
-            principal,
-            targets,
-            replace=replace,
-            say=output.say,
+        members = context.members()
+        targets = _targets(context, output, members, copies, cycles=given)
+        made = clone_members(
+            context.agent, state_folder(), members, targets, replace=replace, say=output.say
         )
     for each in made:
         output.item(
@@ -92,9 +90,17 @@ def clone_command(
             for each in made
         ],
     )
+    shown = f"{len(made)} {'copy holds' if len(made) == 1 else 'copies hold'} what {source} held"
+    if len(members) > 1:
+        advice = ", ".join(f"`datanode copy MODEL --from {source} --to {each}`" for each in copies)
+        shown += (
+            f"\nmodels over the members of {source} are still read from there: run {advice} for "
+            "each, which sends an index and no weights"
+        )
     output.summary(
-        f"{len(made)} {'copy holds' if len(made) == 1 else 'copies hold'} what {source} held",
-        source=principal.text,
+        shown,
+        source=members[0].text,
+        members=[each.text for each in members],
         copies=len(made),
     )
 
@@ -102,35 +108,43 @@ def clone_command(
 def _targets(
     context: CommandContext,
     output: Output,
-    source: Principal,
+    sources: Sequence[Principal],
     copies: Sequence[str],
     *,
     cycles: int | None,
-) -> list[Principal]:
-    """Find the nodes to load; create those whose names are not known."""
-    from datanode.node import cycles_ledger  # noqa: PLC0415 - see above
+) -> list[tuple[Principal, ...]]:
+    """Find the nodes to load, as many members each as the source; create those not known."""
+    from datanode.node import deploy  # noqa: PLC0415 - see above
     from datanode.node.cloning import subnet_of  # noqa: PLC0415 - see above
     from uploader.cli import node_actions  # noqa: PLC0415 - see above
 
     if len(set(copies)) < len(copies):
-        raise UsageError("a DST is named twice", safe="Nothing was changed.")
+        raise UsageError("a DST is named twice", safe=_UNCHANGED)
     folder, network = config_folder(), context.network.name
-    found: list[Principal] = []
-    for each in copies:
+    found: dict[str, tuple[Principal, ...]] = {}
+    for name in copies:
         try:
-            found.append(registry.resolve(folder, each, network=network))
+            found[name] = registry.resolve_fleet(folder, name, network=network)
         except NotFoundError as error:
             if cycles is None:
                 error.hint = f"{error.hint} With --cycles a node of that name is created first."
                 raise
-            registry.check_name(each)
-            has_ledger = cycles_ledger.is_there(context.agent)
-            made, _ = node_actions.create(
-                context,
-                output.say,
-                each,
-                cycles=cycles,
-                subnet=subnet_of(context.agent, source) if has_ledger else None,
+            registry.check_name(name)
+            continue
+        if len(found[name]) != len(sources):
+            raise UsageError(
+                f"{name} has {len(found[name])} members, the source has {len(sources)}: each is "
+                "cloned to the one in its place",
+                safe=_UNCHANGED,
+                hint="Name a fleet of as many members, or copy each model with `datanode copy`.",
             )
-            found += made
-    return found
+    if cycles is not None and len(found) < len(copies):
+        for each in sources:
+            deploy.canister_status(context.agent, each)  # only a controller can clone it
+        subnet = subnet_of(context.agent, sources[0])
+        for name in copies:
+            if name not in found:
+                found[name] = node_actions.create_empty(
+                    context, output.say, name, cycles=cycles, subnet=subnet, count=len(sources)
+                )
+    return [found[name] for name in copies]

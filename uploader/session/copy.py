@@ -26,7 +26,7 @@ from uploader.session.resume import known_contents, learn_lease, reopen_messages
 from uploader.session.seal import all_missing, send_parts
 from uploader.session.set_aside import set_aside
 from uploader.session.situation import COPY_STEPS, UploadSituation, explained
-from uploader.session.spending import Spending
+from uploader.session.spending import Budget, Spending
 from uploader.session.upload import (
     SEAL_ROUNDS,
     SETTLE_S,
@@ -47,11 +47,13 @@ class CopyOptions:
         restart: Plan anew although another version was being copied under this name.
         max_cycles: Stop before all runs of this copy together spend more, as estimated; None: no
             limit.
+        budget: Limit that other copies share; None: there is none.
     """
 
     takeover: bool = False
     restart: bool = False
     max_cycles: int | None = None
+    budget: Budget | None = None
 
 
 def copy(
@@ -96,7 +98,9 @@ def _copy(
     if task.version is not None:
         task = context.state.reopen(task.id)
     situation.spending = Spending(
-        limit_cycles=options.max_cycles, earlier_cycles=context.state.totals(task.id).cycles
+        limit_cycles=options.max_cycles,
+        shared=options.budget,
+        earlier_cycles=context.state.totals(task.id).cycles,
     )
     situation.earlier = situation.spending.earlier_cycles > 0
     lease = context.node.begin_upload(

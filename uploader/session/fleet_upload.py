@@ -111,7 +111,7 @@ def upload_over_fleet(
     options = options or UploadOptions()
     layout = Layout(source.files(), source.tensors())
     _check(model, layout, dict(options.metadata))
-    budget = _budget(model, contexts, options)
+    budget = shared_budget(model, contexts, options.max_cycles, options.budget)
     run = _FleetRun(
         model=model,
         source=source,
@@ -135,27 +135,42 @@ def upload_over_fleet(
     align_access(run.coordinator.node, [contexts[part.member].node for part in parts], model)
     run.progress.stage("sealing the index")
     source.check_unchanged()
-    sealed = _upload_index(run, MemorySource(source.location, _files(whole, index)))
-    latest = run.coordinator.reader.open_version(model, sealed.version)
+    coordinator = replace(run.coordinator, progress=run.progress.of(len(contexts)))
+    files = MemorySource(source.location, _files(whole, index))
+    sealed = upload_index(coordinator, model, files, run.options)
+    latest = coordinator.reader.open_version(model, sealed.version)
     return _total(run, [*summaries.values(), sealed], latest, unchanged=sealed.unchanged)
 
 
-def _upload_index(run: _FleetRun, index: MemorySource) -> UploadSummary:
+def upload_index(
+    context: UploadContext, model: str, index: MemorySource, options: UploadOptions
+) -> UploadSummary:
     """Upload the index; one that another run has planned and not sealed gives way to it."""
-    context = run.coordinator
-    planned = context.state.last_planned(context.node.principal, run.model)
+    planned = context.state.last_planned(context.node.principal, model)
     recorded = [(file.path, file.length_bytes, file.stamp) for file in planned]
     mine = [(file.path, file.length_bytes, file.stamp) for file in index.pinned()]
-    return upload(
-        index,
-        run.model,
-        replace(context, progress=run.progress.of(len(run.contexts))),
-        replace(run.options, jobs=1, restart=bool(recorded) and recorded != mine),
-    )
+    restart = bool(recorded) and recorded != mine
+    return upload(index, model, context, replace(options, jobs=1, restart=restart))
 
 
 def _check(model: str, layout: Layout, metadata: dict[str, str]) -> None:
     require_none(find_problems(model, layout, metadata))
+    check_name(model)
+    for file in layout.files:
+        if file.path.startswith(FOLDER):
+            raise SourceError(
+                f"{file.path}: the folder {FOLDER} is reserved for the index of a fleet",
+                safe="Nothing was sent.",
+                hint="Leave it out with --exclude.",
+            )
+
+
+def check_name(model: str) -> None:
+    """Make sure that a model over a fleet can be called so.
+
+    Raises:
+        UsageError: It cannot.
+    """
     if len(part_name(model)) > MAX_MODEL_NAME_BYTES or model.endswith(PART_SUFFIX):
         raise UsageError(
             f"{model!r} is not the name of a model over several nodes: at most "
@@ -164,13 +179,6 @@ def _check(model: str, layout: Layout, metadata: dict[str, str]) -> None:
             safe="Nothing was sent.",
             hint="Choose another name with --as.",
         )
-    for file in layout.files:
-        if file.path.startswith(FOLDER):
-            raise SourceError(
-                f"{file.path}: the folder {FOLDER} is reserved for the index of a fleet",
-                safe="Nothing was sent.",
-                hint="Leave it out with --exclude.",
-            )
 
 
 def _place(run: _FleetRun, *, rebalance: bool) -> FleetPlacement:
@@ -181,10 +189,12 @@ def _place(run: _FleetRun, *, rebalance: bool) -> FleetPlacement:
     return place(run.layout, sizes, rooms, held=held)
 
 
-def _budget(model: str, contexts: Sequence[UploadContext], options: UploadOptions) -> Budget | None:
+def shared_budget(
+    model: str, contexts: Sequence[UploadContext], max_cycles: int | None, further: Budget | None
+) -> Budget | None:
     """Count the messages of all members, of earlier runs too, against one limit."""
-    if options.max_cycles is None:
-        return options.budget
+    if max_cycles is None:
+        return further
     names = {model, part_name(model)}
     nodes = {context.node.principal for context in contexts}
     state = contexts[COORDINATOR].state
@@ -193,7 +203,7 @@ def _budget(model: str, contexts: Sequence[UploadContext], options: UploadOption
         for each in state.uploads()
         if each.version is None and each.model in names and each.node in nodes
     )
-    return FleetBudget(options.max_cycles, earlier, options.budget)
+    return FleetBudget(max_cycles, earlier, further)
 
 
 def _upload_parts(run: _FleetRun, parts: Sequence[MemberPart]) -> dict[int, UploadSummary]:
@@ -351,13 +361,24 @@ def _total(
     *,
     unchanged: bool,
 ) -> UploadSummary:
-    known_bytes = sum(each.known_bytes for each in summaries if each.model != run.model)
+    return total(summaries, index, raw_bytes=run.layout.total_bytes, unchanged=unchanged)
+
+
+def total(
+    summaries: Sequence[UploadSummary],
+    index: VerifiedVersion,
+    *,
+    raw_bytes: int,
+    unchanged: bool,
+) -> UploadSummary:
+    """Sum up what was done on the members for a version that the coordinator has sealed."""
+    known_bytes = sum(each.known_bytes for each in summaries if each.model != index.model)
     return UploadSummary(
-        model=run.model,
+        model=index.model,
         version=index.version,
         manifest=index.manifest,
-        raw_bytes=run.layout.total_bytes,
-        known_bytes=min(run.layout.total_bytes, known_bytes),
+        raw_bytes=raw_bytes,
+        known_bytes=min(raw_bytes, known_bytes),
         frames_count=sum(each.frames_count for each in summaries),
         sent_bytes=sum(each.sent_bytes for each in summaries),
         retried_bytes=sum(each.retried_bytes for each in summaries),

@@ -16,6 +16,7 @@ from datanode.localnet.api import CanisterHandle, LocalNetwork, RejectError
 from datanode.localnet.handle import MAX_MESSAGE_BYTES
 from datanode.units import TC
 from tests.datanode.localnet.gateway.test_persistence import counter as persistent_counter
+from tests.fakes.counter import counter_wasm
 from tests.fakes.ledger_judge import messages
 
 ROOT = Path(__file__).parents[3]
@@ -289,3 +290,17 @@ def test_attaches_to_running_network(tmp_path: Path) -> None:
 def test_reply_mismatch_names_both_types(counter: CanisterHandle) -> None:
     with pytest.raises(FormatError, match="nat64 where text is expected"):
         counter.query("get", returns=Text)
+
+
+def test_calls_in_textual_candid_by_file_or_by_module(shared_localnet: LocalNetwork) -> None:
+    counter = shared_localnet.create_canister(COUNTER, "()", candid=COUNTER.with_suffix(".did"))
+    assert counter.call("add", "(5)") == "(5 : nat64)"
+    assert counter.update("add", "(2)", returns=Nat64) == 7
+    assert counter.using(shared_localnet.identity("bob")).call("get") == "(7 : nat64)"
+    assert [each.method for each in messages(counter.ledger())].count("get") == 0
+    told = shared_localnet.create_canister(counter_wasm())
+    assert told.call("add", "(1)") == "(1 : nat64)"
+    with pytest.raises(UsageError, match=r"\(text\) where \(nat64\) is expected"):
+        told.call("add", '("one")')
+    with pytest.raises(UsageError, match="all arguments at once"):
+        told.update("add", "(1)", (Nat64, 1))

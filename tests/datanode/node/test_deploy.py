@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from datanode import packaged_wasm
 from datanode.agent import identity
 from datanode.agent.client import Agent
 from datanode.agent.network import MAINNET_ROOT_KEY, Network
@@ -155,7 +156,7 @@ def test_another_module_than_the_one_that_was_sent_is_noticed(
 def test_an_installation_without_a_module_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploy, "_CHECKOUT", tmp_path)
+    monkeypatch.setattr(packaged_wasm, "_CHECKOUT", tmp_path)
     with pytest.raises(UsageError, match="carries no storage canister"):
         deploy.storage_wasm()
     with pytest.raises(UsageError, match="carries no inference canister"):

@@ -1,6 +1,7 @@
 """How to test a canister of your own: copy this folder and exchange the counter.
 
-It needs `pip install datanode pytest`, nothing else; `pytest` finds the fixtures by itself.
+It needs `pip install "datanode[localnet]" pytest`, nothing else; pytest finds the fixtures by
+itself.
 """
 
 from pathlib import Path
@@ -24,6 +25,12 @@ def test_a_counter_adds(counter: CanisterHandle) -> None:
     assert counter.update("add", (Nat64, 3), returns=Nat64) == 5
     assert counter.query("get", returns=Nat64) == 5
     assert counter.logs() == ["added", "added"]
+
+
+def test_arguments_and_replies_can_be_textual_candid(shared_localnet: LocalNetwork) -> None:
+    counter = shared_localnet.create_canister(COUNTER, candid=COUNTER.with_suffix(".did"))
+    assert counter.call("add", "(2)") == "(2 : nat64)"
+    assert counter.call("get") == "(2 : nat64)"
 
 
 def test_a_trap_takes_everything_back(counter: CanisterHandle) -> None:
