@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,11 +64,9 @@ def measure(folder: Path, metering: str, tokens: int) -> dict[str, Any]:
 def _asked(
     network: LocalNetwork, node: InferenceNode, members: Sequence[Principal], tokens: int
 ) -> dict[str, Any]:
-    """Generate the first token, and then the others, which are measured."""
+    """Compute the prompt, and then generate tokens, which are measured."""
     question = Question(prompt=PROMPT, max_tokens=tokens)
-    generation = node.generate(question, tokens_a_message=1)
-    text = next(generation).text
-    generation.close()
+    list(node.generate(replace(question, max_tokens=1)))
     last = network.ledger()[-1].sequence
     answer = list(node.generate(question, tokens_a_message=tokens))
     entries = [
@@ -81,7 +80,7 @@ def _asked(
     for entry in entries:
         items.update({name: paid for name, paid in entry.items if name not in RENT})
     return {
-        "text": text + "".join(each.text for each in answer),
+        "text": "".join(each.text for each in answer),
         "tokens": count,
         "cycles_a_token": cycles // count,
         "instructions_a_token": sum(entry.instructions for entry in entries) // count,

@@ -1,10 +1,9 @@
 """Commands of inference: a node is promoted, loads a model that it stores, and speaks."""
 
-from datanode.errors import ConflictError, UnauthorizedError
+from datanode.errors import UnauthorizedError
 from tests.cli.stage import MakeUser, User
 from tests.inference import tiny_checkpoint
 
-CONFLICT = ConflictError.exit_code
 UNAUTHORIZED = UnauthorizedError.exit_code
 PROMPT = "the capital of France is"
 
@@ -32,27 +31,6 @@ def test_promoted_node_loads_and_speaks(user: User, stranger: MakeUser) -> None:
     assert (status["model"], status["model_loaded"]) == ("tiny", True)
     assert user.ok("audit", "tiny", "--node", "speaker")["verdict"] == "ok"
     _grant_and_revoke(user, stranger, status["canister"])
-
-
-def test_promoted_fleet_loads_and_speaks(user: User) -> None:
-    folder = tiny_checkpoint.write(user.home / "tiny")
-    members = user.ok("node", "create", "pair", "--count", "2")["members"]
-    user.ok("upload", folder, "--as", "tiny", "--node", "pair")
-    user.fails(33, "load", "tiny", "--node", "pair")
-    configured = user.ok("node", "promote", "pair", "--model", "tiny", "--no-load")
-    assert configured["members"] == members
-    ask = ("generate", "tiny", PROMPT, "--raw", "--max-tokens", 4)
-    assert user.fails(CONFLICT, *ask, "--node", "pair").says("is not loaded")
-    loaded = user.ok("load", "tiny", "--node", "pair")
-    assert loaded["members"] == members
-    assert user.ok("load", "tiny", "--node", "pair")["messages"] == len(members)
-    for where in ("pair", members[0]):
-        *parts, summary = user.run(*ask, "--node", where, "--json").results
-        assert "".join(part["text"] for part in parts) == tiny_checkpoint.answer(PROMPT, 4)
-        assert summary["hops"] == 4
-    assert user.fails(CONFLICT, *ask, "--node", members[1]).says("further blocks")
-    assert user.run(*ask, "--query", "--node", "pair").code != 0
-    assert user.ok("audit", "tiny", "--node", "pair")["verdict"] == "ok"
 
 
 def _grant_and_revoke(user: User, stranger: MakeUser, canister: str) -> None:

@@ -19,6 +19,7 @@ from datanode.node import deploy, registry
 from datanode.principal import Principal
 
 MODEL = "model"
+NAME = "fleet"
 HOP = "model_hop"
 
 
@@ -29,11 +30,13 @@ class Fleet:
     Attributes:
         network: Where they are.
         agent: Reaches them as their controller.
+        pem: Identity of that.
         parts: What each runs, the driver first.
     """
 
     network: LocalNetwork
     agent: Agent
+    pem: Path
     parts: tuple[RunningPart, ...]
 
     @property
@@ -73,11 +76,11 @@ def promoted(
         patched.setenv("HOME", str(folder))
         patched.setenv("XDG_CONFIG_HOME", str(folder / "config"))
         members = [deploy.create_node(agent) for _ in range(members_count)]
-        registry.add(folder / "config/datanode", "fleet", *members, network=network.url)
+        registry.add(folder / "config/datanode", NAME, *members, network=network.url)
         uploader.upload(
             checkpoint,
             MODEL,
-            node="fleet",
+            node=NAME,
             network=network.url,
             identity=str(pem),
             state=f"sqlite:///{folder / 'state.db'}",
@@ -92,14 +95,13 @@ def running_fleet(
     network: LocalNetwork, folder: Path, checkpoint: Path, members_count: int
 ) -> Iterator[Fleet]:
     """Upload a checkpoint to a new fleet, promote its members and load them."""
+    pem = folder / "owner.pem"
     with (
         promoted(network, folder, checkpoint, members_count) as (agent, _),
-        open_place(
-            lambda _: None, network=network.url, identity=str(folder / "owner.pem"), node="fleet"
-        ) as context,
+        open_place(lambda _: None, network=network.url, identity=str(pem), node=NAME) as context,
     ):
         parts = running_parts(context.reader(context.coordinator()), context.node, MODEL)
         assert parts is not None
-        fleet = Fleet(network, agent, parts)
+        fleet = Fleet(network, agent, pem, parts)
         fleet.load()
         yield fleet
