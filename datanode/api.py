@@ -189,6 +189,7 @@ def upload(
     restart: bool = False,
     max_cycles: int | None = None,
     metadata: Mapping[str, str] | None = None,
+    rebalance: bool = False,
     wait: bool = True,
     node: str | None = None,
     network: str | None = None,
@@ -215,6 +216,7 @@ def upload(
         restart: Plan anew although the source changed.
         max_cycles: Stop before spending more.
         metadata: Texts that travel in the manifest.
+        rebalance: Over a fleet: place tensors anew, and pay for what moves.
         wait: Wait for another upload of this identity to the node; otherwise fail.
         node: As in `connect`.
         network: As in `connect`.
@@ -249,6 +251,7 @@ def upload(
             metadata=tuple(sorted((metadata or {}).items())),
         ),
         progress=progress,
+        rebalance=rebalance,
         wait=wait,
     )
 

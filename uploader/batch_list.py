@@ -1,7 +1,7 @@
 """The list of a batch: one JSON object a line, `{"source": ..., "model": ..., "node": ...}`.
 
 A source that is a relative path is looked for beside the list; `node` is a name or a canister id,
-and may be left out where the command names one. Blank lines are skipped.
+or the name of a fleet, and may be left out where the command names one. Blank lines are skipped.
 """
 
 import hashlib
@@ -30,20 +30,25 @@ class BatchJob:
     Attributes:
         source: The checkpoint, as it stands in the list.
         model: Name to store it under.
-        node: Where it goes.
+        members: Where it goes: the members of a fleet, or one node.
     """
 
     source: str
     model: str
-    node: Principal
+    members: tuple[Principal, ...]
+
+    @property
+    def node(self) -> Principal:
+        """The node, or the coordinator of the fleet."""
+        return self.members[0]
 
 
-def read_list(path: Path, resolve: Callable[[str | None], Principal]) -> list[BatchJob]:
+def read_list(path: Path, resolve: Callable[[str | None], tuple[Principal, ...]]) -> list[BatchJob]:
     """Read a list of jobs.
 
     Args:
         path: The file.
-        resolve: Finds the node of a name or an id; of None, the one that the command names.
+        resolve: Finds the members of a name or an id; of None, of what the command names.
 
     Raises:
         UsageError: A line is not a job, or two jobs have the same model on the same node.
@@ -66,7 +71,7 @@ def read_list(path: Path, resolve: Callable[[str | None], Principal]) -> list[Ba
 
 def batch_id(jobs: Sequence[BatchJob], *, root_key: bytes, me: Principal) -> str:
     """Name a batch by its jobs, network and identity, so that a list is one batch everywhere."""
-    facts = [[job.source, job.model, job.node.text] for job in jobs]
+    facts = [[job.source, job.model, *(each.text for each in job.members)] for job in jobs]
     named = json.dumps([root_key.hex(), me.text, facts])
     return hashlib.sha256(named.encode()).hexdigest()
 
@@ -89,11 +94,11 @@ def _job(
     path: Path,
     number: int,
     fields: dict[str, object],
-    resolve: Callable[[str | None], Principal],
+    resolve: Callable[[str | None], tuple[Principal, ...]],
 ) -> BatchJob:
     source, model, node = (fields.get(key) for key in ("source", "model", "node"))
     if not (isinstance(source, str) and isinstance(model, str) and source and model):
         raise UsageError(f"{path}: line {number} needs the texts `source` and `model`")
     if not (node is None or isinstance(node, str)) or fields.keys() - _KEYS:
         raise UsageError(f"{path}: line {number} may have `source`, `model` and `node`, all texts")
-    return BatchJob(source=source, model=model, node=resolve(node))
+    return BatchJob(source=source, model=model, members=resolve(node))

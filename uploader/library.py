@@ -14,6 +14,7 @@ from datanode.command_context import CommandContext, ContextArguments
 from datanode.errors import UsageError
 from datanode.fees import DEFAULT_SCHEDULE, RENT_SCHEDULES, FeeSchedule
 from datanode.globs import as_patterns
+from datanode.node.subnets import require_one_subnet
 from datanode.principal import Principal
 from datanode.progress import Progress, ProgressLike, as_progress
 from uploader.command_context import state_location, state_of, upload_context
@@ -76,6 +77,7 @@ def upload(
     files: FileChoice | None = None,
     options: UploadOptions | None = None,
     progress: ProgressLike | None = None,
+    rebalance: bool = False,
     wait: bool = True,
 ) -> UploadSummary:
     """See `datanode.upload`; `options` are its keywords.
@@ -109,7 +111,13 @@ def upload(
                 listener.note(note)
             queueing = Queueing(wait=wait, say=listener.note, stopping=stopping)
             return upload_into(
-                context, opened, model, options, progress=listener, queueing=queueing
+                context,
+                opened,
+                model,
+                options,
+                progress=listener,
+                queueing=queueing,
+                rebalance=rebalance,
             )
 
     return until_interrupted(work)
@@ -152,7 +160,7 @@ def upload_into(
             rebalance=rebalance,
         )
     if rebalance:
-        raise UsageError("--rebalance moves tensors between members, and this is a single node")
+        raise UsageError("rebalancing moves tensors between members, and this is a single node")
     location = state_location(context)
     target = context.node()
     me = context.identity.principal
@@ -196,6 +204,15 @@ def member_contexts(
     queueing: Queueing,
 ) -> Iterator[list[UploadContext]]:
     """Open what an upload to each member of a fleet needs, and keep others of the identity out."""
+    if len(members) > 1:
+        require_one_subnet(
+            context.agent,
+            members,
+            why="a fleet lies on one subnet",
+            safe="Nothing was sent.",
+            hint="Forget the fleet with `datanode node remove`, and `datanode node add` members of "
+            "one subnet.",
+        )
     location, me = state_location(context), context.identity.principal
     with ExitStack() as stack:
         for member in sorted(members, key=lambda each: each.raw):  # the same order for everybody

@@ -22,6 +22,7 @@ from datanode.text import printable
 
 SYS_FATAL: Final = 1
 SYS_TRANSIENT: Final = 2
+NO_CANISTER: Final = "IC0301"
 
 _ERRORS: Final[dict[str, tuple[type[DataNodeError], str]]] = {
     "IC0207": (CyclesError, "the canister is out of cycles, or frozen"),
@@ -36,7 +37,7 @@ _ERRORS: Final[dict[str, tuple[type[DataNodeError], str]]] = {
         NodeStoppedError,
         "the canister has no code: it was never installed, or was deleted when the cycles ran out",
     ),
-    "IC0301": (NotFoundError, "there is no such canister"),
+    NO_CANISTER: (NotFoundError, "there is no such canister"),
     "IC0302": (NotStorageNodeError, "the canister has no such method"),
     "IC0536": (NotStorageNodeError, "the canister has no such method"),
     "IC0406": (UnauthorizedError, "the canister refused the caller"),
@@ -51,8 +52,8 @@ _HINTS: Final = {
     "run the same command again.",
     "IC0537": "Look at the balance with `datanode node status`; make a new node with "
     "`datanode node create`.",
-    "IC0301": "Is it on another --network, or deleted? `datanode node list` shows the known nodes, "
-    "`datanode node remove` forgets one.",
+    NO_CANISTER: "Is it on another --network, or deleted? `datanode node list` shows the known "
+    "nodes, `datanode node remove` forgets one.",
 }
 """Where the error's own next step would lead astray."""
 

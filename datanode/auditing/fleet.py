@@ -6,42 +6,39 @@
 4. In a full audit the files of the whole are read once more, for their SHA-256.
 
 A member that fails is a problem of its own, with its name; the others are audited all the same.
+The report is JSON; `head` and `signature` are there where a signature was looked at::
+
+    {"v": 1, "kind": "datanode-fleet-audit", "index": <as stored, hex>,
+     "head": <frame of the head of the whole, hex>, "signature": {as in a report of one node},
+     "reports": [<report of the index, as text>, <of each part, in the order of the index>, ...]}
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
-from datanode import frame
 from datanode.agent.envelope import Signer
 from datanode.auditing import modes
 from datanode.auditing.auditor import Prover, audit_model
 from datanode.auditing.outcomes import Finding, Outcome
-from datanode.auditing.report import AuditReport
-from datanode.auditing.report_json import MAX_REPORT_BYTES, JsonFields
-from datanode.auditing.verifying import ANYTHING, Expectation, ReportVerdict, verify_report
+from datanode.auditing.report import AuditReport, Json, signature_fields
+from datanode.auditing.signature_check import SignatureEvidence, check_signature
 from datanode.errors import (
-    CertificateError,
     CorruptionError,
     DataNodeError,
     FormatError,
     SignatureError,
-    UnsupportedVersionError,
 )
 from datanode.fleet_index import (
     INDEX_PATH,
     FleetIndex,
     FleetPart,
-    is_part_name,
-    parse_fleet_index,
     part_name,
 )
-from datanode.manifest import parse_head
-from datanode.model_signature import ExpectedSigner, check_model_signature
+from datanode.model_signature import ExpectedSigner
 from datanode.principal import Principal
 from datanode.reader import Reader, VerifiedVersion
 from datanode.reader.fleet import (
@@ -49,6 +46,7 @@ from datanode.reader.fleet import (
     NodeOf,
     is_fleet_version,
     open_fleet_version,
+    open_index,
     open_part,
     read_file,
     read_index,
@@ -59,6 +57,19 @@ from datanode.reader.version import JOBS
 KIND: Final = "datanode-fleet-audit"
 REPORT_VERSION: Final = 1
 _MEMBERS_AT_ONCE: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSignature:
+    """Everything that the outcome for the model's signature follows from.
+
+    Attributes:
+        head: Frame of the head of the manifest of the whole, which names the files.
+        evidence: The key and the bundles.
+    """
+
+    head: bytes
+    evidence: SignatureEvidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +85,8 @@ class FleetReport:
         problems: What is wrong beyond the findings of the reports; members are named.
         sentence: What this proves, in words.
         signature: What the model's signature covers, or why it does not verify; None: not asked
-            for. It is not part of the report that is written.
+            for.
+        signed: What that follows from; None: not asked for, or it could not be judged.
     """
 
     model: str
@@ -85,6 +97,7 @@ class FleetReport:
     problems: tuple[DataNodeError, ...]
     sentence: str
     signature: str | None = None
+    signed: FleetSignature | None = None
 
     @property
     def reports(self) -> tuple[AuditReport, ...]:
@@ -127,11 +140,16 @@ class FleetReport:
         """
         if None in self.part_reports:
             raise FormatError("a member could not be audited: there is no report of the whole")
+        signed: dict[str, Json] = {}
+        if self.signed is not None:
+            evidence = signature_fields(self.signed.evidence)
+            signed = {"head": self.signed.head.hex(), "signature": evidence}
         return json.dumps(
             {
                 "v": REPORT_VERSION,
                 "kind": KIND,
                 "index": self.index.hex(),
+                **signed,
                 "reports": [report.to_json(signer) for report in self.reports],
             },
             indent=1,
@@ -230,7 +248,7 @@ def audit_any(
     Raises:
         DataNodeError: As `audit_model` and `audit_fleet`.
     """
-    opened = reader.open_version(model, version)
+    opened = open_index(reader, model, version)
     if is_fleet_version(opened.head):
         report = audit_fleet(
             reader, opened, node_of, mode, prover_of=prover_of, jobs=jobs, on_checked=on_checked
@@ -257,13 +275,23 @@ def _with_signature(
 ) -> FleetReport:
     """Check the signature over the files of the whole."""
     try:
-        return replace(report, signature=str(check_model_signature(whole(), signer)))
-    except SignatureError as error:
-        return replace(report, problems=(*report.problems, error), signature=error.what)
+        version = whole()
     except DataNodeError as error:
         # A member that fails has been told of.
-        problems = report.problems or (error,)
-        return replace(report, problems=problems, signature=f"not checked: {error.what}")
+        told = report.problems or (error,)
+        return replace(report, problems=told, signature=f"not checked: {error.what}")
+    outcome, evidence = check_signature(version, signer)
+    problems = report.problems
+    if outcome is Outcome.UNSIGNED:
+        problems = (*problems, SignatureError(evidence.detail))
+    elif outcome is not Outcome.OK and not problems:
+        problems = (CorruptionError(evidence.detail),)
+    return replace(
+        report,
+        problems=problems,
+        signature=evidence.detail,
+        signed=FleetSignature(head=version.head_frame, evidence=evidence),
+    )
 
 
 def _share(mode: modes.Mode, index: FleetIndex, at: int) -> modes.Mode:
@@ -324,76 +352,3 @@ def _bad_files(whole: VerifiedVersion, jobs: int) -> Iterator[DataNodeError]:
                 "the file's: the version was sealed wrong",
                 hint="`datanode upload` seals a new version from the source.",
             )
-
-
-def is_fleet_report(text: str) -> bool:
-    """Whether a text begins as a report of `FleetReport.to_json` does."""
-    return f'"kind": "{KIND}"' in text[:200]
-
-
-def verify_fleet_report(
-    text: str,
-    *,
-    root_key: bytes,
-    auditors: Collection[Principal],
-    expected: Expectation = ANYTHING,
-) -> list[ReportVerdict]:
-    """Verify a report of a fleet offline: each report, and that they are about one version.
-
-    Args:
-        text: The report, untrusted.
-        root_key: The network's root key, DER.
-        auditors: Whose word is taken for the outcomes.
-        expected: What the version on the coordinator must be.
-
-    Raises:
-        FormatError: It is not such a report, or it was altered.
-        CertificateError: It does not prove what it says, or leaves a member out.
-    """
-    if len(text) > MAX_REPORT_BYTES:
-        raise FormatError(f"a report of {len(text)} bytes")
-    try:
-        content = JsonFields(json.loads(text))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"the report is not JSON: {error}") from error
-    if content.text("kind") != KIND:
-        raise FormatError("this is not a report of an audit of a fleet")
-    if content.number("v") != REPORT_VERSION:
-        raise UnsupportedVersionError(
-            f"fleet report version {content.number('v')}, this release reads {REPORT_VERSION}"
-        )
-    texts = [each for each in content.items("reports") if isinstance(each, str)]
-    if not texts:
-        raise FormatError("the report of a fleet has no reports")
-    verify = partial(verify_report, root_key=root_key, auditors=auditors)
-    first = verify(texts[0], expected=expected)
-    index = _certified_index(first.report, content.hex("index"))
-    ages = replace(expected, model=part_name(first.report.model))
-    if len(texts) != 1 + len(index.parts):
-        raise CertificateError(
-            f"the report has {len(texts) - 1} parts, and the version has {len(index.parts)}"
-        )
-    verdicts = [first]
-    for part, each in zip(index.parts, texts[1:], strict=True):
-        verdict = verify(each, expected=replace(ages, node=part.node, version=part.version))
-        if verdict.report.manifest != part.manifest:
-            raise CertificateError(
-                f"member {part.node}: the report is about another part than the index names"
-            )
-        verdicts.append(verdict)
-    return verdicts
-
-
-def _certified_index(report: AuditReport, raw: bytes) -> FleetIndex:
-    """Parse the index after it was compared with the certified version.
-
-    Raises:
-        CertificateError: It is not the index of that version.
-    """
-    head = parse_head(frame.parse(report.proof.head).open())
-    sha256 = {entry.path: entry.sha256 for entry in head.files}.get(INDEX_PATH)
-    if is_part_name(report.model) or not is_fleet_version(head):
-        raise CertificateError("the first report is not about a version over a fleet")
-    if sha256 != hashlib.sha256(raw).digest():
-        raise CertificateError("the index in the report is not that of the certified version")
-    return parse_fleet_index(raw)

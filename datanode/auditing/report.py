@@ -186,9 +186,7 @@ def body_digest(body: Mapping[str, Json]) -> bytes:
 def document(report: AuditReport) -> dict[str, Json]:
     """Write a report as JSON values, without the seal."""
     canister, signature = report.canister, report.signature
-    asked: dict[str, Json] = (
-        {} if signature is None else {"signature": _signature_fields(signature)}
-    )
+    asked: dict[str, Json] = {} if signature is None else {"signature": signature_fields(signature)}
     return {
         "v": REPORT_VERSION,
         "kind": KIND,
@@ -236,7 +234,8 @@ def document(report: AuditReport) -> dict[str, Json]:
     }
 
 
-def _signature_fields(signature: SignatureEvidence) -> Json:
+def signature_fields(signature: SignatureEvidence) -> Json:
+    """Return evidence for a model's signature as fields of a JSON object."""
     return {
         "public_key": signature.public_key.hex(),
         "source": "model" if signature.travels else "file",

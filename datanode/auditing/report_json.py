@@ -150,7 +150,7 @@ def parse(content: Mapping[str, object]) -> AuditReport:
             head=proof.base64("head"),
             chunk_pages={_index(name): pages.base64(name) for name in pages.names()},
         ),
-        signature=fields.optional("signature", lambda name: _signature(fields.inner(name))),
+        signature=fields.optional("signature", lambda name: parse_signature(fields.inner(name))),
     )
 
 
@@ -192,7 +192,12 @@ def _canister(fields: JsonFields) -> CanisterFacts:
     )
 
 
-def _signature(fields: JsonFields) -> SignatureEvidence:
+def parse_signature(fields: JsonFields) -> SignatureEvidence:
+    """Read evidence for a model's signature.
+
+    Raises:
+        FormatError: Fields are missing, or of another type.
+    """
     bundles = fields.inner("bundles")
     return SignatureEvidence(
         public_key=fields.hex("public_key"),

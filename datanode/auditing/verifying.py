@@ -36,7 +36,7 @@ from datanode.auditing.report import (
     body_digest,
     document,
 )
-from datanode.auditing.signature_check import judge_signature
+from datanode.auditing.signature_check import SignatureEvidence, judge_signature
 from datanode.errors import (
     CertificateError,
     CorruptionError,
@@ -180,13 +180,7 @@ def _check_expected(report: AuditReport, expected: Expectation) -> None:
             raise CertificateError(
                 f"the report is about {name} {found}, not {wanted}", hint=_OTHER_REPORT
             )
-    if expected.signer is not None and expected.signer != (
-        report.signature and report.signature.public_key
-    ):
-        raise CertificateError(
-            "the report does not say whether the given key signed the model",
-            hint="Audit the model again with --verify-signature and this --public-key.",
-        )
+    require_signer(expected, report.signature)
     if expected.oldest_ns is not None and report.certified_ns < expected.oldest_ns:
         age_s = (expected.oldest_ns - report.certified_ns) // SECOND_NS
         raise CertificateError(
@@ -337,16 +331,39 @@ def _check_signature(report: AuditReport, head: ManifestHead) -> None:
         if checked:
             raise FormatError("the report judges a signature that it does not carry")
         return
-    sha256 = {entry.path: entry.sha256 for entry in head.files}
-    for path, content in report.signature.bundles.items():
-        if report.signature.travels and sha256.get(path) != hashlib.sha256(content).digest():
-            raise FormatError("the report carries a bundle that is not a file of its version")
-    try:
-        outcome, _ = judge_signature(head.files, report.signature)
-    except UsageError as error:
-        raise FormatError(f"the report's signature: {error.what}") from error
+    outcome, _ = judge_again(head, report.signature)
     if checked != [(0, outcome)]:
         raise FormatError("the report's outcome for the signature is not that of its bundles")
+
+
+def judge_again(head: ManifestHead, evidence: SignatureEvidence) -> tuple[Outcome, str]:
+    """Judge a model's signature from a report's evidence, for the files of a certified head.
+
+    Raises:
+        FormatError: The evidence is not about these files, or its key is none.
+    """
+    sha256 = {entry.path: entry.sha256 for entry in head.files}
+    for path, content in evidence.bundles.items():
+        if evidence.travels and sha256.get(path) != hashlib.sha256(content).digest():
+            raise FormatError("the report carries a bundle that is not a file of its version")
+    try:
+        return judge_signature(head.files, evidence)
+    except UsageError as error:
+        raise FormatError(f"the report's signature: {error.what}") from error
+
+
+def require_signer(expected: Expectation, evidence: SignatureEvidence | None) -> None:
+    """Make sure that a report judges the signature of the expected signer, if there is one.
+
+    Raises:
+        CertificateError: It does not.
+    """
+    found = None if evidence is None else evidence.public_key
+    if expected.signer is not None and expected.signer != found:
+        raise CertificateError(
+            "the report does not say whether the given key signed the model",
+            hint="Audit the model again with --verify-signature and this --public-key.",
+        )
 
 
 def _whole_files(head: ManifestHead, good: AbstractSet[int]) -> list[int]:

@@ -180,9 +180,15 @@ def load_fleet(
 
 def _configure(part: RunningPart, node: InferenceNode, *, exact: bool) -> LoadPlan:
     with _naming(part.node):
-        return node.configure(
+        plan = node.configure(
             part.model, version=part.version, exact=exact, part=part.part, role=part.role
         )
+        if node.status().role is None:
+            raise ConflictError(
+                "its module is of a release that runs no fleets",
+                hint="Run `datanode node upgrade` on the fleet, then the same command again.",
+            )
+        return plan
 
 
 @contextmanager

@@ -273,7 +273,7 @@ class CanisterNode:
         try:
             answer = self._query("witness", {"model": model, "version": version})
         except NotFoundError as error:
-            if version is None:
+            if version is None or reject_of(error) is not None:
                 raise
             raise NotFoundError(
                 f"not on the node, or not for this identity: version {version} of {model}",

@@ -21,7 +21,7 @@ from datanode.errors import (
     DataNodeError,
     UsageError,
 )
-from datanode.node import clone_journal, deploy, settings, snapshots
+from datanode.node import clone_journal, deploy, settings, snapshots, subnets
 from datanode.node.canister import CanisterNode
 from datanode.node.clone_journal import CloneJournal
 from datanode.node.settings import SettingsChange
@@ -176,13 +176,6 @@ def certified_root(agent: Agent, canister: Principal) -> bytes | None:
     return root
 
 
-def subnet_of(agent: Agent, canister: Principal) -> Principal:
-    """Return the subnet that certifies for a canister."""
-    raw = agent.certificate(canister, [[b"time"]])
-    root_key = agent.network.root_key
-    return open_certificate(raw, root_key=root_key, canister=canister, now_ns=None).subnet
-
-
 def _check(agent: Agent, source: Principal, copies: Sequence[Principal], *, replace: bool) -> None:
     """Find every reason why a copy cannot be made, before anything is stopped or paid."""
     _require_distinct([source, *copies])
@@ -207,14 +200,12 @@ def _require_distinct(canisters: Sequence[Principal]) -> None:
 
 
 def _require_one_subnet(agent: Agent, canisters: Sequence[Principal]) -> None:
-    first, *others = canisters
-    home = subnet_of(agent, first)
-    for each in others:
-        if (subnet := subnet_of(agent, each)) != home:
-            raise ConflictError(
-                f"{each} is on subnet {subnet}, {first} on {home}: a snapshot stays on its subnet",
-                hint="Name nodes of the same subnet, or copy each model with `datanode copy`.",
-            )
+    subnets.require_one_subnet(
+        agent,
+        canisters,
+        why="a snapshot stays on its subnet",
+        hint="Name nodes of the same subnet, or copy each model with `datanode copy`.",
+    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from datanode import frame
+from datanode.agent.reject import NO_CANISTER, reject_of
 from datanode.digest import FrameDigest, frame_digest
 from datanode.errors import CorruptionError, DataNodeError, FleetPartError, NotFoundError
 from datanode.fleet_index import (
@@ -22,6 +23,7 @@ from datanode.fleet_index import (
     FleetIndex,
     FleetPart,
     chunk_page_path,
+    is_part_name,
     parse_fleet_index,
     part_name,
     tensor_page_path,
@@ -75,10 +77,40 @@ def open_any_version(
     Raises:
         DataNodeError: As `Reader.open_version` and `open_fleet_version`.
     """
-    opened = reader.open_version(model, version)
+    opened = open_index(reader, model, version)
     if not is_fleet_version(opened.head):
         return opened
     return open_fleet_version(reader, node_of, opened).whole
+
+
+def open_index(reader: Reader, model: str, version: int | None = None) -> VerifiedVersion:
+    """Open a version on its node or coordinator, the latest by default.
+
+    Raises:
+        FleetPartError: The coordinator has a part of the model, and no index that says what is
+            where.
+        DataNodeError: As `Reader.open_version`.
+    """
+    try:
+        return reader.open_version(model, version)
+    except NotFoundError as error:
+        if version is None and not is_part_name(model) and _has_part(reader, model):
+            raise FleetPartError(
+                f"{reader.node.principal} has a part of {model} and no index: its upload over a "
+                "fleet, or its deletion, was not finished",
+                safe="What the members hold is kept.",
+                hint=f"Upload it again, which sends only what is missing, or run `datanode delete "
+                f"{model}`, both with --node FLEET.",
+            ) from error
+        raise
+
+
+def _has_part(reader: Reader, model: str) -> bool:
+    try:
+        reader.prove(part_name(model))
+    except DataNodeError:
+        return False  # the first error is the one that counts
+    return True
 
 
 def open_fleet_version(reader: Reader, node_of: NodeOf, opened: VerifiedVersion) -> FleetVersion:
@@ -124,6 +156,7 @@ def whole_version(
         root_key=opened.root_key,
         head=head,
         head_frame=head_frame,
+        member_of=lambda chunk: index.parts[index.locate(chunk)[0]].node,
     )
 
 
@@ -176,7 +209,7 @@ def open_part(reader: Reader, model: str, part: FleetPart) -> VerifiedVersion:
         try:
             opened = reader.open_version(part_name(model), part.version)
         except NotFoundError as error:
-            raise _absent(reader, model, part) from error
+            raise _absent(reader, model, part, error) from error
     except FleetPartError:
         raise
     except DataNodeError as error:
@@ -191,12 +224,19 @@ def open_part(reader: Reader, model: str, part: FleetPart) -> VerifiedVersion:
     return opened
 
 
-def _absent(reader: Reader, model: str, part: FleetPart) -> FleetPartError:
+def _absent(reader: Reader, model: str, part: FleetPart, error: NotFoundError) -> FleetPartError:
     """Say why a part is not there, by the latest version that the member certifies.
 
     Raises:
         RollbackError: The member has shown a later one before.
     """
+    reject = reject_of(error)
+    if reject is not None and reject.error_code == NO_CANISTER:
+        return FleetPartError(
+            f"member {part.node} of {model} is gone: {error.what}",
+            hint="Put another canister in its place with `datanode node remove` and `datanode node "
+            "add`, and upload again: what the other members hold is not sent again.",
+        )
     missing = f"member {part.node} does not hold its part of {model}, version {part.version}"
     try:
         latest = reader.prove(part_name(model)).version

@@ -3,7 +3,7 @@
 import threading
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final, Protocol
@@ -15,6 +15,7 @@ from datanode.manifest import FileEntry, ManifestHead, TensorEntry
 from datanode.model import ChunkRecord
 from datanode.node.port import FrameAbsence, ManifestPart, WitnessAnswer
 from datanode.placement import Placement
+from datanode.principal import Principal
 from datanode.reader import proof
 from datanode.reader.frames import FrameReply, ask, read_frames
 from datanode.text import printable
@@ -61,6 +62,7 @@ class VerifiedVersion:
         root_key: The key that all trust comes from.
         head: The manifest's head.
         head_frame: Its frame, for a report.
+        member_of: Over a fleet, tells which member holds a chunk; None: one node holds them all.
     """
 
     node: VersionSource
@@ -69,6 +71,7 @@ class VerifiedVersion:
     root_key: bytes
     head: ManifestHead
     head_frame: bytes
+    member_of: Callable[[int], Principal] | None = None
     _pages: "dict[int, _ChunkPage]" = field(default_factory=dict, repr=False)
     _page_bytes: dict[int, int] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -270,15 +273,27 @@ class VerifiedVersion:
         return self._verified(answer)[1]
 
     def _verified(self, answer: FrameReply) -> tuple[bytes, bytes]:
-        """Return the frame and the raw bytes of an answer."""
+        """Return the frame and the raw bytes of an answer.
+
+        Raises:
+            CorruptionError: The node does not have them; of a fleet, the member is named.
+        """
         if isinstance(answer.frame, DataNodeError):
             raise answer.frame
-        entry = self.file_of(answer.index)
-        if isinstance(answer.frame, FrameAbsence):
-            raise CorruptionError(
-                f"the node does not have chunk {answer.index} of {entry.path} ({answer.frame})"
-            )
         try:
-            return answer.frame, proof.trust_chunk(answer.record, answer.frame)
+            return self._opened(answer.index, answer.record, answer.frame)
         except CorruptionError as error:
-            raise CorruptionError(f"chunk {answer.index} of {entry.path}: {error.what}") from error
+            if self.member_of is not None:
+                error.what = f"member {self.member_of(answer.index)}: {error.what}"
+            raise
+
+    def _opened(
+        self, index: int, record: ChunkRecord, found: bytes | FrameAbsence
+    ) -> tuple[bytes, bytes]:
+        entry = self.file_of(index)
+        if isinstance(found, FrameAbsence):
+            raise CorruptionError(f"the node does not have chunk {index} of {entry.path} ({found})")
+        try:
+            return found, proof.trust_chunk(record, found)
+        except CorruptionError as error:
+            raise CorruptionError(f"chunk {index} of {entry.path}: {error.what}") from error

@@ -54,6 +54,11 @@ def start(user: User, canister: Principal) -> None:
     _manage(user, canister, "start_canister", _CANISTER, {"canister_id": canister})
 
 
+def delete(user: User, canister: Principal) -> None:
+    """Delete a canister that is stopped."""
+    _manage(user, canister, "delete_canister", _CANISTER, {"canister_id": canister})
+
+
 def freeze(user: User, canister: Principal, seconds: int) -> None:
     """Let the balance have to last for so long."""
     wish: Value = {"canister_id": canister, "settings": {"freezing_threshold": seconds}}

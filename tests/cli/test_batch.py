@@ -134,6 +134,21 @@ def test_again_does_nothing(own: User) -> None:
     assert _paid(own) == before
 
 
+def test_job_goes_to_a_fleet(own: User) -> None:
+    members = own.ok("node", "create", "pair", "--count", "2", "--cycles", "20TC")["members"]
+    path = _list(own, 2, nodes=("pair", "a"))
+    checkpoint(own.home / "models" / "0.safetensors", 30_100, tensors=4, size=60_000)
+    done = own.run("batch", path, "--json")
+    assert done.code == 0, done.err
+    assert [each["node"] for each in _items(done)] == [members[0], own.canister.text]
+    for member in members:
+        assert own.ok("show", "batch/0/.part", "--node", member)["version"] == 1
+    verdict = _paid(own, *map(Principal.parse, members))
+    assert verdict.stored_count == verdict.frames_count
+    assert own.ok("audit", "batch/0", "--node", "pair")["verdict"] == "ok"
+    assert own.ok("batch", path)["cycles"] == done.summary["cycles"]
+
+
 def test_budget_is_shared_by_all_jobs_and_the_next_run_resumes(own: User) -> None:
     path = _list(own, 6, size=900_000)
     limit = 6_000_000_000

@@ -9,7 +9,7 @@ import pytest
 
 from datanode.errors import CyclesError, NetworkError
 from datanode.localnet.state.ledger import BillEntry
-from datanode.node import clone_journal, cloning, deploy, snapshots
+from datanode.node import clone_journal, deploy, snapshots, subnets
 from datanode.node.port import Settled
 from datanode.principal import Principal
 from datanode.units import TC
@@ -126,9 +126,9 @@ def test_bad_members_are_refused_before_anything_stops(
     own.arrive()
     with monkeypatch.context() as patch:
         one = _known(own, "one")
-        subnet_of = cloning.subnet_of
+        subnet_of = subnets.subnet_of
         patch.setattr(
-            cloning,
+            subnets,
             "subnet_of",
             lambda agent, canister: canister if canister == one else subnet_of(agent, canister),
         )

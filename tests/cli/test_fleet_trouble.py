@@ -7,31 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from datanode.agent import identity as identities
-from datanode.agent.client import Agent
-from datanode.agent.network import Network
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, registry, snapshots
 from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
 from datanode.units import TC
 from tests.cli import canisters
+from tests.cli.fleet_stage import agent_of
 from tests.cli.stage import MakeUser, User, checkpoint
 from tests.fakes.counter import counter_wasm
+from tests.fakes.ledger_judge import paid
+from uploader.state.location import locate
+from uploader.state.upload_lock import Queueing, upload_lock
 
+PUT = "put_frames"
 UPLOAD = ("upload", "m.safetensors", "--as", "llama", "--node", "pair")
 
 
 @pytest.fixture(scope="module")
 def pair(network: LocalNetwork, owner_pem: Path) -> list[Principal]:
     """Two nodes of the user, for all tests of this file."""
-    with closing(_agent(network, owner_pem)) as agent:
+    with closing(agent_of(network, owner_pem)) as agent:
         return [deploy.create_node(agent) for _ in range(2)]
-
-
-def _agent(network: LocalNetwork, pem: Path) -> Agent:
-    where = Network(url=network.url, root_key=network.root_key, name="local")
-    return Agent(where, identities.load(pem))
 
 
 @pytest.fixture
@@ -44,7 +41,7 @@ def fleet(
     checkpoint(user.home / "m.safetensors", 7, tensors=6, size=100_000)
     yield pair
     user.arrive()
-    with closing(_agent(user.net, user.pem)) as agent:
+    with closing(agent_of(user.net, user.pem)) as agent:
         for each in pair:
             canisters.wipe(agent, each)
 
@@ -63,16 +60,20 @@ def test_stopped_member_is_named_and_the_upload_goes_on_later(
     user.ok("audit", "llama", "--node", "pair")
 
 
-@pytest.mark.nightly
-def test_frozen_member_is_refused_before_anything_is_sent(
+def test_frozen_member_is_named_and_nothing_is_sent_until_it_is_fed(
     user: User, fleet: list[Principal]
 ) -> None:
+    user.ok(*UPLOAD)
+    checkpoint(user.home / "m.safetensors", 70, tensors=6, size=100_000)
     canisters.freeze(user, fleet[1], 10**12)
-    done = user.run(*UPLOAD)
+    last = user.net.ledger()[-1].sequence
+    reading = (("fetch", "llama", "back", "--node", "pair"), ("audit", "llama", "--node", "pair"))
+    for command in (UPLOAD, *reading):
+        done = user.fails(20, *command)
+        assert done.says(fleet[1].text, "out of cycles, or frozen", "top-up"), done.err
+    assert paid(user.net.ledger(after=last)).frames_count == 0
     canisters.freeze(user, fleet[1], 0)
-    assert done.code in {20, 21, 22}, done.err
-    assert done.says(fleet[1].text)
-    assert user.ok(*UPLOAD)["version"] == 1
+    assert user.ok(*UPLOAD)["version"] == 2
 
 
 def test_too_little_room_is_refused_with_the_number_of_members_that_would_do(
@@ -102,7 +103,7 @@ def test_rolled_back_member_is_found_by_audit_and_not_believed_by_fetch(
     user: User, fleet: list[Principal]
 ) -> None:
     user.ok(*UPLOAD)
-    with closing(_agent(user.net, user.pem)) as agent:
+    with closing(agent_of(user.net, user.pem)) as agent:
         snapshots.stop(agent, fleet[1])
         taken = snapshots.take(agent, fleet[1])
         snapshots.start(agent, fleet[1])
@@ -113,23 +114,55 @@ def test_rolled_back_member_is_found_by_audit_and_not_believed_by_fetch(
         snapshots.start(agent, fleet[1])
         assert user.fails(24, "audit", "llama", "--node", "pair").says(fleet[1].text)
         assert user.fails(24, "fetch", "llama", "back", "--node", "pair").says(fleet[1].text)
+        last = user.net.ledger()[-1].sequence
+        assert user.fails(24, *UPLOAD).says(fleet[1].text)
+        assert paid(user.net.ledger(after=last)).frames_count == 0
         snapshots.delete(agent, fleet[1], taken.id)
 
 
-@pytest.mark.nightly
-def test_two_uploaders_of_one_fleet_do_not_mix(
+def test_two_identities_do_not_mix_in_one_fleet(
     user: User, fleet: list[Principal], stranger: MakeUser
 ) -> None:
     guest = stranger("guest")
     user.arrive()
     for each in fleet:
-        with closing(_agent(user.net, user.pem)) as agent:
+        with closing(agent_of(user.net, user.pem)) as agent:
             CanisterNode(agent, each).begin_upload("llama/.part", frames_count=1, frame_bytes=0)
     user.ok("grant", guest.principal, "uploader", "--node", "pair")
     guest.arrive()
     registry.add(guest.config, "pair", *fleet, network="local")
     checkpoint(guest.home / "m.safetensors", 9, tensors=6, size=100_000)
+    last = user.net.ledger()[-1].sequence
     done = guest.fails(11, *UPLOAD)
-    assert any(done.says(each.text) for each in fleet)
+    assert done.says("lease", "--takeover", "member"), done.err
+    assert paid(user.net.ledger(after=last)).frames_count == 0
     user.arrive()
     assert user.ok(*UPLOAD)["version"] == 1
+
+
+def test_two_uploads_of_one_identity_to_overlapping_fleets_wait_for_each_other(
+    user: User, fleet: list[Principal]
+) -> None:
+    with closing(user.agent()) as agent:
+        location = locate(None, root_key=agent.network.root_key)
+    held = upload_lock(location, fleet[1], user.principal, "another", Queueing())
+    with held:
+        done = user.fails(11, *UPLOAD, "--no-wait")
+    assert done.says("another upload", "nothing was sent"), done.err
+    assert user.ok(*UPLOAD, "--no-wait")["version"] == 1
+
+
+def test_member_that_lost_everything_is_made_whole_by_the_same_upload(
+    user: User, fleet: list[Principal]
+) -> None:
+    user.ok(*UPLOAD)
+    with closing(agent_of(user.net, user.pem)) as agent:
+        canisters.wipe(agent, fleet[1])
+    done = user.fails(43, "audit", "llama", "--node", "pair")
+    assert done.says(f"member {fleet[1]} does not hold its part"), done.err
+    last = user.net.ledger()[-1].sequence
+    again = user.ok(*UPLOAD)
+    assert (again["version"], again["unchanged"]) == (1, False)
+    stored = {entry.canister for entry in user.net.ledger(after=last) if entry.method == PUT}
+    assert stored == {fleet[1]}
+    assert user.ok("audit", "llama", "--node", "pair")["verdict"] == "ok"

@@ -1,5 +1,6 @@
 """One model on several nodes: uploaded, fetched byte for byte, resumed without paying twice."""
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 
 import datanode
 from datanode.digest import FrameDigest
-from datanode.errors import UnknownOutcomeError
+from datanode.errors import UnknownOutcomeError, UsageError
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, registry
 from datanode.node.canister import CanisterNode
@@ -105,10 +106,34 @@ def test_model_over_three_nodes_is_signed_and_fetched_as_signed(
     verify = ("--node", "trio", "--verify-signature", "--public-key", public)
     user.ok("fetch", "llama", tmp_path / "back", *verify, "--signature", "model.sig")
     assert files_of(tmp_path / "back") == files_of(source)
-    audited = user.ok("audit", "llama", "--sample", 1, *verify, "--signature", "model.sig")
+    report = tmp_path / "report.json"
+    audit = ("audit", "llama", "--sample", 1, *verify, "--report", report)
+    audited = user.ok(*audit, "--signature", "model.sig")
     assert (audited["verdict"], "covers" in audited["signature"]) == ("ok", True)
-    done = user.run("audit", "llama", "--sample", 1, *verify, "--json")
+    offline = ("audit", "--verify", report, "llama", *verify)
+    assert user.run(*offline).says("signature: ", "covers", "ok")
+    _assert_signature_cannot_be_altered(user, report, offline)
+    done = user.run(*audit, "--json")
     assert (done.code, done.summary["verdict"]) == (44, "unsigned")
+    assert user.fails(44, *offline).says("signature")
+
+
+def _assert_signature_cannot_be_altered(
+    user: User, report: Path, offline: tuple[object, ...]
+) -> None:
+    text = report.read_text()
+    content = json.loads(text)
+    without = {name: value for name, value in content.items() if name != "signature"}
+    report.write_text(json.dumps(without, indent=1))
+    assert user.fails(23, *offline).says("does not say whether the given key signed")
+    part = json.loads(content["reports"][1])["proof"]["head"]
+    other = base64.b64decode(part).hex()  # a head that is certified, of another version
+    report.write_text(json.dumps({**content, "head": other}, indent=1))
+    assert user.fails(23, *offline).says("head in the report")
+    evidence = {**content["signature"], "bundles": {"model.sig": ""}}
+    report.write_text(json.dumps({**content, "signature": evidence}, indent=1))
+    user.fails(44, *offline)
+    report.write_text(text)
 
 
 def test_model_over_three_nodes_is_shown_loaded_and_audited_as_one(
@@ -131,6 +156,10 @@ def test_model_over_three_nodes_is_shown_loaded_and_audited_as_one(
     with tensor:
         assert tensor[7].tobytes() in raw
     assert datanode.audit("llama", node="trio", sample=5).verdict == "ok"
+    same = datanode.upload(source, "llama", node="trio", rebalance=True)
+    assert (same.version, same.unchanged) == (1, True)
+    with pytest.raises(UsageError, match="between members"):
+        datanode.upload(source, "llama", node=fleet[1], rebalance=True)
 
     report = tmp_path / "report.json"
     audited = user.ok("audit", "llama", "--node", "trio", "--report", report)
@@ -151,7 +180,8 @@ def test_audit_names_the_member_that_lost_or_changed_its_part(
     there = User(user.home, user.net, trio[2], user.capture, user.patch)
     there.flip("llama/.part", chunk=2)
     assert user.fails(40, "audit", "llama", "--node", "trio").says(fleet[2])
-    assert user.fails(40, "fetch", "llama", tmp_path / "x", "--node", "trio").says("chunk")
+    fetched = user.fails(40, "fetch", "llama", tmp_path / "x", "--node", "trio")
+    assert fetched.says(f"member {fleet[2]}: chunk")
     user.ok("audit", "llama", "--node", "trio", "--repair", source)
     user.ok("audit", "llama", "--node", "trio")
     user.ok("delete", "llama/.part", "--node", fleet[1], "--yes")

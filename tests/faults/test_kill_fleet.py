@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from datanode.agent import identity as identities
-from datanode.errors import NotFoundError
+from datanode.errors import FleetPartError, NotFoundError
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy
 from datanode.node.canister import CanisterNode
@@ -60,7 +60,7 @@ def _content(net: LocalNetwork, pem: Path, nodes: list[Principal], model: str) -
         reader = Reader(CanisterNode(agent, nodes[0]), root_key=net.root_key)
         try:
             version = open_any_version(reader, lambda node: CanisterNode(agent, node), model)
-        except NotFoundError:
+        except (NotFoundError, FleetPartError):
             return None
         (entry,) = version.head.files
         return b"".join(version.chunks(range(entry.chunk_count)))

@@ -19,6 +19,7 @@ from datanode.errors import (
 )
 from datanode.inference.client import Generated, Question
 from datanode.inference.interface import METHODS
+from datanode.inference.session import require_model
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, settings
 from datanode.node.settings import SettingsChange
@@ -207,9 +208,9 @@ def test_a_conversation_is_continued_by_one_message_at_a_time(fleet: Fleet) -> N
 def test_commands_take_a_fleet(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     members = [part.node.text for part in fleet.parts]
 
-    def run(*args: str, node: str = NAME) -> tuple[int, list[dict[str, Any]], str]:
+    def run(*args: str) -> tuple[int, list[dict[str, Any]], str]:
         where = ("--network", fleet.network.url, "--identity", str(fleet.pem), "--json")
-        place = (node,) if args[0] == "node" else ("--node", node)
+        place = (NAME,) if args[0] == "node" else ("--node", NAME)
         code = main([*args, *place, *where])
         out, err = capsys.readouterr()
         return code, [json.loads(line) for line in out.splitlines()], err
@@ -217,20 +218,22 @@ def test_commands_take_a_fleet(fleet: Fleet, capsys: pytest.CaptureFixture[str])
     code, results, _ = run("node", "promote", "--model", MODEL, "--no-load")
     assert (code, results[-1]["members"]) == (0, members)
     ask = ("generate", MODEL, PROMPT, "--raw", "--max-tokens", "4")
-    code, _, err = run(*ask)
-    assert code == ConflictError.exit_code
-    assert f"datanode load {MODEL}" in err
+    with pytest.raises(ConflictError, match="is not loaded"):
+        require_model(fleet.driver.status(), MODEL)
     code, results, _ = run("load", MODEL)
     assert (code, results[-1]["members"]) == (0, members)
-    for node in (NAME, members[0]):
-        code, results, err = run(*ask, node=node)
-        *parts, summary = results
-        assert code == 0, err
-        assert "".join(part["text"] for part in parts) == tiny_checkpoint.answer(PROMPT, 4)
-        assert summary["hops"] == 4
-    code, _, err = run(*ask, node=members[1])
-    assert code == ConflictError.exit_code
-    assert "further blocks" in err
+    code, results, err = run(*ask)
+    *parts, summary = results
+    assert code == 0, err
+    assert "".join(part["text"] for part in parts) == tiny_checkpoint.answer(PROMPT, 4)
+    assert summary["hops"] == 4
+    code, results, _ = run("node", "status")
+    assert [model.partition(": ")[0] for model in results[-1]["models"]] == [
+        f"{MODEL} version 1, blocks 0 to 0",
+        f"{MODEL} version 1, blocks 1 to 1",
+    ]
+    with pytest.raises(ConflictError, match="further blocks"):
+        require_model(fleet.node(fleet.block).status(), MODEL)
 
 
 ANSWERS = 50

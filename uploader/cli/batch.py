@@ -3,8 +3,9 @@
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,14 +21,13 @@ from uploader.cli import options
 from uploader.cli.amounts import parse_cycles
 from uploader.cli.output import Output
 from uploader.cli.signals import stoppable
-from uploader.command_context import state_location, upload_context
+from uploader.command_context import state_location
 from uploader.source import open_source
 
 if TYPE_CHECKING:
     from uploader.session.batch import SharedBudget
     from uploader.session.upload import UploadSummary
     from uploader.state.batch_queue import BatchQueue, Claim, JobResult
-    from uploader.state.store import StateStore
 
 
 def batch_command(
@@ -63,7 +63,6 @@ def batch_command(
     from uploader.session.batch import STALE_S, run_batch  # noqa: PLC0415 - see above
     from uploader.state.batch_queue import BatchQueue, NewJob  # noqa: PLC0415 - see above
     from uploader.state.database import open_database  # noqa: PLC0415 - see above
-    from uploader.state.store import StateStore  # noqa: PLC0415 - see above
 
     output = Output(as_json=as_json)
     limit = None if max_cycles is None else parse_cycles(max_cycles)
@@ -82,64 +81,71 @@ def batch_command(
         stoppable(output.say) as stopping,
     ):
         me = context.identity.principal
-        jobs = read_list(path, lambda name: _node(context, name))
+        jobs = read_list(path, lambda name: _members(context, name))
         named = batch_id(jobs, root_key=context.network.root_key, me=me)
         worker = f"pid {os.getpid()} on {socket.gethostname()[:64]} {secrets.token_hex(4)}"
         queue = BatchQueue(database, named, worker=worker, stale_s=STALE_S)
         queue.enter([NewJob(source=job.source, model=job.model, node=job.node) for job in jobs])
         if retry_failed:
             queue.retry_failed()
-        store = StateStore(database, me=me)
-        upload_one = _Uploads(output, context, store, path.parent, stopping)
+        upload_one = _Uploads(
+            output=output,
+            context=context,
+            folder=path.parent,
+            members={(job.node, job.model): job.members for job in jobs},
+            stopping=stopping,
+        )
         run_batch(queue, upload_one, max_cycles=limit, note=output.say, stopping=stopping)
         _report(output, queue)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Uploads:
-    """Does one job of a batch."""
+    """Does one job of a batch.
 
-    def __init__(
-        self,
-        output: Output,
-        context: CommandContext,
-        store: "StateStore",
-        folder: Path,
-        stopping: Callable[[], bool],
-    ) -> None:
-        self._output = output
-        self._context = context
-        self._store = store
-        self._folder = folder
-        self._stopping = stopping
+    Attributes:
+        output: Shows how far it is.
+        context: Network and identity.
+        folder: Where relative paths start.
+        members: Where each job goes, by node and model.
+        stopping: Turns true when the user wants to stop.
+    """
+
+    output: Output
+    context: CommandContext
+    folder: Path
+    members: Mapping[tuple[Principal, str], tuple[Principal, ...]]
+    stopping: Callable[[], bool]
 
     def __call__(self, claim: "Claim", budget: "SharedBudget") -> "UploadSummary":
         """Upload the source of a claim."""
         from uploader.batch_list import located  # noqa: PLC0415 - see above
-        from uploader.session.upload import UploadOptions, upload  # noqa: PLC0415 - see above
-        from uploader.state.upload_lock import Queueing, upload_lock  # noqa: PLC0415 - see above
+        from uploader.library import Queueing, UploadOptions, member_contexts  # noqa: PLC0415
+        from uploader.session.fleet_upload import upload_over_fleet  # noqa: PLC0415 - see above
+        from uploader.session.upload import upload  # noqa: PLC0415 - see above
 
-        say, context = self._output.say, self._context
+        options = UploadOptions(budget=budget)
+        queueing = Queueing(say=self.output.say, stopping=self.stopping)
         with (
-            closing(open_source(located(claim.source, self._folder))) as source,
-            upload_lock(
-                state_location(context),
-                claim.node,
-                context.identity.principal,
+            closing(open_source(located(claim.source, self.folder))) as source,
+            self.output.progress() as progress,
+            member_contexts(
+                self.context,
+                self.members[claim.node, claim.model],
                 claim.model,
-                Queueing(say=say, stopping=self._stopping),
-            ),
-            self._output.progress() as progress,
+                progress=progress,
+                queueing=queueing,
+            ) as contexts,
         ):
-            place = upload_context(
-                context, self._store, node=claim.node, progress=progress, stopping=self._stopping
-            )
-            return upload(source, claim.model, place, UploadOptions(budget=budget))
+            if len(contexts) > 1:
+                return upload_over_fleet(source, claim.model, contexts, options)
+            return upload(source, claim.model, contexts[0], options)
 
 
-def _node(context: CommandContext, name: str | None) -> Principal:
+def _members(context: CommandContext, name: str | None) -> tuple[Principal, ...]:
     if name is None:
-        return context.node_principal()
-    return registry.resolve(config_folder(), name, network=context.network.name)
+        return context.members()
+    return registry.resolve_fleet(config_folder(), name, network=context.network.name)
 
 
 def _report(output: Output, queue: "BatchQueue") -> None:

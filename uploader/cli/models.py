@@ -62,8 +62,8 @@ def show_command(
         where.open(output.say) as context,
         suggesting_models(context, model),
     ):
-        info = context.coordinator().model(model)
         verified = context.open_version(model, version)
+        info = context.coordinator().model(model)
         entries = list(verified.tensors()) if tensors else []
     for each in info.versions:
         output.item(kind="version", **_version(each))

@@ -17,13 +17,14 @@ from datanode.errors import (
     UnauthorizedError,
     UsageError,
 )
+from datanode.fleet_index import PART_SUFFIX
 from datanode.folders import config_folder, state_folder
 from datanode.localnet.admin_client import ask
 from datanode.node import cycles_ledger, deploy, orders, paying, registry, settings
-from datanode.node.cloning import subnet_of
 from datanode.node.management import NodeCanisterStatus
 from datanode.node.port import NodeStatus
 from datanode.node.settings import SettingsChange
+from datanode.node.subnets import require_one_subnet, subnet_of
 from datanode.principal import Principal
 from uploader.cli.amounts import parse_cycles
 from uploader.command_context import CommandContext
@@ -115,15 +116,13 @@ def add(context: CommandContext, name: str, members: Sequence[Principal], *, ins
     _check_free(context, name)
     if len(set(members)) < len(members):
         raise UsageError("a canister is named twice", safe="Nothing was changed.")
-    homes = {principal: subnet_of(context.agent, principal) for principal in members}
-    for principal, home in homes.items():
-        if home != homes[members[0]]:
-            raise ConflictError(
-                f"{principal} is on subnet {home}, {members[0]} on {homes[members[0]]}: a fleet "
-                "lies on one subnet",
-                safe="Nothing was changed.",
-                hint="Name canisters of one subnet, or remember them under two names.",
-            )
+    require_one_subnet(
+        context.agent,
+        members,
+        why="a fleet lies on one subnet",
+        safe="Nothing was changed.",
+        hint="Name canisters of one subnet, or remember them under two names.",
+    )
     for principal in members:
         if install:
             deploy.install_node(context.agent, principal)
@@ -206,11 +205,14 @@ def describe_model(status: "ModelStatus") -> str:
     if status.model is None:
         return "none is configured"
     mode = ", exact" if status.exact else ""
-    name = f"{status.model} version {status.version}{mode}"
+    model = status.model if status.role is None else status.model.removesuffix(PART_SUFFIX)
+    name = f"{model} version {status.version}{mode}"
+    if status.part is not None:
+        name += f", blocks {status.part.first_block} to {status.part.end_block - 1}"
     if status.loaded:
         return f"{name}: loaded, {status.conversations_count} conversations"
     if status.chunks_count == 0:
-        return f"{name}: not loaded; `datanode load {status.model}` loads it"
+        return f"{name}: not loaded; `datanode load {model}` loads it"
     return f"{name}: loading, {status.chunks_count} of {status.total_count} chunks"
 
 

@@ -115,7 +115,7 @@ def _targets(
 ) -> list[tuple[Principal, ...]]:
     """Find the nodes to load, as many members each as the source; create those not known."""
     from datanode.node import deploy  # noqa: PLC0415 - see above
-    from datanode.node.cloning import subnet_of  # noqa: PLC0415 - see above
+    from datanode.node.subnets import subnet_of  # noqa: PLC0415 - see above
     from uploader.cli import node_actions  # noqa: PLC0415 - see above
 
     if len(set(copies)) < len(copies):

@@ -1,7 +1,7 @@
 """Reports of audits on the command line: shown, and verified offline."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from datanode.auditing import (
     AuditReport,
     Expectation,
     Finding,
+    FleetVerdict,
     ReportVerdict,
     is_fleet_report,
     report_json,
@@ -82,19 +83,28 @@ def verify(output: Output, path: Path, settings: Settings, wanted: Wanted) -> No
         newest_ns=None if max_age_s is None else now_ns + CERTIFICATE_MAX_AGE_NS,
         signer=wanted.signer,
     )
-    verify_text = verify_fleet_report if is_fleet_report(text) else _verify_one
-    verdicts = verify_text(text, root_key=trusted.root_key, auditors=auditors, expected=expected)
-    for verdict in verdicts:
+    verdict: ReportVerdict | FleetVerdict
+    if is_fleet_report(text):
+        verdict = verify_fleet_report(
+            text, root_key=trusted.root_key, auditors=auditors, expected=expected
+        )
+        _show_fleet(output, verdict)
+    else:
+        verdict = verify_report(
+            text, root_key=trusted.root_key, auditors=auditors, expected=expected
+        )
         show_report(output, verdict.report, auditor=verdict.auditor)
-    for verdict in verdicts:
-        if (finding := verdict.error()) is not None:
-            raise finding
+    if (finding := verdict.error()) is not None:
+        raise finding
 
 
-def _verify_one(
-    text: str, *, root_key: bytes, auditors: Collection[Principal], expected: Expectation
-) -> list[ReportVerdict]:
-    return [verify_report(text, root_key=root_key, auditors=auditors, expected=expected)]
+def _show_fleet(output: Output, verdict: FleetVerdict) -> None:
+    if verdict.signature is not None and verdict.outcome is not None:
+        words = printable(verdict.signature, _MAX_DETAIL)
+        output.item(kind="signature", outcome=verdict.outcome.value, detail=words)
+        output.say(f"signature: {words}")
+    for each in verdict.reports:
+        show_report(output, each.report, auditor=each.auditor)
 
 
 def _auditors(settings: Settings, wanted: Wanted) -> set[Principal]:

@@ -18,7 +18,7 @@ from datanode.reader.fleet import read_file
 from datanode.units import MIB
 from uploader.session.copy import CopyOptions, copy
 from uploader.session.fleet_access import align_access
-from uploader.session.fleet_parts import naming_member
+from uploader.session.fleet_parts import naming_member, rooms_of
 from uploader.session.fleet_progress import FleetProgress
 from uploader.session.fleet_upload import (
     check_name,
@@ -68,6 +68,7 @@ def copy_to_fleet(
 def _copy_parts(
     original: FleetVersion, model: str, contexts: Sequence[UploadContext], options: CopyOptions
 ) -> UploadSummary:
+    rooms_of([context.node for context in contexts])  # all answer, in one interface version
     members = _members(original, model, contexts)
     budget = shared_budget(model, contexts, options.max_cycles, options.budget)
     raw_bytes = original.whole.raw_bytes
@@ -97,7 +98,9 @@ def _copy_parts(
     coordinator = replace(contexts[0], progress=progress.of(len(contexts)))
     sealed = upload_index(coordinator, model, _index_files(original, index), wishes)
     opened = coordinator.reader.open_version(model, sealed.version)
-    return total([*summaries, sealed], opened, raw_bytes=raw_bytes, unchanged=sealed.unchanged)
+    done = [*summaries, sealed]
+    unchanged = all(each.unchanged for each in done)
+    return total(done, opened, raw_bytes=raw_bytes, unchanged=unchanged)
 
 
 def _members(

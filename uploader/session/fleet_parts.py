@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from datanode.errors import DataNodeError, NodeFullError
+from datanode.errors import ConflictError, DataNodeError, NodeFullError
 from datanode.limits import MAX_STABLE_BYTES
-from datanode.node.port import StorageNode
+from datanode.node.port import NodeStatus, StatusDetails, StorageNode
 from uploader.chunker import Layout
 from uploader.fleet_slices import COORDINATOR, Slice, copied_slices, slices
 from uploader.session.part_source import PartSource
@@ -69,17 +69,37 @@ def member_parts(source: Source, layout: Layout, members: Sequence[int]) -> list
     return parts
 
 
-def room_of(node: StorageNode) -> int:
-    """Return the bytes of frames that a member has room for; strangers are not told.
+def rooms_of(nodes: Sequence[StorageNode]) -> list[int]:
+    """Return the bytes of frames that each member has room for; strangers are not told.
 
     Raises:
-        NodeFullError: It has reached its freezing threshold.
-        DataNodeError: It does not answer; it is named.
+        ConflictError: The members speak different interface versions.
+        NodeFullError: One has reached its freezing threshold.
+        DataNodeError: One does not answer; it is named.
     """
+    statuses = [_status_of(node) for node in nodes]
+    versions = {
+        node.principal: status.interface_version
+        for node, status in zip(nodes, statuses, strict=True)
+    }
+    if len(set(versions.values())) > 1:
+        shown = ", ".join(f"{each}: {version}" for each, version in versions.items())
+        raise ConflictError(
+            f"the members speak different interface versions ({shown})",
+            safe="Nothing was sent.",
+            hint="Bring them to one release with `datanode node upgrade`.",
+        )
+    return [_room(node, status.details) for node, status in zip(nodes, statuses, strict=True)]
+
+
+def _status_of(node: StorageNode) -> NodeStatus:
     try:
-        details = node.status().details
+        return node.status()
     except DataNodeError as error:
         raise naming_member(error, node) from error
+
+
+def _room(node: StorageNode, details: StatusDetails | None) -> int:
     if details is None:
         return MAX_STABLE_BYTES
     if not details.freezing_days:

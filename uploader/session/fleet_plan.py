@@ -15,7 +15,7 @@ from datanode.principal import Principal
 from uploader.chunker import Layout
 from uploader.fleet_placement import Share, members_for_heaps, place
 from uploader.session.encode_pipeline import encoded, groups, workers
-from uploader.session.fleet_parts import room_of
+from uploader.session.fleet_parts import rooms_of
 from uploader.session.plan import estimate_sizes, upload_cycles
 from uploader.session.preflight import find_problems, require_none
 from uploader.session.situation import PlanSituation, explained
@@ -86,7 +86,7 @@ def plan_fleet(
     with explained(PlanSituation()):
         layout = Layout(source.files(), source.tensors())
         require_none(find_problems(None, layout, {}))
-        rooms = [room_of(node) for node in nodes]
+        rooms = rooms_of(nodes)
         with workers(jobs) as pool:
             if exact:
                 sizes, contents = _measure(source, layout, pool)

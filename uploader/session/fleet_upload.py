@@ -46,7 +46,7 @@ from uploader.fleet_slices import COORDINATOR
 from uploader.session.encode_pipeline import workers
 from uploader.session.fleet_access import align_access
 from uploader.session.fleet_digests import WholeDigests
-from uploader.session.fleet_parts import MemberPart, member_parts, naming_member, room_of
+from uploader.session.fleet_parts import MemberPart, member_parts, naming_member, rooms_of
 from uploader.session.fleet_progress import FleetProgress
 from uploader.session.fleet_sticky import is_moved, sticky_chunks
 from uploader.session.manifest_builder import describe
@@ -139,7 +139,8 @@ def upload_over_fleet(
     files = MemorySource(source.location, _files(whole, index))
     sealed = upload_index(coordinator, model, files, run.options)
     latest = coordinator.reader.open_version(model, sealed.version)
-    return _total(run, [*summaries.values(), sealed], latest, unchanged=sealed.unchanged)
+    done = [*summaries.values(), sealed]
+    return _total(run, done, latest, unchanged=all(each.unchanged for each in done))
 
 
 def upload_index(
@@ -182,7 +183,7 @@ def check_name(model: str) -> None:
 
 
 def _place(run: _FleetRun, *, rebalance: bool) -> FleetPlacement:
-    rooms = [room_of(context.node) for context in run.contexts]
+    rooms = rooms_of([context.node for context in run.contexts])
     with workers(run.options.jobs or os.cpu_count() or 1) as pool:
         sizes = estimate_sizes(run.source, run.layout, pool)
     held = {} if rebalance else sticky_chunks(run.layout, run.contexts, run.model)

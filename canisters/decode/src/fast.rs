@@ -9,6 +9,9 @@ use crate::huffman::{MOST_BITS, MOST_PACKED, STATES};
 
 /// Look-ups between two refills: 5 of at most 11 bits, and at most 8 that a refill leaves used.
 const LOOK_UPS: usize = 5;
+/// Where an entry of `huffman::Code` has the length of its codes, and that of its output.
+const BITS_BYTE: usize = 6;
+const OUTPUT_BYTE: usize = 7;
 /// Most bytes that a round consumes.
 const ROUND_BYTES: usize = 7;
 const _: () = assert!(LOOK_UPS * MOST_BITS as usize + 8 <= 63);
@@ -47,31 +50,18 @@ impl<'a> Window<'a> {
                 return written;
             }
             let before = written;
-            let (mut at, mut view) = (self.at, self.view);
-            for _ in 0..rounds {
-                for _ in 0..LOOK_UPS {
-                    let entry = packed[(view >> (64 - MOST_BITS)) as usize];
-                    // SAFETY: a round adds at most LOOK_UPS * MOST_PACKED * WIDTH to `written`, and
-                    // `by_room` leaves eight bytes after the last round.
-                    unsafe {
-                        output
-                            .as_mut_ptr()
-                            .add(written)
-                            .cast::<u64>()
-                            .write_unaligned(entry.to_le());
-                    }
-                    view = view.wrapping_shl((entry >> 48) as u32);
-                    written += (entry >> 56) as usize;
-                }
-                // At most 63 bits are used: the marker is still there.
-                let used = view.trailing_zeros();
-                at -= used as usize >> 3;
-                // SAFETY: `at` has only fallen from `bytes.len() - 8`, by at most ROUND_BYTES a
-                // round, and there are at most `at / ROUND_BYTES` rounds.
-                let next = unsafe { self.bytes.as_ptr().add(at).cast::<u64>().read_unaligned() };
-                view = (u64::from_le(next) | 1) << (used & 7);
+            // SAFETY: a round writes at most LOOK_UPS * MOST_PACKED * WIDTH bytes, and `by_room` leaves
+            // eight bytes after the last one. `at` falls from at most `bytes.len() - 8` by at most
+            // ROUND_BYTES a round, and there are at most `at / ROUND_BYTES` rounds. `packed` has the
+            // states of MOST_BITS bits.
+            unsafe {
+                let packed = packed.as_ptr().cast();
+                let output = output.as_mut_ptr().add(written);
+                let mut place = Place { bytes: self.bytes.as_ptr().add(self.at), output };
+                self.view = rounds_of(packed, &mut place, self.view, rounds);
+                self.at = place.bytes.offset_from_unsigned(self.bytes.as_ptr());
+                written += place.output.offset_from_unsigned(output);
             }
-            (self.at, self.view) = (at, view);
             // A look-up may give nothing; see `huffman::Code`.
             if written == before {
                 return written;
@@ -83,6 +73,45 @@ impl<'a> Window<'a> {
     pub fn rest(self) -> Backward<'a> {
         Backward::resume(&self.bytes[..self.at + 8], self.view.trailing_zeros())
     }
+}
+
+/// Where a round reads and writes.
+struct Place {
+    bytes: *const u8,
+    output: *mut u8,
+}
+
+/// Decode whole rounds; return the view after them.
+///
+/// Pointers instead of slices: the parts of an entry are then loaded apart, which takes fewer
+/// instructions than to shift them out of it.
+///
+/// # Safety
+/// `packed` points to `STATES` entries. Each round reads eight bytes from at most `ROUND_BYTES` before
+/// the last ones, and writes as many as its look-ups give, the last of them eight bytes.
+#[inline(never)]
+unsafe fn rounds_of(packed: *const u8, place: &mut Place, mut view: u64, rounds: usize) -> u64 {
+    let Place { mut bytes, mut output } = *place;
+    for _ in 0..rounds {
+        for _ in 0..LOOK_UPS {
+            // SAFETY: the upper MOST_BITS bits number an entry of eight bytes.
+            unsafe {
+                let entry = packed.add((view >> (64 - MOST_BITS)) as usize * 8);
+                output.cast::<u64>().write_unaligned(entry.cast::<u64>().read_unaligned());
+                output = output.add(usize::from(entry.add(OUTPUT_BYTE).read()));
+                view = view.wrapping_shl(entry.add(BITS_BYTE).read().into());
+            }
+        }
+        // At most 63 bits are used: the marker is still there.
+        let used = view.trailing_zeros();
+        // SAFETY: see above.
+        unsafe {
+            bytes = bytes.sub(used as usize >> 3);
+            view = (u64::from_le(bytes.cast::<u64>().read_unaligned()) | 1) << (used & 7);
+        }
+    }
+    *place = Place { bytes, output };
+    view
 }
 
 /// How bits of a stored byte come to their place in a word.

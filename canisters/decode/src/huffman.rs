@@ -26,8 +26,8 @@ const MOST_WEIGHT_LOG: u32 = 6;
 pub struct Code {
     /// By the next 11 bits: the symbol, and the length of its code in the upper byte.
     single: Box<[u16; STATES]>,
-    /// By the next 11 bits: up to three outputs of `WIDTH` bytes, then from bit 48 the length of
-    /// their codes (6 bits), from bit 56 the length of the outputs, bytes.
+    /// By the next 11 bits, little-endian: up to three outputs of `WIDTH` bytes, then from bit 48 the
+    /// length of their codes (6 bits), from bit 56 the length of the outputs, bytes.
     packed: Box<[u64; STATES]>,
     is_packed: bool,
 }
@@ -46,18 +46,32 @@ impl Code {
             return broken("a Huffman table is not complete");
         }
         weights.push(rest.ilog2() as u8 + 1);
+        // The symbols by their weights, in order.
+        let mut first = [0usize; MOST_BITS as usize + 2];
+        for &weight in &weights {
+            first[usize::from(weight) + 1] += 1;
+        }
+        let mut total = 0;
+        for first in &mut first {
+            total += *first;
+            *first = total;
+        }
+        let mut sorted = [(0u8, 0u8); 256];
+        for (symbol, &weight) in weights.iter().enumerate() {
+            let at = &mut first[usize::from(weight)];
+            sorted[*at] = (weight, symbol as u8);
+            *at += 1;
+        }
         let mut single = Box::new([0u16; STATES]);
         let mut at = 0;
-        for weight in 1..=log as u8 {
+        for &(weight, symbol) in sorted[..weights.len()].iter().filter(|(weight, _)| *weight > 0) {
             let states = 1usize << (u32::from(weight) - 1 + MOST_BITS - log);
             let code_bits = log as u16 + 1 - u16::from(weight);
-            for (symbol, _) in weights.iter().enumerate().filter(|(_, found)| **found == weight) {
-                let Some(cells) = single.get_mut(at..at + states) else {
-                    return broken("a Huffman table is not complete");
-                };
-                cells.fill(code_bits << 8 | symbol as u16);
-                at += states;
-            }
+            let Some(cells) = single.get_mut(at..at + states) else {
+                return broken("a Huffman table is not complete");
+            };
+            cells.fill(code_bits << 8 | u16::from(symbol));
+            at += states;
         }
         if at != STATES {
             return broken("a Huffman table is not complete");
@@ -70,20 +84,30 @@ impl Code {
     /// A look-up ends before a symbol that stands for nothing. So the fast loop stops there, and the
     /// slow one, if the symbol occurs indeed, refuses it.
     fn pack<const WIDTH: usize>(&mut self, symbols: &Symbols<WIDTH>) {
+        // The output of each symbol, the length of its code; longer than any for what stands for nothing.
+        let cells = self.single.map(|cell| match symbols.get(cell as u8) {
+            Ok(word) => u32::from(word) | u32::from(cell >> 8) << 16,
+            Err(_) => u32::from(u8::MAX) << 16,
+        });
+        let cell = |state: usize| {
+            let cell = cells[state & (STATES - 1)];
+            (u64::from(cell as u16), cell >> 16)
+        };
         for (state, packed) in self.packed.iter_mut().enumerate() {
-            let (mut entry, mut used, mut count) = (0u64, 0u32, 0usize);
-            while count < MOST_PACKED {
-                let cell = self.single[state << used & (STATES - 1)];
-                let bits = u32::from(cell >> 8);
-                if used + bits > MOST_BITS {
-                    break;
+            let (mut entry, mut used, mut count) = (0, 0, 0);
+            let (word, bits) = cell(state);
+            if bits <= MOST_BITS {
+                (entry, used, count) = (word, bits, 1);
+                let (word, bits) = cell(state << used);
+                if used + bits <= MOST_BITS {
+                    (entry, used, count) = (entry | word << (8 * WIDTH), used + bits, 2);
+                    let (word, bits) = cell(state << used);
+                    if used + bits <= MOST_BITS {
+                        (entry, used, count) = (entry | word << (16 * WIDTH), used + bits, 3);
+                    }
                 }
-                let Ok(word) = symbols.get(cell as u8) else { break };
-                entry |= u64::from(word) << (8 * WIDTH * count);
-                used += bits;
-                count += 1;
             }
-            *packed = entry | u64::from(used) << 48 | ((count * WIDTH) as u64) << 56;
+            *packed = (entry | u64::from(used) << 48 | ((count * WIDTH) as u64) << 56).to_le();
         }
         self.is_packed = true;
     }

@@ -197,10 +197,12 @@ impl Slot {
             let count = (columns - column).min(rest.len() / size);
             let (piece, after) = rest.split_at(count * size);
             if count == columns {
-                self.place_row(row, piece, dtype)?;
-            } else {
-                self.place_piece(row, column, piece, dtype)?;
+                let length = rest.len() / (columns * size) * columns * size;
+                self.place_rows(row, &rest[..length], dtype)?;
+                (at, rest) = (at + length / size, &rest[length..]);
+                continue;
             }
+            self.place_piece(row, column, piece, dtype)?;
             (at, rest) = (at + count, after);
         }
         Ok(())
@@ -244,14 +246,29 @@ impl Slot {
         if partial.cover(column * dtype.bytes(), piece)
             && let Some(partial) = self.partial.remove(&row)
         {
-            self.place_row(row, &partial.bytes, dtype)?;
+            self.place_rows(row, &partial.bytes, dtype)?;
         }
         Ok(())
     }
 
-    fn place_row(&mut self, row: usize, bytes: &[u8], dtype: Dtype) -> Result<(), PlaceError> {
+    /// Place whole rows, except for those that are placed already.
+    fn place_rows(&mut self, first: usize, bytes: &[u8], dtype: Dtype) -> Result<(), PlaceError> {
+        let length = self.spec.columns * dtype.bytes();
+        let count = bytes.len() / length;
+        let (mut from, mut bytes) = (first, bytes);
+        for runs in self.placed[first..first + count].to_vec().chunk_by(|a, b| a == b) {
+            let (run, rest) = bytes.split_at(runs.len() * length);
+            if !runs[0] {
+                self.place_run(from, run, dtype)?;
+            }
+            (from, bytes) = (from + runs.len(), rest);
+        }
+        Ok(())
+    }
+
+    fn place_run(&mut self, first: usize, bytes: &[u8], dtype: Dtype) -> Result<(), PlaceError> {
         let placed = match &mut self.target {
-            Target::Matrix(matrix, _) => matrix.place_row(row, bytes, dtype),
+            Target::Matrix(matrix, _) => matrix.place_rows(first, bytes, dtype),
             Target::Vector(vector, _) => match dtype {
                 Dtype::Bf16 => place_vector::<Bf16>(vector, bytes),
                 Dtype::F16 => place_vector::<F16>(vector, bytes),
@@ -259,10 +276,13 @@ impl Slot {
             },
             Target::Nothing => Ok(()),
         };
-        placed.map_err(|NotFinite| PlaceError::NotFinite(self.spec.name.clone(), row))?;
-        self.partial.remove(&row);
-        self.rows_left -= usize::from(!self.placed[row]);
-        self.placed[row] = true;
+        placed.map_err(|NotFinite(row)| PlaceError::NotFinite(self.spec.name.clone(), row))?;
+        let rows = first..first + bytes.len() / (self.spec.columns * dtype.bytes());
+        self.rows_left -= rows.len();
+        for row in rows {
+            self.partial.remove(&row);
+            self.placed[row] = true;
+        }
         Ok(())
     }
 }
@@ -271,7 +291,7 @@ fn place_vector<W: Word>(to: &mut [f32], bytes: &[u8]) -> Result<(), NotFinite> 
     let mut padded = bytes.to_vec();
     padded.resize(to.len().next_multiple_of(8) * W::BYTES, 0);
     if !W::greatest(&padded).is_finite() {
-        return Err(NotFinite);
+        return Err(NotFinite(0));
     }
     for (to, four) in to.chunks_mut(4).zip(W::fours(&padded)) {
         to.copy_from_slice(&W::value(four).lanes()[..to.len()]);

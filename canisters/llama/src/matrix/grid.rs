@@ -1,11 +1,13 @@
 //! Rows on a power-of-two grid: each element becomes an i16 times the row's step.
 //!
-//! A row's step has two lower bounds. Its greatest element must fit an i16. And its lanes must not be
+//! Four rows are placed together: a vector of words holds two columns of each.
+//!
+//! A row's step has two lower bounds. Its greatest element must fit an i16. And its groups must not be
 //! longer than those of other rows need to be: the activations of a group are quantized once for all
-//! rows, as coarsely as the row with the longest lane demands. A row of many large elements therefore
+//! rows, as coarsely as the row with the longest group demands. A row of many large elements therefore
 //! gives up a bit or two, which it can spare, and all rows get finer activations.
 
-use super::layout::{GROUP_COLUMNS, Layout};
+use super::layout::{GROUP_COLUMNS, Layout, QUAD};
 use super::word::Word;
 use crate::simd::{F32x4, I16x8};
 
@@ -13,16 +15,16 @@ use crate::simd::{F32x4, I16x8};
 const TOP_EXPONENT: i32 = 14;
 const BIAS: i32 = 127;
 const LEAST_EXPONENT: i32 = TOP_EXPONENT - 126;
-/// A row's typical lane norm lies below so many steps. Half of it is about what makes the errors of
-/// weights and of activations equal on SmolLM2.
-const TYPICAL_LANE_NORM: f32 = 40_000.0;
-/// One of so many quadruples of a row is looked at for its typical lane norm.
+/// The typical norm of a row's groups lies below so many steps. Half of it is about what makes the
+/// errors of weights and of activations equal on SmolLM2.
+const TYPICAL_NORM: f32 = 40_000.0;
+/// One of so many quadruples of a row is looked at for the typical norm of its groups.
 const SAMPLED: usize = 8;
-/// Elements that a lane of a full group sums.
-const LANE_ELEMENTS: f32 = 64.0;
+/// Pairs of columns that a turn of the conversion takes.
+const TURN: usize = 8;
 
-/// 32 words: what a turn of the conversion gives.
-pub(super) type Words = [[i16; 8]; 4];
+/// The words of four rows and 16 columns: what a turn of the conversion gives.
+pub(super) type Words = [[i16; 8]; TURN];
 
 /// Return the step for a row of this greatest magnitude: a normal power of two.
 pub(super) fn step(greatest: f32) -> f32 {
@@ -34,17 +36,17 @@ fn power_of_two(exponent: i32) -> f32 {
     f32::from_bits(((BIAS + exponent) as u32) << 23)
 }
 
-/// Return the least power of two that brings a row's typical lane norm below its bound, or zero if
-/// its squares have no f32.
+/// Return the least power of two that brings the typical norm of a row's groups below its bound, or
+/// zero if its squares have no f32.
 fn typical_step<W: Word>(bytes: &[u8]) -> f32 {
-    let sampled = W::fours(bytes).iter().step_by(SAMPLED);
+    let sampled = W::fours(bytes).as_chunks::<SAMPLED>().0;
     let count = 4 * sampled.len();
-    let squares = sampled.fold(F32x4::splat(0.0), |sum, four| {
+    let squares = sampled.iter().fold(F32x4::splat(0.0), |sum, [four, ..]| {
         let x = W::value(four);
         sum.add(x.mul(x))
     });
-    let norm = (squares.sum() / count as f32 * LANE_ELEMENTS).sqrt();
-    let least = norm / TYPICAL_LANE_NORM;
+    let norm = (squares.sum() / count as f32 * GROUP_COLUMNS as f32).sqrt();
+    let least = norm / TYPICAL_NORM;
     if !least.is_normal() {
         return 0.0;
     }
@@ -53,73 +55,74 @@ fn typical_step<W: Word>(bytes: &[u8]) -> f32 {
     power_of_two(exponent + i32::from(!is_whole))
 }
 
-/// Convert one padded row and return its step. Raises `norms` to each group's lane norm.
+/// Convert four padded rows and return their steps. Raises `norms` to each group's greatest norm.
 ///
-/// The lane norm of a group is the Euclidean norm of the elements that one i32 lane of a dot
-/// product sums. `norms` keeps the greatest of all rows. Rows that come in order are appended to
-/// their panels, so that no memory is cleared first.
-pub(super) fn place_row<W: Word>(
-    bytes: &[u8],
-    greatest: f32,
-    row: usize,
+/// The norm of a group is the Euclidean norm of a row's elements in it. `norms` keeps the greatest of
+/// all rows. Quads that come in order are appended to their panels, so that no memory is cleared
+/// first.
+pub(super) fn place_quad<W: Word>(
+    rows: [&[u8]; QUAD],
+    greatest: [f32; QUAD],
+    quad: usize,
     layout: &Layout,
     panels: &mut [Vec<Words>],
     norms: &mut [f32],
-) -> f32 {
-    let step = step(greatest).max(typical_step::<W>(bytes));
-    let scale = F32x4::splat(1.0 / step);
-    let mut norms = norms.iter_mut();
+) -> [f32; QUAD] {
+    let steps: [f32; QUAD] =
+        std::array::from_fn(|row| step(greatest[row]).max(typical_step::<W>(rows[row])));
+    let [a, b, c, d] = steps.map(|step| 1.0 / step);
+    let scales = [F32x4::load(&[a, a, b, b]), F32x4::load(&[c, c, d, d])];
     for (panel, words) in layout.panels().iter().zip(panels) {
-        let (width, first) = (panel.columns / 32, panel.first_column * W::BYTES);
-        let from = bytes[first..first + panel.columns * W::BYTES].chunks(GROUP_COLUMNS * W::BYTES);
-        let (start, end) = (row * width, (row + 1) * width);
-        if words.len() == start {
-            for (from, norm) in from.zip(&mut norms) {
-                let mut squares = F32x4::splat(0.0);
-                words.extend(converted::<W>(from, scale, &mut squares));
-                *norm = norm.max(squares.max().sqrt());
-            }
-            continue;
+        let count = panel.columns / (2 * TURN);
+        let start = quad * count;
+        if words.len() < start {
+            words.resize(start + count, [[0; 8]; TURN]);
         }
-        if words.len() < end {
-            words.resize(end, [[0; 8]; 4]);
-        }
-        let groups = words[start..end].chunks_mut(GROUP_COLUMNS / 32);
-        for ((from, norm), to) in from.zip(&mut norms).zip(groups) {
+        let groups = panel.first_column..panel.first_column + panel.columns;
+        for (index, first) in groups.step_by(GROUP_COLUMNS).enumerate() {
+            let range = first * W::BYTES..(first + GROUP_COLUMNS) * W::BYTES;
+            let group = rows.map(|row| W::pairs(&row[range.clone()]).as_chunks::<TURN>().0);
             let mut squares = F32x4::splat(0.0);
-            to.iter_mut()
-                .zip(converted::<W>(from, scale, &mut squares))
-                .for_each(|(to, words)| *to = words);
+            let at = start + index * GROUP_COLUMNS / (2 * TURN);
+            let turns = group[0].iter().zip(group[1]).zip(group[2].iter().zip(group[3]));
+            let turns =
+                turns.map(|((a, b), (c, d))| converted::<W>([a, b, c, d], scales, &mut squares));
+            if words.len() == at {
+                words.extend(turns);
+            } else {
+                words[at..].iter_mut().zip(turns).for_each(|(words, turn)| *words = turn);
+            }
+            let norm = &mut norms[first / GROUP_COLUMNS];
             *norm = norm.max(squares.max().sqrt());
         }
     }
-    step
+    steps
 }
 
-/// Convert elements, and add the squares of what they become to `squares`, lane by lane.
+/// Convert pairs of four rows, and add the squares of what they become to `squares`, row by row.
 #[inline(always)]
 fn converted<W: Word>(
-    from: &[u8],
-    scale: F32x4,
+    [a, b, c, d]: [&[W::Pair; TURN]; QUAD],
+    [first, second]: [F32x4; 2],
     squares: &mut F32x4,
-) -> impl Iterator<Item = Words> {
+) -> Words {
     let least = I16x8::splat(-i16::MAX);
-    W::fours(from).as_chunks::<2>().0.as_chunks::<4>().0.iter().map(move |pairs| {
-        let mut to = [[0; 8]; 4];
-        for ([low, high], to) in pairs.iter().zip(&mut to) {
-            let low = W::value(low).mul(scale).round();
-            let words = I16x8::narrow(low, W::value(high).mul(scale).round()).max(least);
-            words.store(to);
-            // At most 2 * 32767^2 < 2^31.
-            *squares = squares.add(words.dot(words).to_f32());
-        }
+    let mut convert = |at: usize| {
+        let (low, high) = W::values([&a[at], &b[at], &c[at], &d[at]]);
+        let words = I16x8::narrow(low.mul(first).round(), high.mul(second).round()).max(least);
+        // At most 2 * 32767^2 < 2^31.
+        *squares = squares.add(words.dot(words).to_f32());
+        let mut to = [0; 8];
+        words.store(&mut to);
         to
-    })
+    };
+    // Written out, because a loop costs half as much again.
+    [convert(0), convert(1), convert(2), convert(3), convert(4), convert(5), convert(6), convert(7)]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{TYPICAL_LANE_NORM, step, typical_step};
+    use super::{TYPICAL_NORM, step, typical_step};
     use crate::matrix::word::{F32, Word};
 
     fn bytes(row: &[f32]) -> Vec<u8> {
@@ -131,7 +134,7 @@ mod tests {
         for magnitude in [1.0_f32, 0.3, 1e-6, 1e15] {
             let step = typical_step::<F32>(&bytes(&[magnitude; 256]));
             let norm = 8.0 * magnitude / step;
-            assert!((TYPICAL_LANE_NORM / 2.0..=TYPICAL_LANE_NORM).contains(&norm), "{norm}");
+            assert!((TYPICAL_NORM / 2.0..=TYPICAL_NORM).contains(&norm), "{norm}");
             assert!(step > super::step(magnitude));
         }
     }

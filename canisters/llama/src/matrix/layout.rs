@@ -1,15 +1,15 @@
 //! Where a matrix keeps its elements.
 //!
-//! Columns are padded to a multiple of 64 and cut into groups of 256; the last group may have 64,
-//! 128 or 192. A panel is a run of groups that a kernel multiplies in one pass over all rows, and
-//! each panel's rows are contiguous.
+//! Columns are padded to a multiple of 64 and cut into groups of 64, rows to a multiple of four. A
+//! panel is a run of groups that a kernel multiplies in one pass over all rows, and each panel's rows
+//! are contiguous.
 
 use std::ops::Range;
 
-/// Columns that share one scale of the activations.
-pub(crate) const GROUP_COLUMNS: usize = 256;
-/// Every row is padded to a multiple of this.
-const UNIT_COLUMNS: usize = 64;
+/// Columns that share one scale of the activations; every row is padded to a multiple of this.
+pub(crate) const GROUP_COLUMNS: usize = 64;
+/// Rows that kernels take together; every column is padded to a multiple of this.
+pub(crate) const QUAD: usize = 4;
 
 /// A run of groups that one pass of a kernel covers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,21 +27,19 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Lay out rows of `columns` in panels of at most `widest` full groups: 1 or 8. An odd number
-    /// of rows is padded by one.
-    pub(crate) fn new(rows: usize, columns: usize, widest: usize) -> Self {
-        let columns = columns.next_multiple_of(UNIT_COLUMNS);
-        let (mut groups, tail) = (columns / GROUP_COLUMNS, columns % GROUP_COLUMNS);
+    /// Lay out rows of `columns` in panels, each of the greatest of `widths`, in groups, that fits.
+    /// `widths` fall to 1.
+    pub(crate) fn new(rows: usize, columns: usize, widths: &[usize]) -> Self {
+        let columns = columns.next_multiple_of(GROUP_COLUMNS);
         let (mut panels, mut first_column) = (Vec::new(), 0);
         while first_column < columns {
-            let taken = [8, 4, 2, 1].into_iter().find(|&n| n <= groups.min(widest)).unwrap_or(0);
-            groups -= taken;
-            let with_tail = groups == 0 && taken <= 2.min(widest - 1);
-            let columns = taken * GROUP_COLUMNS + if with_tail { tail } else { 0 };
+            let left = (columns - first_column) / GROUP_COLUMNS;
+            let groups = widths.iter().find(|&&width| width <= left).unwrap_or(&1);
+            let columns = groups * GROUP_COLUMNS;
             panels.push(Panel { first_column, columns });
             first_column += columns;
         }
-        Self { rows: rows.next_multiple_of(2), columns, panels }
+        Self { rows: rows.next_multiple_of(QUAD), columns, panels }
     }
 
     /// Rows with padding.
@@ -69,13 +67,11 @@ impl Layout {
         start + rows.start * panel.columns..start + rows.end * panel.columns
     }
 
-    /// Yield the groups of a row in order: first column, first element, number of columns.
-    pub(crate) fn groups(&self, row: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-        self.panels.iter().flat_map(move |panel| {
+    /// Yield the panels of a row in order: first column, first element, number of columns.
+    pub(crate) fn pieces(&self, row: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+        self.panels.iter().map(move |panel| {
             let first = self.rows_of(panel, &(row..row)).start;
-            (0..panel.columns).step_by(GROUP_COLUMNS).map(move |at| {
-                (panel.first_column + at, first + at, GROUP_COLUMNS.min(panel.columns - at))
-            })
+            (panel.first_column, first, panel.columns)
         })
     }
 }
@@ -84,23 +80,25 @@ impl Layout {
 mod tests {
     use super::{Layout, Panel};
 
-    fn widths(columns: usize, widest: usize) -> Vec<usize> {
-        Layout::new(3, columns, widest).panels.iter().map(|panel| panel.columns).collect()
+    const WIDTHS: [&[usize]; 2] = [&[16, 9, 8, 4, 3, 2, 1], &[4, 3, 2, 1]];
+
+    fn widths(columns: usize, widths: &[usize]) -> Vec<usize> {
+        Layout::new(3, columns, widths).panels.iter().map(|panel| panel.columns).collect()
     }
 
     #[test]
     fn covers_every_column_with_kernel_widths() {
-        assert_eq!(widths(576, 8), [576]);
-        assert_eq!(widths(576, 1), [256, 256, 64]);
-        assert_eq!(widths(896, 8), [512, 384]);
-        assert_eq!(widths(4096, 8), [2048, 2048]);
-        assert_eq!(widths(14336, 8), [2048; 7]);
-        assert_eq!(widths(1536, 8), [1024, 512]);
-        assert_eq!(widths(1100, 8), [1024, 128]);
-        assert_eq!(widths(40, 8), [64]);
+        let [wide, narrow] = WIDTHS;
+        assert_eq!(widths(576, wide), [576]);
+        assert_eq!(widths(576, narrow), [256, 256, 64]);
+        assert_eq!(widths(896, wide), [576, 256, 64]);
+        assert_eq!(widths(4096, wide), [1024; 4]);
+        assert_eq!(widths(1536, wide), [1024, 512]);
+        assert_eq!(widths(1100, wide), [1024, 128]);
+        assert_eq!(widths(40, wide), [64]);
         for columns in 1..3000 {
-            for widest in [1, 8] {
-                let total = widths(columns, widest).into_iter().sum::<usize>();
+            for allowed in WIDTHS {
+                let total = widths(columns, allowed).into_iter().sum::<usize>();
                 assert_eq!(total, columns.next_multiple_of(64));
             }
         }
@@ -108,10 +106,10 @@ mod tests {
 
     #[test]
     fn every_element_has_its_own_place() {
-        let layout = Layout::new(5, 1100, 8);
+        let layout = Layout::new(5, 1100, WIDTHS[0]);
         let mut seen = vec![false; layout.elements()];
-        for row in 0..6 {
-            for (_, first, count) in layout.groups(row) {
+        for row in 0..8 {
+            for (_, first, count) in layout.pieces(row) {
                 for place in &mut seen[first..first + count] {
                     assert!(!*place);
                     *place = true;

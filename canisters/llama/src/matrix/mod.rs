@@ -4,7 +4,7 @@ mod exact;
 mod fast;
 mod grid;
 mod layout;
-mod outliers;
+mod quads;
 mod word;
 
 pub(crate) use word::{Bf16, F16, F32, Word};
@@ -14,8 +14,8 @@ pub use word::Dtype;
 use std::ops::Range;
 
 use crate::simd::F32x4;
-use fast::Measure;
-use layout::{GROUP_COLUMNS, Layout, Panel};
+use layout::Layout;
+use quads::Quads;
 
 /// How weights are kept and multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,12 @@ pub enum Mode {
     Exact,
 }
 
-/// An element that is infinite or not a number.
+/// A row with an element that is infinite or not a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotFinite;
+pub(crate) struct NotFinite(pub(crate) usize);
+
+/// Panels of the exact kernels, in groups.
+const EXACT_WIDTHS: [usize; 4] = [4, 3, 2, 1];
 
 /// Rows whose sums are kept at once; a multiple of four.
 const STRIP_ROWS: usize = 512;
@@ -36,30 +39,22 @@ const STRIP_ROWS: usize = 512;
 /// Buffers of a multiplication, kept to be used again.
 pub(crate) struct Scratch {
     x: Vec<[f32; 4]>,
-    words: Vec<[i16; 8]>,
+    pairs: Vec<fast::Pair>,
     steps: Vec<f32>,
     sums: Box<[[f32; 4]; STRIP_ROWS]>,
-    outliers: Vec<outliers::Outlier>,
-    /// A group without its outliers.
-    kept: Box<[[f32; 4]; GROUP_COLUMNS / 4]>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
         let sums = Box::new([[0.0; 4]; STRIP_ROWS]);
-        let (x, words, steps, outliers) = Default::default();
-        let kept = Box::new([[0.0; 4]; GROUP_COLUMNS / 4]);
-        Self { x, words, steps, sums, outliers, kept }
+        let (x, pairs, steps) = Default::default();
+        Self { x, pairs, steps, sums }
     }
 }
 
 enum Elements {
-    /// The words of each panel, row after row; the steps of rows; the lane norms of groups.
-    Grid {
-        panels: Vec<Vec<grid::Words>>,
-        steps: Vec<f32>,
-        norms: Vec<f32>,
-    },
+    Grid(Quads),
+    /// The checkpoint's own words.
     Words {
         bytes: Vec<u8>,
         dtype: Dtype,
@@ -77,13 +72,10 @@ pub(crate) struct Matrix {
 impl Matrix {
     /// Make a matrix without rows. It can be used when all of them are placed.
     pub(crate) fn new(rows: usize, columns: usize, mode: Mode, dtype: Dtype) -> Self {
-        let layout = Layout::new(rows, columns, if mode == Mode::Fast { 8 } else { 1 });
+        let widths: &[usize] = if mode == Mode::Fast { &fast::WIDTHS } else { &EXACT_WIDTHS };
+        let layout = Layout::new(rows, columns, widths);
         let elements = match mode {
-            Mode::Fast => Elements::Grid {
-                panels: layout.panels().iter().map(|panel| room(&layout, panel)).collect(),
-                steps: vec![0.0; rows.next_multiple_of(4)],
-                norms: vec![0.0; layout.columns().div_ceil(GROUP_COLUMNS)],
-            },
+            Mode::Fast => Elements::Grid(Quads::new(&layout)),
             Mode::Exact => {
                 Elements::Words { bytes: vec![0; layout.elements() * dtype.bytes()], dtype }
             }
@@ -91,49 +83,36 @@ impl Matrix {
         Self { rows, columns, layout, elements }
     }
 
-    /// Place a whole row of a checkpoint's words.
-    pub(crate) fn place_row(
+    /// Place whole rows of a checkpoint's words, from row `first` on.
+    pub(crate) fn place_rows(
         &mut self,
-        row: usize,
+        first: usize,
         bytes: &[u8],
         dtype: Dtype,
     ) -> Result<(), NotFinite> {
         match dtype {
-            Dtype::Bf16 => self.place_row_of::<Bf16>(row, bytes),
-            Dtype::F16 => self.place_row_of::<F16>(row, bytes),
-            Dtype::F32 => self.place_row_of::<F32>(row, bytes),
+            Dtype::Bf16 => self.place_rows_of::<Bf16>(first, bytes),
+            Dtype::F16 => self.place_rows_of::<F16>(first, bytes),
+            Dtype::F32 => self.place_rows_of::<F32>(first, bytes),
         }
     }
 
-    fn place_row_of<W: Word>(&mut self, row: usize, bytes: &[u8]) -> Result<(), NotFinite> {
-        let padded;
-        let bytes = if bytes.len() == self.layout.columns() * W::BYTES {
-            bytes
-        } else {
-            let mut copy = bytes.to_vec();
-            copy.resize(self.layout.columns() * W::BYTES, 0);
-            padded = copy;
-            &padded
-        };
-        let greatest = W::greatest(bytes);
-        if !greatest.is_finite() {
-            return Err(NotFinite);
-        }
+    fn place_rows_of<W: Word>(&mut self, first: usize, bytes: &[u8]) -> Result<(), NotFinite> {
+        let layout = &self.layout;
         match &mut self.elements {
-            Elements::Grid { panels, steps, norms } => {
-                let layout = &self.layout;
-                steps[row] = grid::place_row::<W>(bytes, greatest, row, layout, panels, norms);
-                if row + 1 == self.rows {
-                    for (panel, words) in layout.panels().iter().zip(panels) {
-                        let count = layout.rows() * panel.columns / 32;
-                        words.resize(words.len().max(count), [[0; 8]; 4]);
-                    }
-                }
+            Elements::Grid(quads) => {
+                quads.place::<W>(layout, (first, self.rows), self.columns, bytes)?;
             }
             Elements::Words { bytes: to, .. } => {
-                for (first_column, first, count) in self.layout.groups(row) {
-                    let from = &bytes[first_column * W::BYTES..(first_column + count) * W::BYTES];
-                    to[first * W::BYTES..(first + count) * W::BYTES].copy_from_slice(from);
+                for (index, row) in bytes.chunks_exact(self.columns * W::BYTES).enumerate() {
+                    if !is_finite::<W>(row) {
+                        return Err(NotFinite(first + index));
+                    }
+                    for (first_column, start, count) in layout.pieces(first + index) {
+                        let end = self.columns.min(first_column + count);
+                        let from = &row[first_column * W::BYTES..end * W::BYTES];
+                        to[start * W::BYTES..][..from.len()].copy_from_slice(from);
+                    }
                 }
             }
         }
@@ -143,17 +122,9 @@ impl Matrix {
     /// Convert a row to f32.
     pub(crate) fn row(&self, row: usize, to: &mut [f32]) {
         match &self.elements {
-            Elements::Grid { panels, steps, .. } => {
-                let parts = self.layout.panels().iter().zip(panels).flat_map(|(panel, words)| {
-                    let width = panel.columns / 32;
-                    words[row * width..(row + 1) * width].as_flattened().as_flattened()
-                });
-                for (to, &word) in to.iter_mut().zip(parts) {
-                    *to = f32::from(word) * steps[row];
-                }
-            }
+            Elements::Grid(quads) => quads.row(&self.layout, row, to),
             Elements::Words { bytes, dtype } => {
-                for (first_column, first, count) in self.layout.groups(row) {
+                for (first_column, first, count) in self.layout.pieces(row) {
                     let to = &mut to[first_column.min(self.columns)..];
                     let size = dtype.bytes();
                     let bytes = &bytes[first * size..(first + count) * size];
@@ -171,56 +142,13 @@ impl Matrix {
     pub(crate) fn multiply(&self, x: &[f32], y: &mut [f32], scratch: &mut Scratch) {
         assert!(x.len() == self.columns && y.len() == self.rows, "shapes");
         match &self.elements {
-            Elements::Grid { panels, steps, norms } => {
-                self.multiply_grid(x, panels, steps, norms, y, scratch);
-            }
+            Elements::Grid(quads) => quads.multiply(&self.layout, x, y, scratch),
             Elements::Words { bytes, dtype } => match dtype {
                 Dtype::Bf16 => self.multiply_words::<Bf16>(x, bytes, y, scratch),
                 Dtype::F16 => self.multiply_words::<F16>(x, bytes, y, scratch),
                 Dtype::F32 => self.multiply_words::<F32>(x, bytes, y, scratch),
             },
         }
-    }
-
-    fn multiply_grid(
-        &self,
-        x: &[f32],
-        panels: &[Vec<grid::Words>],
-        row_steps: &[f32],
-        norms: &[f32],
-        y: &mut [f32],
-        scratch: &mut Scratch,
-    ) {
-        let Scratch { x: padded, words: quantized, steps, sums, outliers, kept } = scratch;
-        let columns = self.layout.columns();
-        let x = if columns == x.len() { x.as_chunks().0 } else { pad(x, 1.0, columns, padded) };
-        quantized.resize(columns / 8, [0; 8]);
-        steps.clear();
-        outliers.clear();
-        let takes_outliers = self.rows <= self.columns;
-        let groups = x.chunks(GROUP_COLUMNS / 4).zip(quantized.chunks_mut(GROUP_COLUMNS / 8));
-        for (index, ((x, to), &norm)) in groups.zip(norms).enumerate() {
-            let mut measure = Measure::of(x);
-            let mut rest = x;
-            if takes_outliers {
-                let first_column = index * GROUP_COLUMNS;
-                rest = outliers::take(x, measure, first_column, kept, outliers);
-                if !std::ptr::eq(rest, x) {
-                    measure = Measure::of(rest);
-                }
-            }
-            steps.push(fast::quantize(rest, measure, norm, to));
-        }
-        for (y, rows) in self.strips(y) {
-            for (panel, words) in self.layout.panels().iter().zip(panels) {
-                let width = panel.columns / 32;
-                let words = words[rows.start * width..rows.end * width].as_flattened();
-                fast::multiply_panel(panel, words, quantized, steps, &mut sums[..]);
-            }
-            let scales = row_steps[rows.start..].as_chunks::<4>().0;
-            finish(sums, scales.iter().map(F32x4::load), y);
-        }
-        outliers::multiply(outliers, &self.layout, panels, row_steps, y);
     }
 
     fn multiply_words<W: Word>(
@@ -244,7 +172,7 @@ impl Matrix {
 
     /// Cut the result into strips, each with its rows.
     fn strips<'a>(&self, y: &'a mut [f32]) -> impl Iterator<Item = (&'a mut [f32], Range<usize>)> {
-        let rows = self.rows.next_multiple_of(2);
+        let rows = self.layout.rows();
         y.chunks_mut(STRIP_ROWS).enumerate().map(move |(index, y)| {
             let start = index * STRIP_ROWS;
             (y, start..rows.min(start + STRIP_ROWS))
@@ -252,8 +180,12 @@ impl Matrix {
     }
 }
 
-fn room(layout: &Layout, panel: &Panel) -> Vec<grid::Words> {
-    Vec::with_capacity(layout.rows() * panel.columns / 32)
+/// Tell whether all elements of a row are numbers.
+fn is_finite<W: Word>(row: &[u8]) -> bool {
+    let (whole, rest) = row.split_at(row.len() / (8 * W::BYTES) * 8 * W::BYTES);
+    let mut last = rest.to_vec();
+    last.resize(8 * W::BYTES, 0);
+    W::greatest(whole).is_finite() && W::greatest(&last).is_finite()
 }
 
 fn convert<W: Word>(bytes: &[u8], to: &mut [f32]) {

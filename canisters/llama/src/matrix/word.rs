@@ -33,6 +33,8 @@ const F16_HALF_SCALE: f32 = f32::from_bits((127 + 56) << 23);
 pub(crate) trait Word: Copy {
     /// The bytes of four elements.
     type Four: Copy + 'static;
+    /// The bytes of two elements.
+    type Pair: Copy + 'static;
     /// Bytes of an element.
     const BYTES: usize;
     /// Factor of the activations and of the sums of products with `widen`.
@@ -40,6 +42,12 @@ pub(crate) trait Word: Copy {
 
     /// View bytes as groups of four elements.
     fn fours(bytes: &[u8]) -> &[Self::Four];
+
+    /// View bytes as pairs of elements.
+    fn pairs(bytes: &[u8]) -> &[Self::Pair];
+
+    /// Convert four pairs.
+    fn values(pairs: [&Self::Pair; 4]) -> (F32x4, F32x4);
 
     /// Convert four elements, scaled by 1 / `HALF_SCALE`^2.
     fn widen(four: &Self::Four) -> F32x4;
@@ -67,12 +75,23 @@ pub(crate) struct Bf16;
 
 impl Word for Bf16 {
     type Four = [u8; 8];
+    type Pair = [u8; 4];
     const BYTES: usize = 2;
     const HALF_SCALE: f32 = 1.0;
 
     #[inline(always)]
     fn fours(bytes: &[u8]) -> &[Self::Four] {
         bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn pairs(bytes: &[u8]) -> &[Self::Pair] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn values(pairs: [&Self::Pair; 4]) -> (F32x4, F32x4) {
+        F32x4::bf16_pairs(pairs)
     }
 
     #[inline(always)]
@@ -96,12 +115,24 @@ pub(crate) struct F16;
 
 impl Word for F16 {
     type Four = [u8; 8];
+    type Pair = [u8; 4];
     const BYTES: usize = 2;
     const HALF_SCALE: f32 = F16_HALF_SCALE;
 
     #[inline(always)]
     fn fours(bytes: &[u8]) -> &[Self::Four] {
         bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn pairs(bytes: &[u8]) -> &[Self::Pair] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn values(pairs: [&Self::Pair; 4]) -> (F32x4, F32x4) {
+        let (low, high) = F32x4::f16_pairs_scaled(pairs);
+        (low.mul(F32x4::splat(F16_SCALE)), high.mul(F32x4::splat(F16_SCALE)))
     }
 
     #[inline(always)]
@@ -130,12 +161,24 @@ pub(crate) struct F32;
 
 impl Word for F32 {
     type Four = [u8; 16];
+    type Pair = [u8; 8];
     const BYTES: usize = 4;
     const HALF_SCALE: f32 = 1.0;
 
     #[inline(always)]
     fn fours(bytes: &[u8]) -> &[Self::Four] {
         bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn pairs(bytes: &[u8]) -> &[Self::Pair] {
+        bytes.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn values(pairs: [&Self::Pair; 4]) -> (F32x4, F32x4) {
+        let [a, b, c, d] = pairs;
+        (F32x4::f32_pairs(a, b), F32x4::f32_pairs(c, d))
     }
 
     #[inline(always)]

@@ -20,6 +20,13 @@ fn words(from: &[u8; 8]) -> [u16; 4] {
     std::array::from_fn(|lane| u16::from_le_bytes([from[2 * lane], from[2 * lane + 1]]))
 }
 
+fn joined(a: &[u8; 4], b: &[u8; 4]) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(a);
+    bytes[4..].copy_from_slice(b);
+    bytes
+}
+
 impl F32x4 {
     pub(crate) fn splat(value: f32) -> Self {
         Self([value; 4])
@@ -50,8 +57,22 @@ impl F32x4 {
         }))
     }
 
-    pub(crate) fn of_words(words: [i16; 4]) -> Self {
-        Self(words.map(f32::from))
+    /// Widen four pairs of BF16 words.
+    pub(crate) fn bf16_pairs([a, b, c, d]: [&[u8; 4]; 4]) -> (Self, Self) {
+        (Self::widen_bf16(&joined(a, b)), Self::widen_bf16(&joined(c, d)))
+    }
+
+    /// Widen four pairs of F16 words, as `widen_f16_scaled`.
+    pub(crate) fn f16_pairs_scaled([a, b, c, d]: [&[u8; 4]; 4]) -> (Self, Self) {
+        (Self::widen_f16_scaled(&joined(a, b)), Self::widen_f16_scaled(&joined(c, d)))
+    }
+
+    /// Load two pairs of little-endian F32 words.
+    pub(crate) fn f32_pairs(a: &[u8; 8], b: &[u8; 8]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(a);
+        bytes[8..].copy_from_slice(b);
+        Self::load_f32(&bytes)
     }
 
     pub(crate) fn store(self, to: &mut [f32; 4]) {
@@ -113,9 +134,9 @@ impl F32x4 {
         Self(of.map(|Self([a, b, c, d])| (a + c) + (b + d)))
     }
 
-    /// Add neighbouring lanes of two vectors: (a0 + a1, a2 + a3, b0 + b1, b2 + b3).
-    pub(crate) fn add_pairs(a: Self, b: Self) -> Self {
-        Self([a.0[0] + a.0[1], a.0[2] + a.0[3], b.0[0] + b.0[1], b.0[2] + b.0[3]])
+    /// Combine the bits.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(pairs(self.0, other.0, |a, b| f32::from_bits(a.to_bits() & b.to_bits())))
     }
 
     /// Multiply by 2^`exponents`, which must leave every lane a normal number.
@@ -134,6 +155,16 @@ impl I16x8 {
 
     pub(crate) fn splat(value: i16) -> Self {
         Self([value; 8])
+    }
+
+    /// Load two words, four times.
+    pub(crate) fn splat_pair(&[a, b]: &[i16; 2]) -> Self {
+        Self([a, b, a, b, a, b, a, b])
+    }
+
+    /// Store the words as pairs.
+    pub(crate) fn store_pairs(self, to: &mut [[i16; 2]; 4]) {
+        to.as_flattened_mut().copy_from_slice(&self.0);
     }
 
     /// Load the magnitudes of eight little-endian 16-bit floats: their bits without the sign.

@@ -28,6 +28,18 @@ fn store<T>(to: &mut T, value: v128) {
     unsafe { v128_store((to as *mut T).cast(), value) }
 }
 
+/// Load four times two words.
+#[inline(always)]
+fn gather([a, b, c, d]: [&[u8; 4]; 4]) -> v128 {
+    // SAFETY: each reference covers four readable bytes, and loads need no alignment.
+    unsafe {
+        let words = v128_load32_zero(a.as_ptr().cast());
+        let words = v128_load32_lane::<1>(words, b.as_ptr().cast());
+        let words = v128_load32_lane::<2>(words, c.as_ptr().cast());
+        v128_load32_lane::<3>(words, d.as_ptr().cast())
+    }
+}
+
 impl F32x4 {
     #[inline(always)]
     pub(crate) fn splat(value: f32) -> Self {
@@ -58,8 +70,25 @@ impl F32x4 {
     }
 
     #[inline(always)]
-    pub(crate) fn of_words([a, b, c, d]: [i16; 4]) -> Self {
-        Self(f32x4_convert_i32x4(i32x4(a.into(), b.into(), c.into(), d.into())))
+    pub(crate) fn bf16_pairs(from: [&[u8; 4]; 4]) -> (Self, Self) {
+        let words = gather(from);
+        let widen = |words| Self(i32x4_shl(words, 16));
+        (widen(u32x4_extend_low_u16x8(words)), widen(u32x4_extend_high_u16x8(words)))
+    }
+
+    #[inline(always)]
+    pub(crate) fn f16_pairs_scaled(from: [&[u8; 4]; 4]) -> (Self, Self) {
+        let words = gather(from);
+        let widen = |words| Self(v128_and(i32x4_shl(words, 13), u32x4_splat(0x8fff_ffff)));
+        (widen(i32x4_extend_low_i16x8(words)), widen(i32x4_extend_high_i16x8(words)))
+    }
+
+    #[inline(always)]
+    pub(crate) fn f32_pairs(a: &[u8; 8], b: &[u8; 8]) -> Self {
+        // SAFETY: each reference covers eight readable bytes, and loads need no alignment.
+        Self(unsafe {
+            v128_load64_lane::<1>(v128_load64_zero(a.as_ptr().cast()), b.as_ptr().cast())
+        })
     }
 
     #[inline(always)]
@@ -139,9 +168,8 @@ impl F32x4 {
     }
 
     #[inline(always)]
-    pub(crate) fn add_pairs(a: Self, b: Self) -> Self {
-        let even = i32x4_shuffle::<0, 2, 4, 6>(a.0, b.0);
-        Self(f32x4_add(even, i32x4_shuffle::<1, 3, 5, 7>(a.0, b.0)))
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(v128_and(self.0, other.0))
     }
 
     #[inline(always)]
@@ -159,6 +187,17 @@ impl I16x8 {
     #[inline(always)]
     pub(crate) fn splat(value: i16) -> Self {
         Self(i16x8_splat(value))
+    }
+
+    #[inline(always)]
+    pub(crate) fn splat_pair(from: &[i16; 2]) -> Self {
+        // SAFETY: the reference covers four readable bytes, and loads need no alignment.
+        Self(unsafe { v128_load32_splat((from as *const [i16; 2]).cast()) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn store_pairs(self, to: &mut [[i16; 2]; 4]) {
+        store(to, self.0);
     }
 
     #[inline(always)]
