@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Final, TypeAlias
 
-from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
-from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
+from fsspec import AbstractFileSystem
+from fsspec.spec import AbstractBufferedFile
 
 from datanode import surface
 from datanode.command_context import ContextArguments

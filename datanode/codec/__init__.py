@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from datanode.codec.base import Codec
+from datanode.codec.codec_port import Codec
 from datanode.codec.masksplit import MaskSplit, models
 from datanode.codec.raw import Raw
 from datanode.codec.zstd import Zstd, compress

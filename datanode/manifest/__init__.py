@@ -10,8 +10,8 @@ has the same manifest everywhere.
 from datanode.manifest.build import Manifest, ManifestBuilder, build
 from datanode.manifest.check import check_pages, check_tensor
 from datanode.manifest.head import FileEntry, ManifestHead, parse_head
-from datanode.manifest.limits import check_limits
 from datanode.manifest.pages import TensorEntry, parse_chunk_page, parse_tensor_page
+from datanode.manifest.storability import check_limits
 
 __all__ = [
     "FileEntry",

@@ -37,7 +37,7 @@ def sign_version(
             sign, or the extra `sign` is not installed.
     """
     try:
-        from datanode.model_signature.library import write_bundle  # noqa: PLC0415 - the extra
+        from datanode.model_signature.bundle_writer import write_bundle  # noqa: PLC0415 - the extra
     except ImportError as error:
         raise UsageError(
             f"signing needs model_signing, which is not installed ({error.name} is missing)",

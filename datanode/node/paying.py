@@ -11,8 +11,8 @@ from pathlib import Path
 
 from datanode.agent.client import Agent
 from datanode.errors import CyclesError, NotStorageNodeError
-from datanode.node import cycles_ledger, deploy, orders, settings
-from datanode.node.cycles_ledger import LEDGER, Refusal
+from datanode.node import cycles_ledger_client, deploy, orders, settings
+from datanode.node.cycles_ledger_client import LEDGER, Refusal
 from datanode.node.orders import Order, Purpose
 from datanode.principal import Principal
 
@@ -55,7 +55,7 @@ def created_node(
     """
     purpose = creation(agent, name, member)
     with _ordered(agent, state_dir, purpose, cycles, subnet) as order:
-        made = cycles_ledger.create(agent, order)
+        made = cycles_ledger_client.create(agent, order)
         if isinstance(made, Refusal):
             orders.forget(state_dir, purpose)
             raise made.error
@@ -78,7 +78,7 @@ def top_up(agent: Agent, state_dir: Path, canister: Principal, cycles: int) -> N
     """
     purpose = _purpose(agent, "top-up", canister.text)
     with _ordered(agent, state_dir, purpose, cycles) as order:
-        refusal = cycles_ledger.withdraw(agent, order, canister)
+        refusal = cycles_ledger_client.withdraw(agent, order, canister)
         if refusal is not None:
             orders.forget(state_dir, purpose)
             raise refusal.error
@@ -97,7 +97,7 @@ def top_up_each(agent: Agent, state_dir: Path, canisters: Sequence[Principal], c
         for canister in canisters:
             purpose = _purpose(agent, "top-up", canister.text)
             order = stack.enter_context(_ordered(agent, state_dir, purpose, cycles))
-            refusal = cycles_ledger.withdraw(agent, order, canister)
+            refusal = cycles_ledger_client.withdraw(agent, order, canister)
             if refusal is not None:
                 orders.forget(state_dir, purpose)
                 raise refusal.error
@@ -113,7 +113,7 @@ def _ordered(
         cycles=cycles,
         subnet=subnet,
         now_ns=lambda: agent.time_ns(LEDGER),
-        check=lambda: cycles_ledger.check_funds(agent, cycles),
+        check=lambda: cycles_ledger_client.check_funds(agent, cycles),
     ) as order:
         yield order
 

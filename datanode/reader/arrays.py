@@ -22,7 +22,9 @@ from datanode.reader.version import JOBS, VerifiedVersion
 from datanode.text import printable
 
 Array: TypeAlias = NDArray[np.generic]
-Rows: TypeAlias = int | slice | Sequence[int] | NDArray[np.integer] | EllipsisType
+Rows: TypeAlias = (
+    int | slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool] | EllipsisType
+)
 
 _NUMPY: Final = {
     "BOOL": "bool",

@@ -57,7 +57,7 @@ def measure() -> dict[str, object]:
     checked = instrument.instrument(module, reads=True).module
     written = PageChecks.checked
     try:
-        PageChecks.checked = lambda *_: b""  # type: ignore[method-assign, assignment]
+        PageChecks.checked = lambda *_: b""  # type: ignore[method-assign]
         plain = instrument.instrument(module, reads=False).module
     finally:
         PageChecks.checked = written  # type: ignore[method-assign]

@@ -64,7 +64,7 @@ def stranger(user: User, tmp_path: Path) -> MakeUser:
     def make(name: str = "") -> User:
         home = tmp_path / (name or f"stranger{next(numbers)}")
         made = User(home, user.net, user.canister, user.capture, user.patch)
-        assert made.principal
+        made.make_identity()
         return made
 
     return make

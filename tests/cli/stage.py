@@ -8,11 +8,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pytest
@@ -90,7 +90,7 @@ class User:
         self.patch.setenv("DATANODE_DEBUG", "1")
         self.patch.setenv("HOME", str(self.home))
         self.patch.chdir(self.home)
-        if self.canister and not self.config.exists():
+        if not self.config.exists():
             registry.add(self.config, "main", self.canister, network="local")
 
     @property
@@ -117,9 +117,13 @@ class User:
     @property
     def principal(self) -> Principal:
         """Return the user's principal; create an identity if there is none."""
+        self.make_identity()
+        return identities.load(self.pem).principal
+
+    def make_identity(self) -> None:
+        """Create the user's identity if there is none."""
         if not self.pem.exists():
             identities.generate(self.pem)
-        return identities.load(self.pem).principal
 
     def run(self, *args: object) -> Done:
         """Run a command in this process."""
@@ -170,7 +174,7 @@ class User:
 
     def agent(self) -> Agent:
         """Speak to the network as this user."""
-        assert self.principal
+        self.make_identity()
         where = Network(url=self.net.url, root_key=self.net.root_key, name="local")
         return Agent(where, identities.load(self.pem))
 
@@ -194,7 +198,11 @@ class User:
         self.net.flip(self.canister, offset + len(frame) - 1, 1)
 
 
-MakeUser = Callable[[str], User]
+class MakeUser(Protocol):
+    """Makes users without rights."""
+
+    def __call__(self, name: str = "") -> User:
+        """Make one; each has a home of its own."""
 
 
 def noise(seed: int, size: int = 40_000) -> np.ndarray:

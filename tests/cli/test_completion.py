@@ -15,7 +15,7 @@ DATANODE: Final = Path(PYTHON).with_name("datanode")
 
 def ran(*args: str, **more: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **more}
-    command = [DATANODE, *args]
+    command: list[str | Path] = [DATANODE, *args]
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, check=True
     ).stdout

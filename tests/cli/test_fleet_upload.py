@@ -6,16 +6,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import datanode
-from datanode.digest import FrameDigest
+from datanode.agent.signed_message import SignedMessage, Unsettled
 from datanode.errors import UnknownOutcomeError, UsageError
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, registry
 from datanode.node.canister import CanisterNode
-from datanode.node.port import Refused, Settled, SignedMessage, Unsettled
+from datanode.node.port import Refused, Settled
 from datanode.principal import Principal
 from tests.cli import canisters
 from tests.cli.fleet_stage import BLOCKS, agent_of, files_of, llama_folder
@@ -172,7 +173,7 @@ def test_model_over_three_nodes_is_shown_loaded_and_audited_as_one(
         user.fails(23, "audit", "--verify", report)
 
 
-def test_audit_names_the_member_that_lost_or_changed_its_part(
+def test_flipped_bit_is_found_with_its_member_and_repaired(
     user: User, fleet: list[str], trio: list[Principal], tmp_path: Path
 ) -> None:
     source = llama_folder(tmp_path / "model")
@@ -184,6 +185,12 @@ def test_audit_names_the_member_that_lost_or_changed_its_part(
     assert fetched.says(f"member {fleet[2]}: chunk")
     user.ok("audit", "llama", "--node", "trio", "--repair", source)
     user.ok("audit", "llama", "--node", "trio")
+
+
+@pytest.mark.nightly
+def test_deleted_part_is_told_with_its_member(user: User, fleet: list[str], tmp_path: Path) -> None:
+    source = llama_folder(tmp_path / "model")
+    user.ok("upload", source, "--as", "llama", "--node", "trio")
     user.ok("delete", "llama/.part", "--node", fleet[1], "--yes")
     for command in (("audit", "llama"), ("fetch", "llama", tmp_path / "y"), ("show", "llama")):
         assert user.fails(43, *command, "--node", "trio").says(fleet[1])
@@ -323,7 +330,7 @@ def test_index_that_was_never_sealed_gives_way_to_another(
     command = ("upload", source, "--as", "llama", "--node", "trio")
     real = CanisterNode.seal_model
 
-    def failing(node: CanisterNode, lease: int, model: str, **more: FrameDigest) -> int:
+    def failing(node: CanisterNode, lease: int, model: str, **more: Any) -> int:
         if model == "llama":
             raise UnknownOutcomeError("the message was lost")
         return real(node, lease, model, **more)
@@ -345,7 +352,7 @@ def test_slow_member_does_not_hold_up_the_others(
     seal, send = CanisterNode.seal_model, CanisterNode.send
     waited: list[bool] = []
 
-    def sealing(node: CanisterNode, lease: int, model: str, **more: FrameDigest) -> int:
+    def sealing(node: CanisterNode, lease: int, model: str, **more: Any) -> int:
         version = seal(node, lease, model, **more)
         others.release()
         return version

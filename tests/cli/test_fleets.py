@@ -10,7 +10,7 @@ import pytest
 
 from datanode.errors import UnknownOutcomeError
 from datanode.localnet.state.ledger import BillEntry
-from datanode.node import cycles_ledger
+from datanode.node import cycles_ledger_client
 from datanode.principal import Principal
 from datanode.units import TC
 from tests.cli import canisters
@@ -70,7 +70,7 @@ def test_a_single_node_is_a_fleet_of_one(user: User) -> None:
 def test_a_fleet_is_paid_once_whatever_breaks(
     user: User, lost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, last, create = f"fleet{lost}", _last(user), cycles_ledger.create
+    name, last, create = f"fleet{lost}", _last(user), cycles_ledger_client.create
     balance = _balance(user)
     calls = 0
 
@@ -84,12 +84,12 @@ def test_a_fleet_is_paid_once_whatever_breaks(
 
     command = ("node", "create", name, "--count", "3", "--cycles", "8TC")
     with monkeypatch.context() as patch:
-        patch.setattr(cycles_ledger, "create", losing)
+        patch.setattr(cycles_ledger_client, "create", losing)
         user.fails(37, *command)
     assert name not in user.run("node", "list").out
     made = user.ok(*command)
     assert [entry.canister.text for entry in _creations(user, after=last)] == made["members"]
-    assert balance - _balance(user) == 3 * (8 * TC + cycles_ledger.FEE_CYCLES)
+    assert balance - _balance(user) == 3 * (8 * TC + cycles_ledger_client.FEE_CYCLES)
     assert not list(user.state.glob("orders/*.json"))
     assert user.fails(2, *command).says(f"called {name} already")
 
@@ -98,7 +98,7 @@ def test_a_top_up_of_a_fleet_is_paid_once_whatever_breaks(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user.ok("node", "create", "llama", "--count", "3", "--cycles", "8TC")
-    withdraw, balance, calls = cycles_ledger.withdraw, _balance(user), 0
+    withdraw, balance, calls = cycles_ledger_client.withdraw, _balance(user), 0
 
     def losing(*args: object) -> object:
         nonlocal calls
@@ -110,16 +110,16 @@ def test_a_top_up_of_a_fleet_is_paid_once_whatever_breaks(
 
     command = ("node", "top-up", "llama", "--cycles", "2TC")
     with monkeypatch.context() as patch:
-        patch.setattr(cycles_ledger, "withdraw", losing)
+        patch.setattr(cycles_ledger_client, "withdraw", losing)
         user.fails(37, *command)
     user.ok(*command)
-    assert balance - _balance(user) == 3 * (2 * TC + cycles_ledger.FEE_CYCLES)
+    assert balance - _balance(user) == 3 * (2 * TC + cycles_ledger_client.FEE_CYCLES)
 
 
 def _balance(user: User) -> int:
     agent = user.agent()
     try:
-        return cycles_ledger.balance(agent)
+        return cycles_ledger_client.balance(agent)
     finally:
         agent.close()
 
@@ -199,7 +199,7 @@ def llama_405b_headers(folder: Path) -> None:
         "input_layernorm": (16_384,),
         "post_attention_layernorm": (16_384,),
     }
-    tensors = {"model.embed_tokens.weight": (128_256, 16_384)}
+    tensors: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (128_256, 16_384)}
     for index in range(126):
         tensors |= {f"model.layers.{index}.{name}.weight": shapes[name] for name in shapes}
     tensors |= {"model.norm.weight": (16_384,), "lm_head.weight": (128_256, 16_384)}
@@ -223,5 +223,5 @@ def llama_405b_headers(folder: Path) -> None:
         with (folder / file).open("wb") as out:
             out.write(len(head).to_bytes(8, "little") + head)
             out.truncate(8 + len(head) + offset)
-    index = {"metadata": {}, "weight_map": weight_map}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    listing = {"metadata": {}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(listing))

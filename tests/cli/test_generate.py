@@ -27,10 +27,10 @@ def test_promoted_node_loads_and_speaks(user: User, stranger: MakeUser) -> None:
         assert summary["tokens"] == 4
         assert (summary["cycles"] == 0) == bool(way)
     assert said[()] == said["--query",] == tiny_checkpoint.answer(PROMPT, 4)
-    status = user.ok("node", "status", "speaker")
-    assert (status["model"], status["model_loaded"]) == ("tiny", True)
+    told = user.ok("node", "status", "speaker")
+    assert (told["model"], told["model_loaded"]) == ("tiny", True)
     assert user.ok("audit", "tiny", "--node", "speaker")["verdict"] == "ok"
-    _grant_and_revoke(user, stranger, status["canister"])
+    _grant_and_revoke(user, stranger, told["canister"])
 
 
 def _grant_and_revoke(user: User, stranger: MakeUser, canister: str) -> None:

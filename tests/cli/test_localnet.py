@@ -43,8 +43,9 @@ def alice(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
     folder = tmp_path_factory.mktemp("localnet")
-    chosen = {"fees": "code", "metering": "2026-06"}
-    with LocalNetwork(folder, **chosen, subnet_nodes=34, subnet_used_gib=7) as running:
+    with LocalNetwork(
+        folder, fees="code", metering="2026-06", subnet_nodes=34, subnet_used_gib=7
+    ) as running:
         yield running
 
 

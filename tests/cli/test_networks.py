@@ -96,7 +96,7 @@ def test_firewall_is_no_missing_role(
     with HTTPServer(("127.0.0.1", 0), _Firewall) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         where = ["--network", f"http://127.0.0.1:{server.server_port}"]
-        where += ["--root-key", user.net.root_key.hex(), "--node", user.canister]
+        where += ["--root-key", user.net.root_key.hex(), "--node", str(user.canister)]
         for arguments in (["models"], ["upload", source, "--as", "m"]):
             done = user.fails(30, *arguments, *where)
             assert done.says("between this machine and the network"), done.err

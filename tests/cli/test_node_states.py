@@ -1,7 +1,5 @@
 """Nodes in trouble, and canisters that are no nodes: each told apart, and nothing lost by it."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from datanode.node import deploy
@@ -14,7 +12,7 @@ from tests.fakes.ledger_judge import Paid, paid
 
 
 @pytest.fixture
-def own(user: User) -> Iterator[User]:
+def own(user: User) -> User:
     """A controller whose node nobody else uses."""
     user.ok("node", "create", "own")
     (user.config / "datanode.toml").write_text('node = "own"\n')

@@ -3,7 +3,7 @@
 import pytest
 
 from datanode.localnet.state.ledger import BillEntry
-from datanode.node import cycles_ledger
+from datanode.node import cycles_ledger_client
 from datanode.principal import Principal
 from datanode.units import TC
 from tests.cli.stage import User
@@ -53,7 +53,7 @@ def test_a_network_without_a_cycles_ledger_makes_cycles_out_of_nothing_and_says_
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nobody = Principal(bytes.fromhex("80000000001fffff0101"))
-    monkeypatch.setattr(cycles_ledger, "LEDGER", nobody)
+    monkeypatch.setattr(cycles_ledger_client, "LEDGER", nobody)
     done = user.run("node", "create", "plain", "--cycles", "8TC")
     assert done.code == 0, done.err
     assert done.says("no cycles ledger", "out of nothing"), done.err

@@ -1,7 +1,6 @@
 """Corruption, rollback, and reports: each found, named, and where possible mended."""
 
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,7 +14,7 @@ from tests.fakes.ledger_judge import paid
 
 
 @pytest.fixture
-def own(user: User) -> Iterator[User]:
+def own(user: User) -> User:
     """A controller whose node nobody else uses."""
     made = user.ok("node", "create", "own")
     user.patch.setenv("DATANODE_NODE", "own")

@@ -11,6 +11,8 @@ import pytest
 from tests.cli.stage import User, checkpoint
 from tests.fakes.ledger_judge import messages
 
+_U8 = {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}
+
 HOSTILE: dict[str, Callable[[Path], object]] = {
     "empty": lambda p: p.write_bytes(b""),
     "header longer than the file": lambda p: p.write_bytes(struct.pack("<Q", 10**6) + b"{}"),
@@ -33,7 +35,6 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
         struct.pack("<Q", 200_006) + b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     ),
 }
-_U8 = {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}
 
 
 def _with_header(header: object) -> bytes:

@@ -9,7 +9,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from typer.core import TyperGroup
@@ -54,8 +54,8 @@ print(json.dumps([codes, sorted(sys.modules)]))
 IMPORTING: Final = "import json, sys; import {}; print(json.dumps([[], sorted(sys.modules)]))"
 
 
-def brought_along(program: str, *args: str, **more: str) -> tuple[list[int], set[str]]:
-    """Run a program; returns the exit codes and the packages that it had imported at its end."""
+def brought_along(program: str, *args: str, **more: str) -> tuple[list[Any], set[str]]:
+    """Run a program; returns what it tells, and the packages that it had imported at its end."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **more}
     command = [PYTHON, "-c", program, *args]
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

@@ -13,8 +13,8 @@ def python_with(name: str, requirements: Path) -> Path:
     program, installed = home / "bin/python", home / "requirements.txt"
     if not installed.exists() or installed.read_bytes() != requirements.read_bytes():
         venv.create(home, clear=True, with_pip=True)
-        command = [program, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-        command += ["--only-binary", ":all:", "-r", requirements]
+        command: list[str | Path] = [program, "-m", "pip", "install", "--quiet", "--no-deps"]
+        command += ["--require-hashes", "--only-binary", ":all:", "-r", requirements]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         installed.write_bytes(requirements.read_bytes())

@@ -162,7 +162,7 @@ def write_everything(folder: Path) -> Path:
         "f16_of_bf16": _tensor("F16", _rounded(native[:60]).astype(np.float16)),
         "f16_constant": _tensor("F16", np.full((64, 64), 1.5, np.float16)),
         "f16_of_any_scale": _tensor("F16", (native[:64] * 10 ** draw.uniform(-4, 5)).astype("<f2")),
-        "f16_scalar": _tensor("F16", np.float16(0.25)),
+        "f16_scalar": _tensor("F16", np.array(0.25, np.float16)),
         "empty": ("F16", (0, 8), b""),
         "empty_at_the_end": ("I64", (0,), b""),
     }

@@ -71,7 +71,12 @@ def swift(folder: Path) -> Iterator[str]:
     ports = {kind: _free_port() for kind in (*_BACKENDS, "proxy")}
     (folder / "disk").mkdir(parents=True)
     (folder / "swift.conf").write_text(_CLUSTER)
-    rings = [python, FOLDER / "rings.py", folder, *(str(ports[kind]) for kind in _BACKENDS)]
+    rings: list[str | Path] = [
+        python,
+        FOLDER / "rings.py",
+        folder,
+        *(str(ports[kind]) for kind in _BACKENDS),
+    ]
     subprocess.run(rings, check=True)
     with ExitStack() as servers:
         for kind, port in ports.items():

@@ -213,7 +213,7 @@ def test_a_flipped_byte_of_a_manifest_proves_nothing(audit: Auditor, part: Manif
 def test_an_answer_that_lies_is_refused(
     audit: Auditor, fault: str, parameters: dict[str, Any], says: str
 ) -> None:
-    scope = {} if fault == "skew" else {"canister": audit.made.node.principal}
+    scope: dict[str, Any] = {} if fault == "skew" else {"canister": audit.made.node.principal}
     audit.made.net.faults.set(fault, **scope, **parameters)
     found = audit("small")
     assert found.code == REFUSED

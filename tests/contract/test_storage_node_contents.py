@@ -17,7 +17,7 @@ def contents(model: Checkpoint) -> list[ContentDigest]:
 
 
 def frames(node: StorageNode, wanted: list[ContentDigest]) -> list[FrameDigest | None]:
-    return [record and record.frame for record in node.find_contents(wanted)]
+    return [None if record is None else record.frame for record in node.find_contents(wanted)]
 
 
 def uploader(world: World, name: str) -> StorageNode:

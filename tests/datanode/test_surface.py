@@ -12,6 +12,7 @@ import pytest
 import datanode
 from datanode import api
 from datanode.auditing import Outcome
+from datanode.auditing.report import AuditReport
 from datanode.errors import (
     CertificateError,
     CorruptionError,
@@ -81,6 +82,7 @@ def test_an_audit_finds_exactly_the_flipped_chunk(world: CanisterWorld, model: C
     report = datanode.audit("minilm", node="main", network=world.network.url)
     assert [finding.index for finding in report.findings] == [7]
     assert isinstance(report.error(), CorruptionError)
+    assert isinstance(report, AuditReport)
     assert report.canister is not None
     assert report.canister.controllers == (world.who("controller"),)
     scrubbed = datanode.audit(
@@ -91,12 +93,14 @@ def test_an_audit_finds_exactly_the_flipped_chunk(world: CanisterWorld, model: C
         identity=world.folder / "controller.pem",
     )
     assert [finding.index for finding in scrubbed.findings] == [7]
+    assert isinstance(scrubbed, AuditReport)
     assert scrubbed.freezing_days is not None
 
 
 def test_a_sample_audit_is_free_of_cycles(world: CanisterWorld, model: Checkpoint) -> None:
     before = len(messages(world.network.ledger()))
     report = datanode.audit("minilm", node="main", sample=5, network=world.network.url)
+    assert isinstance(report, AuditReport)
     assert report.counts[Outcome.OK] == 5
     assert len(messages(world.network.ledger())) == before
 

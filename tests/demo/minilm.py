@@ -62,6 +62,6 @@ def make_variant(original: Path, folder: Path, *, layer: str = "encoder.layer.5.
     for name, tensor in tensors.items():
         if layer in name and tensor.dtype == np.float16:
             noise = rng.normal(0, 1e-3, tensor.shape).astype(np.float16)
-            tensors[name] = (tensor + noise).astype(np.float16)
+            tensors[name] = np.add(tensor, noise, dtype=np.float16)
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     return folder

@@ -4,6 +4,7 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from datanode import frame, manifest
 from datanode.digest import FrameDigest, frame_digest
@@ -11,6 +12,7 @@ from datanode.manifest import FileEntry, TensorEntry
 from datanode.model import ChunkRecord, ElementType
 from datanode.node.port import PutStatus, Settled, StorageNode
 from datanode.placement import Placement
+from datanode.principal import Principal
 
 CHUNK_BYTES = 5_000
 
@@ -30,8 +32,16 @@ def some_bytes(count: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(count)
 
 
+class Addressed(Protocol):
+    """A node as a placement sees it."""
+
+    @property
+    def principal(self) -> Principal:
+        """Return its canister."""
+
+
 def checkpoint(
-    node: StorageNode,
+    node: Addressed,
     files: Mapping[str, bytes],
     *,
     chunk_bytes: int = CHUNK_BYTES,

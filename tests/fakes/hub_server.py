@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from typing import Final, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 REPOSITORY: Final = "org/model"
@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         if file not in self.model.files:
             self._refuse(404, "EntryNotFound")
         elif len(self.model.files[file]) >= _LARGE_BYTES:
-            port = self.server.server_address[1]
+            port = cast("ThreadingHTTPServer", self.server).server_port
             # Another name of this machine: another origin, which must not see the token.
             self._send(302, b"", {"Location": f"http://localhost:{port}/storage/{file}"})
         else:

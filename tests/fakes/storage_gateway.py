@@ -52,7 +52,8 @@ class StorageGateway:
         result = self.call(who, method, *values)
         assert isinstance(result, tuple)
         assert result[0] == "Ok", result
-        return result[1]
+        value: Value = result[1]
+        return value
 
     def cost(self, who: Identity, method: str, *values: Value) -> int:
         """Call a method as an update and return the instructions that it executed."""

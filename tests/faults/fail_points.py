@@ -55,7 +55,7 @@ class Action(StrEnum):
     DELAY = "delay"
 
 
-_ERRORS: Final = {
+_ERRORS: Final[dict[type, dict[Action, Callable[[], Exception]]]] = {
     StateStore: {
         Action.ENOSPC: lambda: DiskFullError("the disk is full: a fail point"),
         Action.EIO: lambda: StateDamagedError("the database cannot be read: a fail point"),

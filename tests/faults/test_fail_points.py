@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -154,9 +155,7 @@ def test_a_fault_at_any_named_point_loses_nothing_and_pays_nothing_twice(
     for strike in _strikes({point: met[point] for point in met if point.endswith(side)}, side):
         source = stage.weights()
         model = source.parent.name
-        ended = _child(
-            lambda source=source, model=model: stage.upload(source, model, "state"), strike, report
-        )
+        ended = _child(partial(stage.upload, source, model, "state"), strike, report)
         assert ended in (ENDED, FAILED, KILLED), f"{strike}: {ended}"
         assert (ended == KILLED) == (strike.action is Action.KILL), f"{strike}: {ended}"
         ends[f"{strike.action} {ended}"] = ends.get(f"{strike.action} {ended}", 0) + 1

@@ -25,7 +25,8 @@ def run(kind: str, count: int = 0, seed: int = 0) -> dict[str, Any]:
         [*command, kind, str(count), str(seed)], cwd=ROOT, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
-    return json.loads(done.stdout)
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,7 +220,7 @@ def test_a_checkpoint_that_cannot_be_run_says_why(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     name = "model.layers.1.mlp.up_proj.weight"
-    cases = {
+    cases: dict[str, tuple[dict[str, Any], str]] = {
         "lacking": ({"without": (name,)}, f"lacks 1 tensors: {name}"),
         "strange": ({"changes": {"model_type": "mamba"}}, "mamba"),
         "many": ({"changes": {"num_hidden_layers": 1_024}}, "give 2 canisters a part each"),

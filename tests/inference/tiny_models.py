@@ -140,7 +140,8 @@ def fnv1a(text: str) -> int:
 def tensor(name: str, *shape: int) -> NDArray[np.float64]:
     """Make the tensor of this name."""
     draws = splitmix64(fnv1a(name), math.prod(shape))
-    sums = sum((draws >> np.uint64(shift)) % np.uint64(64) for shift in (0, 6, 12, 18))
+    shifts = np.array([[0], [6], [12], [18]], np.uint64)
+    sums: NDArray[np.uint64] = ((draws >> shifts) % np.uint64(64)).sum(axis=0)
     scale = 0.25 if len(shape) == 1 else 2.0 ** -math.floor(math.log2(shape[-1]) / 2)
     if "embed" in name:
         scale = 1 / 64

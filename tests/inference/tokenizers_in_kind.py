@@ -41,13 +41,13 @@ def corpus() -> Iterator[str]:
 
 def _byte_level(pattern: str) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(pattern), "isolated", invert=False),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=_TOKENS,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -66,7 +66,7 @@ def llama3() -> bytes:
     template = processors.TemplateProcessing(
         single=f"{special[0]} $A", pair=None, special_tokens=[(special[0], first)]
     )
-    tokenizer.post_processor = processors.Sequence(  # type: ignore[assignment]
+    tokenizer.post_processor = processors.Sequence(
         [processors.ByteLevel(trim_offsets=False), template]
     )
     written = json.loads(tokenizer.to_str())
@@ -77,7 +77,7 @@ def llama3() -> bytes:
 def qwen2() -> bytes:
     """Make a tokenizer like Qwen2's: single digits, Normalization Form C, ordinary added tokens."""
     tokenizer = _byte_level(QWEN2)
-    tokenizer.normalizer = normalizers.NFC()  # type: ignore[assignment]
+    tokenizer.normalizer = normalizers.NFC()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer.add_special_tokens([AddedToken(each, normalized=False) for each in special])
     tokenizer.add_tokens([AddedToken("<tool_call>", normalized=False)])
@@ -87,8 +87,8 @@ def qwen2() -> bytes:
 def _on_characters() -> Tokenizer:
     unknown = ["<unk>", "<s>", "</s>"]
     tokenizer = Tokenizer(models.BPE(unk_token=unknown[0], fuse_unk=True, byte_fallback=True))
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")  # type: ignore[assignment]
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")  # type: ignore[assignment]
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     trainer = trainers.BpeTrainer(
         vocab_size=_TOKENS,
         special_tokens=[*unknown, *(f"<0x{byte:02X}>" for byte in range(256))],
@@ -101,11 +101,11 @@ def _on_characters() -> Tokenizer:
     ]
     written["pre_tokenizer"] = None
     tokenizer = Tokenizer.from_str(json.dumps(written))
-    tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+    tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair=None, special_tokens=[("<s>", 1)]
     )
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    tokenizer.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)])  # type: ignore[assignment]
+    tokenizer.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)])
     return tokenizer
 
 
@@ -113,15 +113,15 @@ def llama2() -> bytes:
     """Make a tokenizer like Llama 2's and TinyLlama's: characters, and bytes for the others."""
     tokenizer = _on_characters()
     steps = [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    tokenizer.normalizer = normalizers.Sequence(steps)  # type: ignore[assignment]
+    tokenizer.normalizer = normalizers.Sequence(steps)
     return tokenizer.to_str().encode()
 
 
 def mistral() -> bytes:
     """Make a tokenizer like Mistral's newer ones: the space mark only where the text begins."""
     tokenizer = _on_characters()
-    tokenizer.normalizer = None  # type: ignore[assignment]
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(  # type: ignore[assignment]
+    tokenizer.normalizer = None
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
         replacement="▁", prepend_scheme="first", split=False
     )
     return tokenizer.to_str().encode()

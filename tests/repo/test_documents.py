@@ -22,6 +22,7 @@ LINKED = [
     ROOT / "CHANGELOG.md",
     ROOT / "SECURITY.md",
     ROOT / "datanode" / "localnet" / "README.md",
+    ROOT / "canisters" / "inference" / "INTERFACE.md",
 ]
 GENERATED = re.compile(r"<!-- generated: .*?<!-- end -->", re.DOTALL)
 
@@ -89,6 +90,27 @@ def test_a_measured_figure_stands_in_generated_sections_only(page: Path) -> None
     }
     text = GENERATED.sub("", page.read_text())
     assert not [figure for figure in owned if figure in text]
+
+
+FIGURE = re.compile(
+    r"(?<![\w.,-])(\d[\d,.]*(?:e\d+)?(?: million| billion)?)[ -]?"
+    r"(TC|XDR|[GMk]B|[GMK]iB|bytes|bits|%|m?s|seconds|minutes|h|hours|days|years|cycles|instructions"
+    r"|frames|messages|chunks|versions|models|nodes|canisters|files|lines|pages|words)\b"
+)
+FENCE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
+ANOTHER = {("16", "MiB")}  # the largest signature bundle, and by how much a region grows
+
+
+def test_no_figure_stands_by_hand_in_two_documents() -> None:
+    homes: dict[tuple[str, str], set[Path]] = {}
+    for page in LINKED:
+        if page.parent.name == "decisions" or page.name == "CHANGELOG.md":
+            continue  # records of what decided, or changed, at their time
+        text = FENCE.sub("", GENERATED.sub("", page.read_text()))
+        for number, unit in FIGURE.findall(text):
+            homes.setdefault((number.rstrip(".,"), unit), set()).add(page.relative_to(ROOT))
+    assert len(homes) > 20
+    assert {each: where for each, where in homes.items() if len(where) > 1}.keys() <= ANOTHER
 
 
 @pytest.mark.parametrize("name", sorted(_commands()))

@@ -26,7 +26,7 @@ HOMES = {
     "fsspec": ("datanode/filesystem.py",),
     "huggingface_hub": ("uploader/source/hub.py", "uploader/source/hub_errors.py"),
     "httpx2": ("uploader/source/hub.py", "uploader/source/hub_errors.py"),
-    "model_signing": ("datanode/model_signature/library.py",),
+    "model_signing": ("datanode/model_signature/bundle_writer.py",),
     "ml_dtypes": ("datanode/reader/arrays.py",),
     "pytest": ("datanode/localnet/fixtures.py",),
     "blake3": ("datanode/digest.py",),
@@ -110,6 +110,31 @@ def test_no_todo_marks() -> None:
     marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|unimplemented!|todo!\(")
     texts = [p for p in _tracked() if p.suffix in {".py", ".rs"} and p.name != "test_house.py"]
     assert not [path.name for path in texts if marks.search(path.read_text())]
+
+
+TWICE = {
+    "__main__": "an entry point",
+    "api": "the front door of a package, and of the embedded network alone",
+    "client": "speaks to the network, and to an inference canister",
+    "command_context": "what a command works with: here to read, there to upload",
+    "fleet": "the file's subject, over a fleet",
+    "identity": "keys, and the commands for them",
+    "batch": "a list of uploads, and its command",
+    "copy": "a copy between nodes, and its command",
+    "upload": "an upload, and its command",
+    "signing": "a signature, and the function that makes one",
+    "strict_json": "two readers of one idea: a bundle may be larger and has other numbers",
+}
+"""File names that stand more than once, and what they mean everywhere."""
+
+
+def test_file_name_has_one_meaning() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in CODE:
+        homes.setdefault(path.stem, []).append(str(path.relative_to(ROOT)))
+    several = {name: where for name, where in homes.items() if len(where) > 1}
+    assert {name: several[name] for name in several.keys() - TWICE.keys() - {"__init__"}} == {}
+    assert several.keys() >= TWICE.keys()  # an entry that is not needed goes
 
 
 def test_class_name_has_one_meaning() -> None:

@@ -169,9 +169,11 @@ def _state(context: CommandContext) -> str:
 
 
 def _fleet(context: CommandContext, fleet: registry.KnownNode) -> str:
-    """Look for changes of models that were made on some members only."""
+    """Look for members that do not fit together, and for changes made on some members only."""
+    from datanode.node.subnets import require_fleet  # noqa: PLC0415 - see `upload`
     from uploader.cli.fleet_models import access_differences, fleet_models  # noqa: PLC0415
 
+    require_fleet(context.agent, fleet.members)
     named = replace(context, settings=replace(context.settings, node=fleet.name))
     models = fleet_models(named)
     where = f"--node {fleet.name}"

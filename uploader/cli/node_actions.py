@@ -20,7 +20,7 @@ from datanode.errors import (
 from datanode.fleet_index import PART_SUFFIX
 from datanode.folders import config_folder, state_folder
 from datanode.localnet.admin_client import ask
-from datanode.node import cycles_ledger, deploy, orders, paying, registry, settings
+from datanode.node import cycles_ledger_client, deploy, orders, paying, registry, settings
 from datanode.node.management import NodeCanisterStatus
 from datanode.node.port import NodeStatus
 from datanode.node.settings import SettingsChange
@@ -85,7 +85,7 @@ def create_empty(
     The module is compiled, and paid for, once: when the snapshot is loaded.
     """
     _check_free(context, name)
-    where = subnet if cycles_ledger.is_there(context.agent) else None
+    where = subnet if cycles_ledger_client.is_there(context.agent) else None
     with ExitStack() as stack:
         made = tuple(
             stack.enter_context(
@@ -101,7 +101,7 @@ def create_empty(
 
 def _subnet_for_others(context: CommandContext, first: Principal) -> Principal | None:
     """Return the subnet of the first member where a subnet can be chosen."""
-    return subnet_of(context.agent, first) if cycles_ledger.is_there(context.agent) else None
+    return subnet_of(context.agent, first) if cycles_ledger_client.is_there(context.agent) else None
 
 
 def _show_name(context: CommandContext, name: str, principal: Principal) -> None:
@@ -233,7 +233,7 @@ def top_up(
     """Add cycles to every member; returns the canisters and how many each got."""
     members = context.members()
     amount = _amount(context, cycles, TOP_UP_CYCLES)
-    if cycles_ledger.is_there(context.agent):
+    if cycles_ledger_client.is_there(context.agent):
         paying.top_up_each(context.agent, state_folder(), members, amount)
     else:
         say(OUT_OF_NOTHING)
@@ -254,7 +254,7 @@ def _created(
     installs: bool = True,
 ) -> Iterator[Principal]:
     """Create a node; what the block does with it is done again if it fails."""
-    if cycles_ledger.is_there(context.agent):
+    if cycles_ledger_client.is_there(context.agent):
         with paying.created_node(
             context.agent,
             state_folder(),

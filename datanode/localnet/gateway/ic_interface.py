@@ -15,9 +15,10 @@ from datanode.errors import FormatError, UnauthorizedError
 from datanode.limits import INGRESS_TTL_NS, MAX_INGRESS_BYTES
 from datanode.localnet.execution.unit_of_work import UnitOfWork
 from datanode.localnet.gateway import read_permissions
-from datanode.localnet.management import methods as management
-from datanode.localnet.management.built_in import BuiltIns
+from datanode.localnet.management import methods
+from datanode.localnet.management.system_canisters import SystemCanisters
 from datanode.localnet.replica.call_delivery import CallDelivery
+from datanode.localnet.replica.canister_host import CanisterHost
 from datanode.localnet.replica.ingress import Ingress
 from datanode.localnet.replica.query_service import QueryService
 from datanode.localnet.replica.rent import RentCollector
@@ -66,41 +67,20 @@ class Interface:
         runtime, traffic, records = network.runtime, network.traffic, network.records
         self.work = work = UnitOfWork(records, traffic, runtime.canister_time)
         self.rent = rent = RentCollector(runtime, traffic, records, work)
-        built_ins = BuiltIns(runtime, traffic, records, network.topology)
-        self._ingress = Ingress(
-            runtime=runtime,
-            traffic=traffic,
-            records=records,
-            work=work,
-            rent=rent,
-            built_ins=built_ins,
-        )
+        host = CanisterHost(records, work, rent)
+        system = SystemCanisters.of(runtime, traffic, records, network.topology)
+        self._ingress = Ingress(runtime=runtime, traffic=traffic, host=host, system=system)
         self._queries = QueryService(
             runtime=runtime,
             traffic=traffic,
-            records=records,
             certification=network.certification,
-            rent=rent,
-            built_ins=built_ins,
+            host=host,
+            system=system,
         )
-        delivery = CallDelivery(
-            runtime=runtime,
-            traffic=traffic,
-            records=records,
-            work=work,
-            rent=rent,
-            built_ins=built_ins,
-        )
+        delivery = CallDelivery(runtime=runtime, traffic=traffic, host=host, system=system)
         scheduler = Scheduler(traffic.queue, delivery.next)
         network.on_close(scheduler.close)
-        timers = Timers(
-            runtime=runtime,
-            traffic=traffic,
-            records=records,
-            work=work,
-            rent=rent,
-            scheduler=scheduler,
-        )
+        timers = Timers(runtime=runtime, traffic=traffic, host=host, scheduler=scheduler)
         network.on_close(timers.close)
 
     def status(self) -> bytes:
@@ -261,7 +241,7 @@ def _parse(body: bytes, kind: RequestType) -> Envelope:
 
 def _effective(envelope: Envelope, target: Principal, url: Principal) -> Principal:
     if target == MANAGEMENT_CANISTER:
-        return management.effective_canister(envelope.method, envelope.arg, url)
+        return methods.effective_canister(envelope.method, envelope.arg, url)
     if target != url:
         raise NotAdmittedError(
             _BAD_REQUEST,

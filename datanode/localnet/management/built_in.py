@@ -10,7 +10,6 @@
 They hold no Wasm and cost nothing.
 """
 
-import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -48,11 +47,7 @@ _Update = Callable[[IngressMessage, Slot | None], Effect]
 
 
 class BuiltIns:
-    """The canisters of the table above.
-
-    Attributes:
-        lock: Held while one of them is updated, and while a canister is created.
-    """
+    """The canisters of the table above."""
 
     def __init__(
         self,
@@ -61,7 +56,6 @@ class BuiltIns:
         records: CanisterRecords,
         topology: Topology,
     ) -> None:
-        self.lock = threading.RLock()
         self._runtime = runtime
         self._traffic = traffic
         self._records = records
@@ -109,7 +103,7 @@ class BuiltIns:
         return None if receiver is None else self._records.canisters.find(receiver)
 
     def update(self, message: IngressMessage, slot: Slot | None) -> Effect:
-        """Execute a message; the lock is held, and that of the slot."""
+        """Execute a message; the lock of `SystemCanisters` is held, and that of the slot."""
         handle = self._updates.get(message.canister, {}).get(message.method)
         if handle is None:
             return Effect(

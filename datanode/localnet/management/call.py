@@ -21,7 +21,9 @@ class ManagementCall:
     """Arguments of a handler; the slot's lock is held.
 
     Attributes:
-        network: The network.
+        runtime: Prices, time and disk.
+        traffic: Messages in flight.
+        records: State of the canisters.
         message: The message.
         args: Its argument.
         slot: The canister that it concerns and that pays.

@@ -15,17 +15,14 @@ from typing import Final
 from datanode.agent import candid
 from datanode.agent.candid import Blob, Nat64, Opt, Record
 from datanode.errors import FormatError
-from datanode.localnet.execution import admission
 from datanode.localnet.execution.effect import Effect
-from datanode.localnet.management import canister_lifecycle, canister_settings, methods, provisional
+from datanode.localnet.management import canister_lifecycle, canister_settings, methods
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.call import cause, reject
 from datanode.localnet.management.interface_types import CANISTER, SETTINGS
 from datanode.localnet.state.canister_record import CanisterSettings
-from datanode.localnet.state.canister_records import CanisterRecords
-from datanode.localnet.state.canisters import Canisters, Slot
-from datanode.localnet.state.message import IngressMessage, IngressReply, RejectedError
-from datanode.localnet.state.message_traffic import MessageTraffic
+from datanode.localnet.state.canisters import Canisters
+from datanode.localnet.state.message import IngressMessage, IngressReply
 from datanode.localnet.state.subnet_runtime import SubnetRuntime
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 
@@ -43,33 +40,24 @@ def concerned(method: str, arg: bytes) -> Principal:
     return MANAGEMENT_CANISTER
 
 
-def run(
-    runtime: SubnetRuntime,
-    traffic: MessageTraffic,
-    records: CanisterRecords,
-    slot: Slot | None,
-    message: IngressMessage,
-) -> Effect:
-    """Execute a call; the lock of the slot that it concerns is held."""
-    try:
-        if message.method == "raw_rand":
-            candid.decode((), message.arg)
-            reply = candid.encode((Blob,), (secrets.token_bytes(_RANDOM_BYTES),))
-            return Effect(answer=IngressReply(reply=reply))
-        if message.method == "create_canister":
-            return _create(runtime, records.canisters, message)
-        if message.method == provisional.CREATE:
-            return methods.create(runtime, records.canisters, message)
-        if slot is None and methods.concerns_a_canister(message.method):
-            methods.target(message.method, message.arg)
-        return methods.run_for_canister(runtime, traffic, records, slot, message)
-    except FormatError as error:
-        return Effect(answer=IngressReply(reject=admission.invalid_payload(str(error))))
-    except RejectedError as rejected:
-        return Effect(answer=IngressReply(reject=rejected.reject))
+def raw_rand(message: IngressMessage) -> Effect:
+    """Reply with random bytes.
+
+    Raises:
+        FormatError: There are arguments.
+    """
+    candid.decode((), message.arg)
+    reply = candid.encode((Blob,), (secrets.token_bytes(_RANDOM_BYTES),))
+    return Effect(answer=IngressReply(reply=reply))
 
 
-def _create(runtime: SubnetRuntime, canisters: Canisters, message: IngressMessage) -> Effect:
+def create(runtime: SubnetRuntime, canisters: Canisters, message: IngressMessage) -> Effect:
+    """Make a canister of the cycles that come along.
+
+    Raises:
+        FormatError: The argument cannot be read.
+        RejectedError: There are too few cycles, or the settings make no sense.
+    """
     args = Arguments.decode(CREATE, message.arg)
     fee, cycles = runtime.fees.creation_cycles, message.cycles
     if cycles < fee:

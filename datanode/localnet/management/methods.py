@@ -10,7 +10,6 @@ from typing import Final
 
 from datanode.agent.candid import Record
 from datanode.errors import FormatError
-from datanode.fees import FeeSchedule
 from datanode.localnet.execution import admission
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine.rejects import Reject
@@ -29,17 +28,8 @@ from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.call import ManagementCall
 from datanode.localnet.management.provisional import CREATE, TOP_UP
 from datanode.localnet.management.views import INFO, LOGS, STATUS
-from datanode.localnet.state.bill import Bill
-from datanode.localnet.state.canister_records import CanisterRecords
-from datanode.localnet.state.canisters import Canisters, Slot
-from datanode.localnet.state.message import (
-    IngressMessage,
-    IngressReply,
-    NotAdmittedError,
-    RejectedError,
-)
-from datanode.localnet.state.message_traffic import MessageTraffic
-from datanode.localnet.state.subnet_runtime import SubnetRuntime
+from datanode.localnet.state.canisters import Slot
+from datanode.localnet.state.message import IngressMessage, NotAdmittedError
 from datanode.localnet.state.topology import is_hosted
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 
@@ -165,112 +155,17 @@ def concerns_a_canister(method: str) -> bool:
     return method in _METHODS
 
 
-def admit(fees: FeeSchedule, canisters: Canisters, message: IngressMessage) -> IngressReply | None:
-    """Say why a call is refused on arrival; None when it is taken."""
-    method = message.method
-    if method == CREATE:
-        return None
-    slot = canisters.find(message.effective)
-    reject = _inadmissible(method, message.effective, message.sender, slot)
-    if reject is None and slot is not None:
-        ingress_cycles = fees.ingress_cycles(message.envelope_bytes)
-        missing = Bill(slot.canister, fees).missing(ingress_cycles)
-        if missing and not _is_free(message) and not _pays_later(message):
-            reject = admission.out_of_cycles(slot.canister, missing, message.sender)
-    return None if reject is None else IngressReply(reject=reject)
+def method_of(message: IngressMessage) -> ManagementMethod:
+    """Look up the method of a message that is admissible."""
+    return _METHODS[message.method]
 
 
-def create(runtime: SubnetRuntime, canisters: Canisters, message: IngressMessage) -> Effect:
-    """Execute the one method that concerns no canister yet."""
-    try:
-        args = Arguments.decode(interface_types.PROVISIONAL_CREATE, message.arg)
-        runtime.disk.check()
-        return canister_lifecycle.provisional_create(runtime, canisters, message, args)
-    except FormatError as error:
-        return Effect(answer=IngressReply(reject=admission.invalid_payload(str(error))))
-    except RejectedError as rejected:
-        return Effect(answer=IngressReply(reject=rejected.reject))
-
-
-def run(
-    runtime: SubnetRuntime,
-    traffic: MessageTraffic,
-    records: CanisterRecords,
-    slot: Slot,
-    message: IngressMessage,
-) -> Effect:
-    """Execute a call; the lock of the slot that it concerns is held."""
-    method = _METHODS[message.method]
-    bill = Bill(slot.canister, runtime.fees)
-    reject = _inadmissible(message.method, message.effective, message.sender, slot)
-    if reject is None and not _is_free(message) and not _pays_later(message):
-        ingress_cycles = runtime.fees.ingress_cycles(message.envelope_bytes)
-        missing = bill.missing(ingress_cycles)
-        if missing:
-            reject = admission.out_of_cycles(slot.canister, missing, message.sender)
-        else:
-            bill.take("ingress", ingress_cycles)
-    if reject is not None:
-        return Effect(answer=IngressReply(reject=reject), bill=bill)
-    try:
-        args = Arguments.decode(method.argument, message.arg)
-        effect = method.handle(
-            ManagementCall(
-                runtime=runtime,
-                traffic=traffic,
-                records=records,
-                message=message,
-                args=args,
-                slot=slot,
-                bill=bill,
-            )
-        )
-    except RejectedError as rejected:
-        effect = Effect(answer=IngressReply(reject=rejected.reject), bill=bill)
-    if _pays_later(message):
-        ingress_cycles = runtime.fees.ingress_cycles(len(message.arg) + len(message.method))
-        if not bill.missing(ingress_cycles):
-            bill.take("ingress", ingress_cycles)
-    return effect
-
-
-def run_for_canister(
-    runtime: SubnetRuntime,
-    traffic: MessageTraffic,
-    records: CanisterRecords,
-    slot: Slot | None,
-    message: IngressMessage,
-) -> Effect:
-    """Execute a call that a canister made; the slot's lock is held, and nobody pays for ingress."""
-    reject = _inadmissible(
-        message.method, message.effective, message.sender, slot, from_canister=True
-    )
-    if reject is not None or slot is None:
-        return Effect(answer=IngressReply(reject=reject))
-    bill = Bill(slot.canister, runtime.fees)
-    try:
-        method = _METHODS[message.method]
-        args = Arguments.decode(method.argument, message.arg)
-        return method.handle(
-            ManagementCall(
-                runtime=runtime,
-                traffic=traffic,
-                records=records,
-                message=message,
-                args=args,
-                slot=slot,
-                bill=bill,
-            )
-        )
-    except RejectedError as rejected:
-        return Effect(answer=IngressReply(reject=rejected.reject), bill=bill)
-
-
-def _is_free(message: IngressMessage) -> bool:
+def is_free(message: IngressMessage) -> bool:
+    """Tell whether nobody pays for the message's ingress."""
     return message.method == TOP_UP
 
 
-def _pays_later(message: IngressMessage) -> bool:
+def pays_later(message: IngressMessage) -> bool:
     """Tell whether the message is paid for after it is executed, if the canister then can.
 
     So controllers can thaw a canister whose freezing threshold they set too high.
@@ -278,7 +173,7 @@ def _pays_later(message: IngressMessage) -> bool:
     return message.method == _UPDATE_SETTINGS and len(message.arg) <= MAX_PAID_LATER_BYTES
 
 
-def _inadmissible(
+def inadmissible(
     method: str,
     canister: Principal,
     sender: Principal,
@@ -286,6 +181,7 @@ def _inadmissible(
     *,
     from_canister: bool = False,
 ) -> Reject | None:
+    """Say why a call is refused before its argument is read; None when it may be executed."""
     if method in _CANISTERS_ONLY and not from_canister:
         return admission.only_canisters(method)
     if method == LOGS and not from_canister:

@@ -13,13 +13,11 @@ from typing import Final
 from datanode.errors import DiskFullError
 from datanode.localnet.execution import admission, call_replies, request, response
 from datanode.localnet.execution.effect import Effect
-from datanode.localnet.execution.unit_of_work import UnitOfWork
 from datanode.localnet.management import from_canisters
-from datanode.localnet.management.built_in import BuiltIns
-from datanode.localnet.replica.rent import RentCollector
+from datanode.localnet.management.system_canisters import SystemCanisters
+from datanode.localnet.replica.canister_host import CanisterHost
 from datanode.localnet.state.bill import Bill
 from datanode.localnet.state.canister_record import Canister, CanisterSettings
-from datanode.localnet.state.canister_records import CanisterRecords
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import IngressMessage, IngressReply
 from datanode.localnet.state.message_traffic import MessageTraffic
@@ -38,10 +36,8 @@ class CallDelivery:
     Args:
         runtime: Prices, time and disk.
         traffic: Messages in flight.
-        records: State of the canisters.
-        work: Commits.
-        rent: Charges for elapsed time.
-        built_ins: Canisters that the network itself answers for.
+        host: The canisters.
+        system: Canisters that the network itself answers for.
     """
 
     def __init__(
@@ -49,17 +45,13 @@ class CallDelivery:
         *,
         runtime: SubnetRuntime,
         traffic: MessageTraffic,
-        records: CanisterRecords,
-        work: UnitOfWork,
-        rent: RentCollector,
-        built_ins: BuiltIns,
+        host: CanisterHost,
+        system: SystemCanisters,
     ) -> None:
         self._runtime = runtime
         self._traffic = traffic
-        self._records = records
-        self._work = work
-        self._rent = rent
-        self._built_ins = built_ins
+        self._host = host
+        self._system = system
 
     def next(self, receiver: Principal) -> bool:
         """Execute the first message that waits for a receiver; False when none does.
@@ -70,16 +62,16 @@ class CallDelivery:
         queued = self._traffic.queue.first(receiver)
         if queued is None:
             return False
-        slot = self._records.canisters.find(receiver)
+        slot = self._host.find(receiver)
         if receiver == MANAGEMENT_CANISTER:
             self._manage(queued)
-        elif receiver in self._built_ins:
+        elif receiver in self._system.built_ins:
             self._ask_built_in(queued)
         elif slot is None:
             self._commit(queued, self._nowhere(queued), None)
         else:
             with slot.lock:
-                self._rent.settle(slot)
+                self._host.settle(slot)
                 if slot.deleted:
                     self._commit(queued, self._nowhere(queued), None)
                 else:
@@ -157,17 +149,16 @@ class CallDelivery:
         """Let the management canister execute a call, under the lock of whom it concerns."""
         concerned = from_canisters.concerned(queued.method, queued.payload)
         message = replace(_message(self._traffic, queued), effective=concerned)
-        slot = self._records.canisters.find(concerned)
-        with self._built_ins.lock if slot is None else slot.lock:
+        slot = self._host.find(concerned)
+        with self._system.lock if slot is None else slot.lock:
             if slot is not None:
-                self._rent.settle(slot)
+                self._host.settle(slot)
             slot = None if slot is None or slot.deleted else slot
             self._settle(
                 queued,
                 slot,
                 lambda: self._answered(
-                    message,
-                    from_canisters.run(self._runtime, self._traffic, self._records, slot, message),
+                    message, self._system.management.run_for_canister(slot, message)
                 ),
                 lambda error: self._failed(message, error),
             )
@@ -184,13 +175,13 @@ class CallDelivery:
             self._commit(queued, refused, None)
             return
         message = _message(self._traffic, queued)
-        target = self._built_ins.slot(message)
-        with self._built_ins.lock, nullcontext() if target is None else target.lock:
+        target = self._system.built_ins.slot(message)
+        with self._system.lock, nullcontext() if target is None else target.lock:
             target = None if target is None or target.deleted else target
             self._settle(
                 queued,
                 target,
-                lambda: self._answered(message, self._built_ins.update(message, target)),
+                lambda: self._answered(message, self._system.built_ins.update(message, target)),
                 lambda error: self._failed(message, error),
             )
 
@@ -229,7 +220,7 @@ class CallDelivery:
                 self._traffic.calls.settle(queued.callback)
 
         consuming = replace(effect, writes=(consume, *effect.writes))
-        self._work.commit(_message(self._traffic, queued), consuming, slot)
+        self._host.commit(_message(self._traffic, queued), consuming, slot)
 
 
 def _message(traffic: MessageTraffic, queued: QueuedMessage) -> IngressMessage:

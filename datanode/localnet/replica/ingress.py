@@ -12,12 +12,9 @@ from datanode.cleanup import rollback_on_error
 from datanode.errors import DataNodeError, DiskFullError
 from datanode.localnet.execution import admission, update
 from datanode.localnet.execution.effect import Effect
-from datanode.localnet.execution.unit_of_work import UnitOfWork
-from datanode.localnet.management import methods as management
 from datanode.localnet.management import provisional
-from datanode.localnet.management.built_in import BuiltIns
-from datanode.localnet.replica.rent import RentCollector
-from datanode.localnet.state.canister_records import CanisterRecords
+from datanode.localnet.management.system_canisters import SystemCanisters
+from datanode.localnet.replica.canister_host import CanisterHost
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import IngressMessage, IngressReply, RejectedError
 from datanode.localnet.state.message_traffic import MessageTraffic
@@ -34,10 +31,8 @@ class Ingress:
     Args:
         runtime: Prices, time and disk.
         traffic: Messages in flight.
-        records: State of the canisters.
-        work: Commits.
-        rent: Charges for elapsed time.
-        built_ins: Canisters that the network itself answers for.
+        host: The canisters.
+        system: Canisters that the network itself answers for.
     """
 
     def __init__(
@@ -45,17 +40,13 @@ class Ingress:
         *,
         runtime: SubnetRuntime,
         traffic: MessageTraffic,
-        records: CanisterRecords,
-        work: UnitOfWork,
-        rent: RentCollector,
-        built_ins: BuiltIns,
+        host: CanisterHost,
+        system: SystemCanisters,
     ) -> None:
         self._runtime = runtime
         self._traffic = traffic
-        self._records = records
-        self._work = work
-        self._rent = rent
-        self._built_ins = built_ins
+        self._host = host
+        self._system = system
 
     def admit(self, message: IngressMessage) -> IngressReply | None:
         """Say why a message is refused on arrival; None when it may be executed.
@@ -64,19 +55,19 @@ class Ingress:
         """
         if self._traffic.requests.find(message.request_id) is not None:
             return None
-        concerned = self._records.canisters.find(message.effective)
+        concerned = self._host.find(message.effective)
         if concerned is not None:
-            self._rent.settle(concerned)
+            self._host.settle(concerned)
         if message.canister == MANAGEMENT_CANISTER:
             # Some of its methods make room; the others ask for it themselves.
-            return management.admit(self._runtime.fees, self._records.canisters, message)
+            return self._system.management.admit(message)
         try:
             self._runtime.disk.check(message.envelope_bytes)
         except DiskFullError as error:
             return IngressReply(reject=admission.disk_full(message.effective, error))
-        if message.canister in self._built_ins:
+        if message.canister in self._system.built_ins:
             return None
-        slot = self._records.canisters.find(message.canister)
+        slot = self._host.find(message.canister)
         if slot is None:
             return IngressReply(reject=admission.not_found(message.canister))
         return update.admit(self._runtime, slot, message)
@@ -101,24 +92,20 @@ class Ingress:
         self._traffic.requests.wait(message.request_id, patience_s)
 
     def _run(self, message: IngressMessage) -> None:
-        slot = self._records.canisters.find(message.effective)
-        if message.canister in self._built_ins:
-            target = self._built_ins.slot(message)
-            with self._built_ins.lock, nullcontext() if target is None else target.lock:
+        slot = self._host.find(message.effective)
+        if message.canister in self._system.built_ins:
+            target = self._system.built_ins.slot(message)
+            with self._system.lock, nullcontext() if target is None else target.lock:
                 if target is not None:
-                    self._rent.settle(target)
+                    self._host.settle(target)
                 target = None if target is None or target.deleted else target
-                self._work.commit(message, self._built_ins.update(message, target), target)
+                self._host.commit(message, self._system.built_ins.update(message, target), target)
         elif message.canister == MANAGEMENT_CANISTER and message.method == provisional.CREATE:
-            with self._built_ins.lock:
-                self._work.commit(
-                    message,
-                    management.create(self._runtime, self._records.canisters, message),
-                    None,
-                )
+            with self._system.lock:
+                self._host.commit(message, self._system.management.create(message), None)
         elif slot is None:
             answer = IngressReply(reject=admission.not_found(message.effective))
-            self._work.commit(message, Effect(answer=answer), None)
+            self._host.commit(message, Effect(answer=answer), None)
         else:
             self._run_in(slot, message)
 
@@ -126,15 +113,13 @@ class Ingress:
         with slot.lock:
             if slot.deleted:
                 answer = IngressReply(reject=admission.not_found(message.effective))
-                self._work.commit(message, Effect(answer=answer), None)
+                self._host.commit(message, Effect(answer=answer), None)
                 return
-            self._rent.settle(slot)
+            self._host.settle(slot)
             try:
                 with rollback_on_error(slot.machine.rollback):
                     if message.canister == MANAGEMENT_CANISTER:
-                        effect = management.run(
-                            self._runtime, self._traffic, self._records, slot, message
-                        )
+                        effect = self._system.management.run(slot, message)
                     else:
                         effect = update.run(self._runtime, self._traffic, slot, message)
             except DataNodeError:
@@ -145,4 +130,4 @@ class Ingress:
                 effect = Effect(
                     answer=IngressReply(reject=admission.engine_failed(slot.canister.id, error))
                 )
-            self._work.commit(message, effect, slot)
+            self._host.commit(message, effect, slot)

@@ -2,13 +2,11 @@
 
 from datanode.cbor import Encodable
 from datanode.localnet.execution import admission
-from datanode.localnet.management import views
-from datanode.localnet.management.built_in import BuiltIns
+from datanode.localnet.management.system_canisters import SystemCanisters
 from datanode.localnet.replica import call_graph, reply_faults
 from datanode.localnet.replica.call_graph import CallGraph
-from datanode.localnet.replica.rent import RentCollector
+from datanode.localnet.replica.canister_host import CanisterHost
 from datanode.localnet.state.canister_record import Canister
-from datanode.localnet.state.canister_records import CanisterRecords
 from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.certification import Certification
 from datanode.localnet.state.fault import Asked, Fault, FaultPoint, FaultVerb
@@ -24,10 +22,9 @@ class QueryService:
     Args:
         runtime: Prices, time and disk.
         traffic: Messages in flight.
-        records: State of the canisters.
         certification: Certifies the state.
-        rent: Charges for elapsed time.
-        built_ins: Canisters that the network itself answers for.
+        host: The canisters.
+        system: Canisters that the network itself answers for.
     """
 
     def __init__(
@@ -35,18 +32,16 @@ class QueryService:
         *,
         runtime: SubnetRuntime,
         traffic: MessageTraffic,
-        records: CanisterRecords,
         certification: Certification,
-        rent: RentCollector,
-        built_ins: BuiltIns,
+        host: CanisterHost,
+        system: SystemCanisters,
     ) -> None:
         self._runtime = runtime
         self._traffic = traffic
-        self._records = records
         self._certification = certification
-        self._rent = rent
-        self._built_ins = built_ins
-        self._graph = CallGraph(runtime, records)
+        self._host = host
+        self._system = system
+        self._graph = CallGraph(runtime, host.records)
 
     def answer(
         self,
@@ -60,15 +55,13 @@ class QueryService:
         form: RangesForm,
     ) -> dict[str, Encodable]:
         """Answer a query; returns the map that goes over the wire, signature included."""
-        concerned = self._records.canisters.find(effective)
+        concerned = self._host.find(effective)
         if concerned is not None:
-            self._rent.settle(concerned)
+            self._host.settle(concerned)
         if canister == MANAGEMENT_CANISTER:
-            answer = views.query(
-                self._runtime, self._records, effective, method=method, caller=caller, arg=arg
-            )
-        elif canister in self._built_ins:
-            answer = self._built_ins.query(canister, method, arg, caller)
+            answer = self._system.management.query(effective, method=method, caller=caller, arg=arg)
+        elif canister in self._system.built_ins:
+            answer = self._system.built_ins.query(canister, method, arg, caller)
         else:
             answer = self._run(canister, method, arg, caller, form)
         struck = self._traffic.faults.strike(
@@ -86,7 +79,7 @@ class QueryService:
     def _run(
         self, canister: Principal, method: str, arg: bytes, caller: Principal, form: RangesForm
     ) -> IngressReply:
-        slot = self._records.canisters.find(canister)
+        slot = self._host.find(canister)
         if slot is None:
             return IngressReply(reject=admission.not_found(canister))
         with slot.lock:
@@ -102,7 +95,7 @@ class QueryService:
             if not is_composite:
                 env = self._runtime.environment(slot.canister, caller, data_certificate=certificate)
                 execution = slot.machine.query(method, arg, env)
-                self._records.query_stats.count(
+                self._host.records.query_stats.count(
                     canister, execution.instructions, arg, execution.reply
                 )
                 return IngressReply(reply=execution.reply, reject=execution.reject)
@@ -112,7 +105,7 @@ class QueryService:
         self, fault: Fault, canister: Canister, method: str, arg: bytes, caller: Principal
     ) -> IngressReply:
         """Answer as a replica that has slept since a mark was made, its certificate included."""
-        mark = self._records.marks.find(canister.id, fault.text("mark"))
+        mark = self._host.records.marks.find(canister.id, fault.text("mark"))
         with mark.lock:
             env = self._runtime.environment(
                 mark.of(canister), caller, data_certificate=mark.certificate

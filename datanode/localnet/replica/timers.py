@@ -6,12 +6,10 @@ from typing import Final
 
 from datanode.cleanup import rollback_on_error
 from datanode.localnet.execution import call_replies, canister_stopping, task
-from datanode.localnet.execution.unit_of_work import UnitOfWork
 from datanode.localnet.machine.rejects import Reject, RejectCode
-from datanode.localnet.replica.rent import RentCollector
+from datanode.localnet.replica.canister_host import CanisterHost
 from datanode.localnet.replica.scheduler import Scheduler
 from datanode.localnet.state.canister_record import CanisterState, LowMemoryHook
-from datanode.localnet.state.canister_records import CanisterRecords
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import IngressReply
 from datanode.localnet.state.message_traffic import MessageTraffic
@@ -37,9 +35,7 @@ class Timers:
     Args:
         runtime: Prices, time and disk.
         traffic: Messages in flight.
-        records: State of the canisters.
-        work: Commits.
-        rent: Charges for elapsed time.
+        host: The canisters.
         scheduler: Runs what is due.
     """
 
@@ -48,16 +44,12 @@ class Timers:
         *,
         runtime: SubnetRuntime,
         traffic: MessageTraffic,
-        records: CanisterRecords,
-        work: UnitOfWork,
-        rent: RentCollector,
+        host: CanisterHost,
         scheduler: Scheduler,
     ) -> None:
         self._runtime = runtime
         self._traffic = traffic
-        self._records = records
-        self._work = work
-        self._rent = rent
+        self._host = host
         self._scheduler = scheduler
         self._rung = threading.Event()
         self._closing = False
@@ -87,7 +79,9 @@ class Timers:
     def _next_ns(self) -> int | None:
         """When the next thing is due that is not under way."""
         times = [
-            self._due_ns(each) for each in self._records.canisters if self._has(each, task.TIMER)
+            self._due_ns(each)
+            for each in self._host.records.canisters
+            if self._has(each, task.TIMER)
         ]
         times += [each.time_ns + STOP_TIMEOUT_NS for each in self._traffic.stops.all()]
         deadline_ns = self._traffic.calls.next_deadline_ns()
@@ -112,7 +106,7 @@ class Timers:
 
     def _fire(self) -> None:
         now_ns = self._runtime.canister_time.now_ns()
-        for slot in self._records.canisters:
+        for slot in self._host.records.canisters:
             for export in (task.LOW_MEMORY, task.TIMER):
                 if self._is_due(slot, export, now_ns):
                     self._running.add(slot.canister.id.raw)
@@ -126,7 +120,7 @@ class Timers:
     def _run(self, slot: Slot, export: str) -> None:
         try:
             with slot.lock:
-                self._rent.settle(slot)
+                self._host.settle(slot)
                 self._running.discard(slot.canister.id.raw)
                 is_due = self._is_due(slot, export, self._runtime.canister_time.now_ns())
                 if slot.deleted or not is_due:
@@ -136,7 +130,7 @@ class Timers:
                 message = task.message(slot, export)
                 with rollback_on_error(slot.machine.rollback):
                     effect = task.run(self._runtime, self._traffic, slot, export)
-                self._work.commit(message, effect, slot)
+                self._host.commit(message, effect, slot)
         finally:
             self._running.discard(slot.canister.id.raw)
             self._traffic.alarm.ring()
@@ -144,7 +138,7 @@ class Timers:
     def _give_up(self, callback: Callback) -> None:
         """Answer a best-effort call in the callee's place; its own answer will come too late."""
         reject = call_replies.timed_out()
-        with self._records.database.transaction():
+        with self._host.records.database.transaction():
             self._traffic.calls.expire(callback.id)
             self._traffic.queue.push(
                 QueuedMessage(
@@ -160,7 +154,7 @@ class Timers:
 
     def _stop_waiting(self, stop: PendingStop) -> None:
         """Tell who asked that the canister does not stop; it goes on trying to."""
-        slot = self._records.canisters.find(stop.canister)
+        slot = self._host.find(stop.canister)
         reject = Reject(
             code=RejectCode.SYS_TRANSIENT,
             error_code="IC0206",
@@ -172,7 +166,7 @@ class Timers:
             if stop not in self._traffic.stops.of(stop.canister):
                 return
             told = canister_stopping.answered(self._traffic, [stop], IngressReply(reject=reject))
-            with self._records.database.transaction():
+            with self._host.records.database.transaction():
                 for write in told.writes:
                     write()
         for step in told.done:

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import icp_certificate.certificate
 from icp_agent.agent import Agent
@@ -29,13 +30,16 @@ HOSTED = "rwlgt-iiaaa-aaaaa-aaaaa-cai"
 
 
 def managed(
-    agent: Agent, method: str, canister: str, fields: dict[str, tuple[object, object]]
-) -> list[dict[str, object]]:
+    agent: Agent, method: str, canister: str, fields: dict[str, tuple[Any, Any]]
+) -> list[dict[str, Any]]:
     """Call the management canister with a record."""
     kind = Types.Record({name: kind for name, (kind, _) in fields.items()})
     value = {name: value for name, (_, value) in fields.items()}
     arg = encode([{"type": kind, "value": value}])
-    return agent.update_raw("aaaaa-aa", method, arg, effective_canister_id=canister)
+    made: list[dict[str, Any]] = agent.update_raw(
+        "aaaaa-aa", method, arg, effective_canister_id=canister
+    )
+    return made
 
 
 def refused(work: Callable[[], object]) -> list[object] | str:
@@ -49,10 +53,13 @@ def refused(work: Callable[[], object]) -> list[object] | str:
 
 def number(value: int) -> bytes:
     """Encode an argument."""
-    return encode([{"type": Types.Nat64, "value": value}])
+    encoded: bytes = encode([{"type": Types.Nat64, "value": value}])
+    return encoded
 
 
-def drive(url: str, root_key: bytes, subnet: str, wasm: bytes, identity: Identity) -> object:
+def drive(
+    url: str, root_key: bytes, subnet: str, wasm: bytes, identity: Identity
+) -> dict[str, Any]:
     """Return what was seen."""
     agent = Agent(identity, Client(url), root_key=root_key, verify_query_signatures=True)
     amount = {"amount": (Types.Opt(Types.Nat), [9_000_000_000_000])}
@@ -100,7 +107,7 @@ def main() -> None:
     """Drive with each kind of key."""
     url, root_key, subnet, wasm = sys.argv[1:]
     module = Path(wasm).read_bytes()
-    saw = {"with_mainnets_key": mainnet(url)}
+    saw: dict[str, object] = {"with_mainnets_key": mainnet(url)}
     # Release 2.3.1 keeps the agent's `root_key` to itself and verifies with this constant.
     icp_certificate.certificate.IC_ROOT_KEY = bytes.fromhex(root_key)
     saw |= {

@@ -5,6 +5,7 @@ import os
 import pickle
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_encrypted_keys_open_with_their_password_alone(
     assert identity.load(path).public_key_der == der_of(key)
     for wrong, words in ((SECRET[:-1], "does not open"), ("", "no password"), (None, "no pass")):
         with pytest.raises(IdentityError, match=words) as caught:
-            identity.load(path, password=lambda given=wrong: given)
+            identity.load(path, password=partial(next, iter([wrong])))
         assert caught.value.__cause__ is None
         assert not wrong or wrong not in f"{caught.value}{caught.value.hint}"
 
@@ -229,8 +230,8 @@ def test_a_kill_at_any_moment_leaves_a_whole_key_or_none(
             with pytest.raises(KeyboardInterrupt):
                 identity.generate(folder / "identity.pem")
         if not (folder / "identity.pem").exists():
-            assert identity.generate(folder / "identity.pem").principal
-        assert identity.load(folder / "identity.pem").principal
+            identity.generate(folder / "identity.pem")
+        identity.load(folder / "identity.pem")
 
 
 def _killed(step: Callable[..., object]) -> Callable[..., object]:

@@ -7,9 +7,10 @@ import pytest
 
 from datanode.agent.network import LOCAL_URL, MAINNET_ROOT_KEY, Network, connect, fetch_root_key
 from datanode.errors import NetworkError, UsageError
+from tests.datanode.agent.hostile_server import talking
 from tests.datanode.agent.replica import Replica, serving
 from tests.datanode.agent.subnet import APP, ROOT
-from tests.datanode.agent.test_transport import says, talking
+from tests.datanode.agent.test_transport import says
 
 KEY = ROOT.public_key_der
 

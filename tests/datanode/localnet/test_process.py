@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def test_interrupted_start_leaves_no_network(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.time, "sleep", interrupted)
+        patch.setattr(time, "sleep", interrupted)
         with pytest.raises(KeyboardInterrupt):
             process.start(tmp_path, port=0, detach=True)
     with LocalNetwork(tmp_path) as net:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,8 @@ from datanode.errors import (
 from datanode.localnet.api import LocalNetwork
 from datanode.localnet.management.account_book import START_CYCLES
 from datanode.localnet.state.ledger import BillEntry
-from datanode.node import cycles_ledger, deploy, management, paying
-from datanode.node.cycles_ledger import FEE_CYCLES, LEDGER
+from datanode.node import cycles_ledger_client, deploy, management, paying
+from datanode.node.cycles_ledger_client import FEE_CYCLES, LEDGER
 from datanode.principal import Principal
 from datanode.units import DAY_S, SECOND_NS, TC
 from tests.fakes.canister_world import network_of
@@ -35,7 +36,7 @@ def agent(network: LocalNetwork, tmp_path: Path) -> Iterator[Agent]:
         yield agent
 
 
-def create(agent: Agent, folder: Path, cycles: int = 7 * TC, **more: Principal) -> Principal:
+def create(agent: Agent, folder: Path, cycles: int = 7 * TC, **more: Any) -> Principal:
     with paying.created_node(agent, folder, "main", cycles=cycles, **more) as canister:
         return canister
 
@@ -59,11 +60,11 @@ def test_a_node_is_created_and_fed_from_the_account(
     (entry,) = created(network, agent)
     assert entry.canister == canister
     assert dict(entry.items) == {"deposit": -7 * TC, "creation": 500 * 10**9}
-    assert cycles_ledger.balance(agent) == START_CYCLES - 7 * TC - FEE_CYCLES
+    assert cycles_ledger_client.balance(agent) == START_CYCLES - 7 * TC - FEE_CYCLES
     before = deploy.canister_status(agent, canister).cycles
     paying.top_up(agent, tmp_path, canister, 5 * TC)
     assert deploy.canister_status(agent, canister).cycles > before + 4.99 * TC
-    assert cycles_ledger.balance(agent) == START_CYCLES - 12 * TC - 2 * FEE_CYCLES
+    assert cycles_ledger_client.balance(agent) == START_CYCLES - 12 * TC - 2 * FEE_CYCLES
     assert orders_in(tmp_path) == []
 
 
@@ -77,7 +78,7 @@ def test_a_lost_answer_and_the_same_again_create_one_canister_and_pay_once(
     found()
     canister = create(agent, tmp_path)
     assert [entry.canister for entry in created(network, agent)] == [canister]
-    assert cycles_ledger.balance(agent) == START_CYCLES - 7 * TC - FEE_CYCLES
+    assert cycles_ledger_client.balance(agent) == START_CYCLES - 7 * TC - FEE_CYCLES
     assert orders_in(tmp_path) == []
     assert create(agent, tmp_path) != canister  # the order was done with: this is another one
 
@@ -86,7 +87,7 @@ def test_a_lost_top_up_and_the_same_again_pay_once(
     agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     canister = create(agent, tmp_path)
-    left = cycles_ledger.balance(agent)
+    left = cycles_ledger_client.balance(agent)
     found = lose_answers(monkeypatch, "withdraw")
     with pytest.raises(UnknownOutcomeError):
         paying.top_up(agent, tmp_path, canister, 5 * TC)
@@ -95,9 +96,9 @@ def test_a_lost_top_up_and_the_same_again_pay_once(
         paying.top_up(agent, tmp_path, canister, 6 * TC)
     assert f"--cycles {5 * TC}" in caught.value.hint
     paying.top_up(agent, tmp_path, canister, 5 * TC)
-    assert cycles_ledger.balance(agent) == left - 5 * TC - FEE_CYCLES
+    assert cycles_ledger_client.balance(agent) == left - 5 * TC - FEE_CYCLES
     paying.top_up(agent, tmp_path, canister, 6 * TC)
-    assert cycles_ledger.balance(agent) == left - 11 * TC - 2 * FEE_CYCLES
+    assert cycles_ledger_client.balance(agent) == left - 11 * TC - 2 * FEE_CYCLES
 
 
 @pytest.mark.parametrize("step", ["install_node", "_check_module"])
@@ -146,13 +147,13 @@ def test_an_account_that_the_lost_order_emptied_is_not_taken_for_a_refusal(
         give(other, agent.identity.principal, 30_000 * TC)
     canister = create(agent, tmp_path, 60_000 * TC)
     assert [entry.canister for entry in created(network, agent)] == [canister]
-    assert cycles_ledger.balance(agent) == START_CYCLES - 30_000 * TC - FEE_CYCLES
+    assert cycles_ledger_client.balance(agent) == START_CYCLES - 30_000 * TC - FEE_CYCLES
 
 
 def give(agent: Agent, to: Principal, cycles: int) -> None:
     account = Record({"owner": PrincipalType})
-    kind, argument = Record({"to": account, "amount": Nat}), {"to": {"owner": to}, "amount": cycles}
-    value: Value = argument
+    kind = Record({"to": account, "amount": Nat})
+    value: Value = {"to": {"owner": to}, "amount": cycles}
     agent.call(LEDGER, "icrc1_transfer", encode((kind,), (value,)))
 
 
@@ -169,8 +170,8 @@ def test_what_the_ledger_cannot_do_is_told_and_costs_its_fee_alone(
         paying.top_up(agent, tmp_path, nobody, TC)
     with pytest.raises(NodeRejectedError, match="InvalidReceiver"):
         paying.top_up(agent, tmp_path, agent.identity.principal, TC)
-    assert cycles_ledger.balance(agent) == START_CYCLES - 3 * FEE_CYCLES
-    assert created(network, agent)[:0] == orders_in(tmp_path)
+    assert cycles_ledger_client.balance(agent) == START_CYCLES - 3 * FEE_CYCLES
+    assert not orders_in(tmp_path)
     create(agent, tmp_path)
 
 
@@ -221,7 +222,7 @@ def test_a_damaged_order_pays_nothing(
     with pytest.raises(kind):
         create(agent, tmp_path)
     assert path.read_bytes() == content
-    assert cycles_ledger.balance(agent) == START_CYCLES
+    assert cycles_ledger_client.balance(agent) == START_CYCLES
 
 
 def test_a_canister_that_runs_something_else_meanwhile_is_not_overwritten(
@@ -243,6 +244,6 @@ def test_a_canister_that_runs_something_else_meanwhile_is_not_overwritten(
 def test_a_network_without_a_cycles_ledger_is_known_by_its_answer(
     agent: Agent, monkeypatch: pytest.MonkeyPatch, canister: str
 ) -> None:
-    assert cycles_ledger.is_there(agent)
-    monkeypatch.setattr(cycles_ledger, "LEDGER", Principal(bytes.fromhex(canister)))
-    assert not cycles_ledger.is_there(agent)
+    assert cycles_ledger_client.is_there(agent)
+    monkeypatch.setattr(cycles_ledger_client, "LEDGER", Principal(bytes.fromhex(canister)))
+    assert not cycles_ledger_client.is_there(agent)

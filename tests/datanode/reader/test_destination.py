@@ -4,12 +4,14 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from datanode.digest import FrameDigest
 from datanode.errors import DestinationError, DiskFullError, UsageError
+from datanode.node.port import FrameAbsence
 from datanode.reader import Reader, VerifiedVersion, fetch_model, fetch_tensor
 from tests.fakes.checkpoints import CHUNK_BYTES, sealed, some_bytes
 from tests.fakes.memory_node import MemoryNode
@@ -24,9 +26,11 @@ class Counting(MemoryNode):
 
     asked_count = 0
 
-    def get_frames(self, *arguments: object) -> object:
+    def get_frames(
+        self, model: str, manifest: FrameDigest, chunks: Sequence[int]
+    ) -> list[bytes | FrameAbsence]:
         self.asked_count += 1
-        return super().get_frames(*arguments)
+        return super().get_frames(model, manifest, chunks)
 
 
 @pytest.fixture

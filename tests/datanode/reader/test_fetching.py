@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -202,7 +203,7 @@ def test_an_unknown_tensor_writes_nothing(node: Counting, tmp_path: Path) -> Non
             {"file_index": 9}],
 )  # fmt: skip
 def test_a_tensor_that_a_broken_manifest_names_elsewhere_is_refused(
-    node: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: dict[str, int]
+    node: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: dict[str, Any]
 ) -> None:
     version = opened(node)
     entries = tuple(replace(entry, **lie) for entry in version.tensor_page(0))

@@ -60,7 +60,9 @@ class Stage:
     def __post_init__(self) -> None:
         clock = Clock()
         self.world = World(
-            store=MemoryStore(controllers={CONTROLLER}), clock=clock, certifier=Certifier(clock)
+            store=MemoryStore(controllers=frozenset({CONTROLLER})),
+            clock=clock,
+            certifier=Certifier(clock),
         )
 
     def node(self, caller: Principal = CONTROLLER) -> MemoryNode:

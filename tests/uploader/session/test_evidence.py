@@ -4,7 +4,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -54,7 +54,7 @@ def finish(stage: Stage, source: Path, model: str = "m") -> None:
     """Upload to the end; messages that are late still run before the seal."""
     seal = MemoryNode.seal_model
 
-    def sealed(node: MemoryNode, *args: object, **named: object) -> int:
+    def sealed(node: MemoryNode, *args: Any, **named: Any) -> int:
         for run in list(node.world.late.values()):
             run()
         return seal(node, *args, **named)

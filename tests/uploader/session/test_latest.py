@@ -114,7 +114,7 @@ def test_a_file_that_changes_while_it_is_uploaded_is_not_sealed(
 ) -> None:
     source = stage.folder / "m.safetensors"
     source.write_bytes(safetensors_bytes({f"w{i}": weights(i, 1_500) for i in range(3)}))
-    from uploader.session.upload import ChunkRun
+    from uploader.session.chunk_router import ChunkRun
 
     send_all = ChunkRun.send_all
 

@@ -1,7 +1,5 @@
 """uploader.session.repair: frames written anew, and a lease that is given back."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from datanode.errors import LeaseLostError, SourceChangedError
@@ -16,12 +14,11 @@ def test_a_lease_that_cannot_be_given_back_hides_no_error(monkeypatch: pytest.Mo
         given_back.append(lease_id)
         raise LeaseLostError("the lease is gone")
 
-    def frames() -> Iterator[bytes]:
+    def changed(_index: int) -> bytes:
         raise SourceChangedError("the source has other bytes")
-        yield b""
 
     monkeypatch.setattr(node, "end_upload", requeue)
     with pytest.raises(SourceChangedError) as raised:
-        write_anew(node, "llama", frames(), frames_count=1, frame_bytes=1)
+        write_anew(node, "llama", map(changed, [0]), frames_count=1, frame_bytes=1)
     assert len(given_back) == 1
     assert "the lease is gone" in raised.value.__notes__[0]

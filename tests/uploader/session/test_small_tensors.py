@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_a_range_outside_of_the_tensor_is_refused(
     ],
 )
 def test_a_tensor_that_was_sealed_wrong_is_refused(
-    sealed: tuple[Stage, VerifiedVersion], lie: dict[str, object]
+    sealed: tuple[Stage, VerifiedVersion], lie: dict[str, Any]
 ) -> None:
     _, version = sealed
     entry = replace(version.tensor(NAMES[5]), **lie)

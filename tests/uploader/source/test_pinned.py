@@ -136,7 +136,7 @@ class Inodes:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, period: int) -> None:
         self._asked = 0
         self._period = period
-        self._true = {"stat": os.stat, "fstat": os.fstat}
+        self._true: dict[str, Callable[..., os.stat_result]] = {"stat": os.stat, "fstat": os.fstat}
         monkeypatch.setattr(os, "stat", lambda *a, **k: self._told("stat", *a, **k))
         monkeypatch.setattr(os, "fstat", lambda *a, **k: self._told("fstat", *a, **k))
 

@@ -73,7 +73,7 @@ class TestPostgresql:
 class _Reported(psycopg.Error):
     def __init__(self, state: str) -> None:
         super().__init__("the reason\nDETAIL: more")
-        self.sqlstate = state  # type: ignore[misc]
+        self.sqlstate = state
 
 
 def reported(state: str) -> DBAPIError:

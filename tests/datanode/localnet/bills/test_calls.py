@@ -123,7 +123,7 @@ def test_a_call_of_the_management_canister_is_paid_by_the_caller(world: World) -
         settings={name: None for _, name, _ in interface_types.SETTINGS.fields}
         | {"controllers": [world.who.principal, caller]},
     )
-    chunk = {"canister_id": callee, "chunk": b"wasm"}
+    chunk: candid.Value = {"canister_id": callee, "chunk": b"wasm"}
     arg = candid.encode((interface_types.UPLOAD_CHUNK,), (chunk,))
     script = puppet.call(
         MANAGEMENT_CANISTER, arg, method="upload_chunk", reply=puppet.forward() + puppet.reply()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def signed(client: Client, canister: Principal, life_s: float) -> SignedMessage:
     ],
 )
 def test_a_call_through_a_fault_of_delivery_runs_once_and_is_answered(
-    net: LocalNetwork, alice: Identity, canister: Principal, kind: str, parameters: dict[str, int]
+    net: LocalNetwork, alice: Identity, canister: Principal, kind: str, parameters: dict[str, Any]
 ) -> None:
     net.faults.set(kind, verb="call", method="add", every=2, **parameters)
     net.faults.set(kind, verb="call", method="add", count=1, **parameters)

@@ -1,5 +1,7 @@
 """Lies: what a node can claim and what certificates, signatures and ranges catch."""
 
+from typing import Any
+
 import pytest
 
 from datanode.agent import certificate
@@ -80,7 +82,7 @@ class TestSpoiltCertificates:
         client: Client,
         canister: Principal,
         kind: str,
-        parameters: dict[str, int],
+        parameters: dict[str, Any],
     ) -> None:
         net.faults.set(kind, canister=canister, verb="query", **parameters)
         client.call(canister, "add", argument(5))
@@ -93,7 +95,7 @@ class TestSpoiltCertificates:
         client: Client,
         canister: Principal,
         kind: str,
-        parameters: dict[str, int],
+        parameters: dict[str, Any],
     ) -> None:
         client.query(canister, "get")
         path = [b"canister", canister.raw, b"controllers"]
@@ -111,7 +113,7 @@ class TestSpoiltCertificates:
         client: Client,
         canister: Principal,
         kind: str,
-        parameters: dict[str, int],
+        parameters: dict[str, Any],
     ) -> None:
         message = client.agent.prepare(canister, "add", argument(5))
         net.faults.set(kind, canister=canister, verb="call", **parameters)

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -121,7 +121,7 @@ class Load:
 
 
 @contextmanager
-def under_load(agent: Agent, jobs: list[Job | Puts]) -> Iterator[Load]:
+def under_load(agent: Agent, jobs: Sequence[Job | Puts]) -> Iterator[Load]:
     """Work on all jobs meanwhile, each in a thread, and end with all messages settled."""
     load = Load()
     with ThreadPoolExecutor(len(jobs)) as pool:

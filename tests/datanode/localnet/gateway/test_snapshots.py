@@ -201,7 +201,7 @@ def test_snapshots_are_for_controllers_and_shown_to_whom_the_setting_allows(
         "update_settings",
         interface_types.UPDATE_SETTINGS,
         canister_id=canister,
-        settings=public,  # type: ignore[arg-type]
+        settings=public,
     )
     assert len(listed(net, anonymous(), canister)) == 1
     with pytest.raises(RejectedError, match="Only controllers"):

@@ -1,6 +1,7 @@
 """Composite queries: queries of several canisters answer one question, and leave no trace."""
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def numbers(reply: bytes) -> list[int]:
     return [puppet.number(reply, at) for at in range(len(reply) // 8)]
 
 
-def look(callee: Principal, script: bytes, **scripts: bytes) -> bytes:
+def look(callee: Principal, script: bytes, **scripts: Any) -> bytes:
     return puppet.call(callee, script, method="look", **scripts)
 
 

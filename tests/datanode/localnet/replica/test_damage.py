@@ -41,9 +41,9 @@ def test_a_canister_that_is_deleted_meanwhile_is_not_brought_back(
     net: Gateway, alice: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     canister = net.counter(alice)
-    slot = net.network.records.canisters.find(canister)
-    assert slot is not None
-    lock = slot.lock
+    found = net.network.records.canisters.find(canister)
+    assert found is not None
+    slot, lock = found, found.lock
 
     class WonByTheDeletion:
         def __enter__(self) -> None:

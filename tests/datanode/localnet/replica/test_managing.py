@@ -261,7 +261,8 @@ def test_a_canister_reads_the_metadata_of_another_one(
     def told(reply: bytes) -> Value:
         (fields,) = candid.decode((METADATA,), reply)
         assert isinstance(fields, dict)
-        return fields["value"]
+        value: Value = fields["value"]
+        return value
 
     assert told(metadata(bob, stranger, "candid:service")) == CANDID.encode()
     assert told(metadata(alice, controller, "secret")) == b"for controllers"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, Request, sync_playwright
 
 from datanode.agent import identity
 from datanode.agent.network import Network
@@ -65,10 +65,14 @@ def page(browser: Browser) -> Iterator[Page]:
         if (request.failure, request.url.rsplit("/", 1)[-1]) != ("net::ERR_ABORTED", "icon.svg"):
             complaints.append(request.url)
 
+    def dismissed(dialog: Dialog) -> None:
+        complaints.append(dialog.message)
+        dialog.dismiss()
+
     page = browser.new_page()
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", dismissed)
     page.on("requestfailed", failed)
     yield page
     page.close()

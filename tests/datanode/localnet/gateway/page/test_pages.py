@@ -9,7 +9,7 @@ import pytest
 
 from datanode.agent.identity import Identity
 from datanode.errors import UsageError
-from datanode.localnet.gateway.http import Response
+from datanode.localnet.gateway.http import Event, Response
 from datanode.localnet.gateway.page import status_pages
 from datanode.localnet.gateway.page.items import ITEMS
 from datanode.localnet.gateway.page.page_facts import CANISTERS_COUNT, MESSAGES_COUNT
@@ -354,7 +354,8 @@ def test_an_error_is_a_page_with_ways_back(net: Gateway, path: str, status: int)
 
 
 def test_an_error_page_shows_a_hostile_path_as_text(net: Gateway) -> None:
-    scope = {"path": "/<script>x</script>" + "y" * 9_000, "headers": [(b"host", b"localhost")]}
+    path = "/<script>x</script>" + "y" * 9_000
+    scope: Event = {"path": path, "headers": [(b"host", b"localhost")]}
     response = Pages(net.page_facts()).missing(scope)
     page = response.body.decode()
     assert response.status == 404

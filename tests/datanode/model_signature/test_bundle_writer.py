@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import model_signing
 import pytest
@@ -54,7 +55,10 @@ def put(folder: Path, files: Mapping[str, bytes]) -> Path:
     return folder
 
 
-def library_signs(folder: Path, key: Path, bundle: Path, hashes: str = "sha256") -> bytes:
+Hashes = Literal["sha256", "blake2", "blake3"]
+
+
+def library_signs(folder: Path, key: Path, bundle: Path, hashes: Hashes = "sha256") -> bytes:
     """Sign as `model_signing sign key` does."""
     config = model_signing.hashing.Config().use_file_serialization(hashing_algorithm=hashes)
     config.set_ignored_paths(paths=[bundle.relative_to(folder)])
@@ -178,7 +182,7 @@ def test_model_of_nothing_but_bundles_is_not_signed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def without_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "datanode.model_signature.library", raising=False)
+    monkeypatch.delitem(sys.modules, "datanode.model_signature.bundle_writer", raising=False)
     monkeypatch.setitem(sys.modules, "model_signing", None)
 
 
