@@ -14,7 +14,7 @@ from datanode.command_context import CommandContext, ContextArguments
 from datanode.errors import UsageError
 from datanode.fees import DEFAULT_SCHEDULE, RENT_SCHEDULES, FeeSchedule
 from datanode.globs import as_patterns
-from datanode.node.subnets import require_one_subnet
+from datanode.node.subnets import require_fleet
 from datanode.principal import Principal
 from datanode.progress import Progress, ProgressLike, as_progress
 from uploader.command_context import state_location, state_of, upload_context
@@ -204,15 +204,7 @@ def member_contexts(
     queueing: Queueing,
 ) -> Iterator[list[UploadContext]]:
     """Open what an upload to each member of a fleet needs, and keep others of the identity out."""
-    if len(members) > 1:
-        require_one_subnet(
-            context.agent,
-            members,
-            why="a fleet lies on one subnet",
-            safe="Nothing was sent.",
-            hint="Forget the fleet with `datanode node remove`, and `datanode node add` members of "
-            "one subnet.",
-        )
+    require_fleet(context.agent, members, safe="Nothing was sent.")
     location, me = state_location(context), context.identity.principal
     with ExitStack() as stack:
         for member in sorted(members, key=lambda each: each.raw):  # the same order for everybody

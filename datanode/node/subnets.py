@@ -43,3 +43,20 @@ def require_one_subnet(
                 safe=safe,
                 hint=hint,
             )
+
+
+def require_fleet(agent: Agent, members: Sequence[Principal], *, safe: str = "") -> None:
+    """Make sure that the members of a fleet share a subnet; a single node does.
+
+    Raises:
+        ConflictError: One is on another subnet than the coordinator.
+    """
+    if len(members) > 1:
+        require_one_subnet(
+            agent,
+            members,
+            why="a fleet lies on one subnet",
+            safe=safe,
+            hint="Forget the fleet with `datanode node remove`, and `datanode node add` members of "
+            "one subnet.",
+        )

@@ -19,6 +19,7 @@ from tests.fakes.ledger_judge import paid
 
 PUT = "put_frames"
 UPLOAD = ("upload", "m.safetensors", "--as", "llama", "--node", "pair")
+PLAN = ("plan", "m.safetensors", "--node", "pair")
 READING = (("fetch", "llama", "back"), ("audit", "llama"), ("show", "llama"))
 
 
@@ -119,8 +120,9 @@ def test_member_on_another_subnet_is_refused_before_anything_is_sent(
             "subnet_of",
             lambda agent, each: each if each == fleet[1] else real(agent, each),
         )
-        done = user.fails(38, *UPLOAD)
-        assert done.says(f"{fleet[1]} is on subnet", "one subnet", "nothing was sent"), done.err
+        for command in (UPLOAD, PLAN):
+            done = user.fails(38, *command)
+            assert done.says(f"{fleet[1]} is on subnet", "one subnet", "nothing was sent"), done.err
         added = user.fails(38, "node", "add", "two", *fleet)
         assert added.says(f"{fleet[1]} is on subnet", "two names"), added.err
         assert user.run("doctor").says(f"{fleet[1]} is on subnet")
@@ -133,7 +135,7 @@ def test_member_of_another_interface_is_refused_before_anything_is_sent(
     old, last = canisters.create(user, 10 * TC), _last(user)
     canisters.reinstall(user, old, canisters.pretender(1, 1))
     _edit(user, fleet[0], old)
-    for command in (UPLOAD, ("plan", "m.safetensors", "--node", "pair")):
+    for command in (UPLOAD, PLAN):
         done = user.fails(38, *command)
         assert done.says(f"{old}: 1", "interface versions", "node upgrade"), done.err
     assert _stored(user, after=last) == 0

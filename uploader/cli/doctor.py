@@ -170,11 +170,10 @@ def _state(context: CommandContext) -> str:
 
 def _fleet(context: CommandContext, fleet: registry.KnownNode) -> str:
     """Look for members that do not fit together, and for changes made on some members only."""
-    from datanode.node.subnets import require_one_subnet  # noqa: PLC0415 - see `upload`
+    from datanode.node.subnets import require_fleet  # noqa: PLC0415 - see `upload`
     from uploader.cli.fleet_models import access_differences, fleet_models  # noqa: PLC0415
 
-    hint = f"Run `datanode node remove {fleet.name}`, and `datanode node add` other members."
-    require_one_subnet(context.agent, fleet.members, why="a fleet lies on one subnet", hint=hint)
+    require_fleet(context.agent, fleet.members)
     named = replace(context, settings=replace(context.settings, node=fleet.name))
     models = fleet_models(named)
     where = f"--node {fleet.name}"

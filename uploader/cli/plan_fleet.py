@@ -24,10 +24,13 @@ def plan_over_fleet(
     """Plan for all members of the fleet that the command names, and show it.
 
     Raises:
+        ConflictError: They are on different subnets.
         NodeFullError: They have too little room.
     """
+    from datanode.node.subnets import require_fleet  # noqa: PLC0415 - brings libraries along
     from uploader.session.fleet_plan import plan_fleet  # noqa: PLC0415 - brings libraries along
 
+    require_fleet(context.agent, context.members(), safe="Nothing was sent.")
     what = "every chunk" if exact else "a sample"
     output.say(f"encoding {what} of {source.location}; members are not asked what they hold")
     nodes = [context.node(each) for each in context.members()]

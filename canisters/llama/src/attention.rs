@@ -101,16 +101,27 @@ impl<const N: usize> Products for Fixed<N> {
 
     #[inline(never)]
     fn add_values(&self, weights: &[[f32; STEP]], values: &[f32], to: &mut [f32]) {
-        let values = values.as_chunks::<4>().0.as_chunks::<N>().0.as_chunks::<STEP>().0;
-        let to: &mut [[f32; 4]; N] = to.as_chunks_mut().0.first_chunk_mut().expect("a head");
-        for (weights, values) in weights.iter().zip(values) {
+        // Four vectors a turn: the loop's own steps cost as much as three products.
+        let to = to.as_chunks_mut::<4>().0.as_chunks_mut::<4>().0;
+        let values = values.as_chunks::<4>().0.as_chunks::<4>().0;
+        for (weights, values) in weights.iter().zip(values.chunks_exact(STEP * to.len())) {
             let weights = weights.map(F32x4::splat);
-            for n in 0..N {
-                let mut sum = F32x4::load(&to[n]);
-                for (weight, value) in weights.iter().zip(values) {
-                    sum = sum.add(F32x4::load(&value[n]).mul(*weight));
-                }
-                sum.store(&mut to[n]);
+            let [a, b, c, d, e, f, g, h] =
+                std::array::from_fn(|at| &values[at * N / 4..(at + 1) * N / 4]);
+            let pairs = a.iter().zip(b).zip(c.iter().zip(d));
+            let others = e.iter().zip(f).zip(g.iter().zip(h));
+            for (to, (((a, b), (c, d)), ((e, f), (g, h)))) in to.iter_mut().zip(pairs.zip(others)) {
+                let add = |to: &mut [f32; 4], values: [&[f32; 4]; STEP]| {
+                    let products = weights.iter().zip(values);
+                    let sum = products.fold(F32x4::load(to), |sum, (weight, value)| {
+                        sum.add(F32x4::load(value).mul(*weight))
+                    });
+                    sum.store(to);
+                };
+                add(&mut to[0], [&a[0], &b[0], &c[0], &d[0], &e[0], &f[0], &g[0], &h[0]]);
+                add(&mut to[1], [&a[1], &b[1], &c[1], &d[1], &e[1], &f[1], &g[1], &h[1]]);
+                add(&mut to[2], [&a[2], &b[2], &c[2], &d[2], &e[2], &f[2], &g[2], &h[2]]);
+                add(&mut to[3], [&a[3], &b[3], &c[3], &d[3], &e[3], &f[3], &g[3], &h[3]]);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::attention::attend;
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::matrix::{Dtype, Matrix, Mode, Scratch};
+use crate::matrix::{Dtype, Matrix, Mode, Scratch, multiply_all};
 use crate::vector::{add, rms_norm, rms_norm_heads, rotate, silu_multiply};
 
 /// Positions that cannot be computed.
@@ -171,7 +171,8 @@ impl Model {
             let is_used = has_output || index + 1 < self.blocks.len();
             for (offset, x) in activations.chunks_exact_mut(self.config.hidden).enumerate() {
                 let (position, angles) = (position + offset, &angles[offset]);
-                run.remember(block, index, position, angles, cache, x);
+                run.project(block, x, is_used);
+                run.remember(block, index, position, angles, cache);
                 if is_used {
                     run.attention(block, index, position, angles, cache, x);
                     run.feed_forward(block, x);
@@ -235,7 +236,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Store the keys and values of a position.
+    /// Compute keys and values, and the query if it is used.
+    fn project(&mut self, block: &Block, x: &[f32], is_used: bool) {
+        let Self { normed, query, key, value, scratch, .. } = self;
+        rms_norm(x, &block.input_norm, self.config.norm_epsilon, normed);
+        // The query counts for the quantizing even where it is not used, so that keys and values do
+        // not depend on that.
+        let query = if is_used { &mut query[..] } else { &mut [] };
+        let all = [(&block.key, &mut key[..]), (&block.value, value), (&block.query, query)];
+        multiply_all(normed, all, scratch);
+    }
+
+    /// Store the keys and values of a position, which `project` has computed.
     fn remember(
         &mut self,
         block: &Block,
@@ -243,22 +255,17 @@ impl<'a> Run<'a> {
         position: usize,
         (cosines, sines): &(Vec<f32>, Vec<f32>),
         cache: &mut Cache,
-        x: &[f32],
     ) {
-        let norm_epsilon = self.config.norm_epsilon;
-        rms_norm(x, &block.input_norm, norm_epsilon, &mut self.normed);
-        block.key.multiply(&self.normed, &mut self.key, &mut self.scratch);
-        block.value.multiply(&self.normed, &mut self.value, &mut self.scratch);
         add(&mut self.key, &block.key_bias);
         add(&mut self.value, &block.value_bias);
         if !block.key_norm.is_empty() {
-            rms_norm_heads(&mut self.key, &block.key_norm, norm_epsilon);
+            rms_norm_heads(&mut self.key, &block.key_norm, self.config.norm_epsilon);
         }
         rotate(&mut self.key, cosines, sines);
         cache.store(index, position, &self.key, &self.value);
     }
 
-    /// Attend to all positions up to this one, which `remember` has normed and stored.
+    /// Attend to all positions up to this one, which `remember` has stored.
     fn attention(
         &mut self,
         block: &Block,
@@ -269,7 +276,6 @@ impl<'a> Run<'a> {
         x: &mut [f32],
     ) {
         let Config { norm_epsilon, head_dim, heads, kv_heads, .. } = *self.config;
-        block.query.multiply(&self.normed, &mut self.query, &mut self.scratch);
         add(&mut self.query, &block.query_bias);
         if !block.query_norm.is_empty() {
             rms_norm_heads(&mut self.query, &block.query_norm, norm_epsilon);
@@ -287,8 +293,8 @@ impl<'a> Run<'a> {
 
     fn feed_forward(&mut self, block: &Block, x: &mut [f32]) {
         rms_norm(x, &block.post_norm, self.config.norm_epsilon, &mut self.normed);
-        block.gate.multiply(&self.normed, &mut self.gate, &mut self.scratch);
-        block.up.multiply(&self.normed, &mut self.up, &mut self.scratch);
+        let gate_and_up = [(&block.gate, &mut self.gate[..]), (&block.up, &mut self.up[..])];
+        multiply_all(&self.normed, gate_and_up, &mut self.scratch);
         silu_multiply(&mut self.gate, &self.up);
         block.down.multiply(&self.gate, &mut self.delta, &mut self.scratch);
         add(x, &self.delta);

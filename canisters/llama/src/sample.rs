@@ -1,11 +1,14 @@
 //! Choosing the next token.
 
+use crate::simd::F32x4;
+
 /// Return the token of the greatest logit; the first of several.
 pub fn greedy(logits: &[f32]) -> u32 {
-    let best = logits.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (token, &logit)| {
-        if logit > best.1 { (token, logit) } else { best }
-    });
-    best.0 as u32
+    let (fours, rest) = logits.as_chunks::<4>();
+    let lowest = F32x4::splat(f32::NEG_INFINITY);
+    let best = fours.iter().fold(lowest, |best, four| best.pmax(F32x4::load(four))).max();
+    let best = rest.iter().fold(best, |best, &logit| if logit > best { logit } else { best });
+    logits.iter().position(|&logit| logit == best).unwrap_or(0) as u32
 }
 
 /// Draws tokens by their probability; the same seed draws the same tokens.

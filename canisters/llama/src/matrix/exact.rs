@@ -36,16 +36,16 @@ macro_rules! add_products {
 macro_rules! kernel {
     ($name:ident, $fours:tt) => {
         #[inline(never)]
-        fn $name<W: Word, const FIRST: bool>(
+        fn $name<W: Word>(
             words: &[W::Four],
             x: &[[f32; 4]],
+            kept: F32x4,
             sums: &mut [[f32; 4]],
         ) {
             let x: &[[f32; 4]; $fours] = x.first_chunk().expect("a panel of x");
             let x = list!($fours load_fours x);
             for (row, sum) in words.as_chunks::<$fours>().0.iter().zip(sums) {
-                let total = W::widen(&row[0]).mul(x[0]);
-                let total = if FIRST { total } else { F32x4::load(sum).add(total) };
+                let total = F32x4::load(sum).and(kept).add(W::widen(&row[0]).mul(x[0]));
                 list!($fours add_products total row x).store(sum);
             }
         }
@@ -65,14 +65,11 @@ pub(super) fn multiply_panel<W: Word>(
     sums: &mut [[f32; 4]],
 ) {
     let (words, x) = (W::fours(bytes), &x[panel.first_column / 4..]);
-    match (panel.columns / 4, panel.first_column) {
-        (16, 0) => k16::<W, true>(words, x, sums),
-        (16, _) => k16::<W, false>(words, x, sums),
-        (32, 0) => k32::<W, true>(words, x, sums),
-        (32, _) => k32::<W, false>(words, x, sums),
-        (48, 0) => k48::<W, true>(words, x, sums),
-        (48, _) => k48::<W, false>(words, x, sums),
-        (_, 0) => k64::<W, true>(words, x, sums),
-        (..) => k64::<W, false>(words, x, sums),
+    let kept = F32x4::splat(f32::from_bits(if panel.first_column == 0 { 0 } else { u32::MAX }));
+    match panel.columns / 4 {
+        16 => k16::<W>(words, x, kept, sums),
+        32 => k32::<W>(words, x, kept, sums),
+        48 => k48::<W>(words, x, kept, sums),
+        _ => k64::<W>(words, x, kept, sums),
     }
 }

@@ -14,7 +14,7 @@ pub use word::Dtype;
 use std::ops::Range;
 
 use crate::simd::F32x4;
-use layout::Layout;
+use layout::{GROUP_COLUMNS, Layout};
 use quads::Quads;
 
 /// How weights are kept and multiplied.
@@ -41,14 +41,15 @@ pub(crate) struct Scratch {
     x: Vec<[f32; 4]>,
     pairs: Vec<fast::Pair>,
     steps: Vec<f32>,
+    norms: Vec<f32>,
     sums: Box<[[f32; 4]; STRIP_ROWS]>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
         let sums = Box::new([[0.0; 4]; STRIP_ROWS]);
-        let (x, pairs, steps) = Default::default();
-        Self { x, pairs, steps, sums }
+        let (x, pairs, steps, norms) = Default::default();
+        Self { x, pairs, steps, norms, sums }
     }
 }
 
@@ -140,15 +141,7 @@ impl Matrix {
 
     /// Multiply with the column vector `x` into `y`.
     pub(crate) fn multiply(&self, x: &[f32], y: &mut [f32], scratch: &mut Scratch) {
-        assert!(x.len() == self.columns && y.len() == self.rows, "shapes");
-        match &self.elements {
-            Elements::Grid(quads) => quads.multiply(&self.layout, x, y, scratch),
-            Elements::Words { bytes, dtype } => match dtype {
-                Dtype::Bf16 => self.multiply_words::<Bf16>(x, bytes, y, scratch),
-                Dtype::F16 => self.multiply_words::<F16>(x, bytes, y, scratch),
-                Dtype::F32 => self.multiply_words::<F32>(x, bytes, y, scratch),
-            },
-        }
+        multiply_all(x, [(self, y)], scratch);
     }
 
     fn multiply_words<W: Word>(
@@ -177,6 +170,53 @@ impl Matrix {
             let start = index * STRIP_ROWS;
             (y, start..rows.min(start + STRIP_ROWS))
         })
+    }
+}
+
+/// Multiply several matrices with the same column vector, which is quantized once for all of them. An
+/// empty result is not computed.
+pub(crate) fn multiply_all<const N: usize>(
+    x: &[f32],
+    mut all: [(&Matrix, &mut [f32]); N],
+    scratch: &mut Scratch,
+) {
+    let fits = |(matrix, y): &(&Matrix, &mut [f32])| {
+        x.len() == matrix.columns && (y.is_empty() || y.len() == matrix.rows)
+    };
+    assert!(all.iter().all(fits), "shapes");
+    quantize(x, all.iter().map(|(matrix, _)| *matrix), scratch);
+    for (matrix, y) in all.iter_mut().filter(|(_, y)| !y.is_empty()) {
+        match &matrix.elements {
+            Elements::Grid(quads) => {
+                quads.multiply(&matrix.layout, (&scratch.pairs, &scratch.steps), y);
+            }
+            Elements::Words { bytes, dtype } => match dtype {
+                Dtype::Bf16 => matrix.multiply_words::<Bf16>(x, bytes, y, scratch),
+                Dtype::F16 => matrix.multiply_words::<F16>(x, bytes, y, scratch),
+                Dtype::F32 => matrix.multiply_words::<F32>(x, bytes, y, scratch),
+            },
+        }
+    }
+}
+
+/// Quantize activations for all matrices that are on a grid.
+fn quantize<'a>(x: &[f32], all: impl Iterator<Item = &'a Matrix> + Clone, scratch: &mut Scratch) {
+    let Scratch { x: padded, pairs, steps, norms, .. } = scratch;
+    let on_grid = all.filter_map(|matrix| match &matrix.elements {
+        Elements::Grid(quads) => Some(quads),
+        Elements::Words { .. } => None,
+    });
+    Quads::joint_norms(on_grid, norms);
+    let columns = norms.len() * GROUP_COLUMNS;
+    if columns == 0 {
+        return;
+    }
+    let x = if columns == x.len() { x.as_chunks().0 } else { pad(x, 1.0, columns, padded) };
+    pairs.resize(columns / 2, [0; 2]);
+    steps.clear();
+    let groups = x.chunks(GROUP_COLUMNS / 4).zip(pairs.chunks_mut(GROUP_COLUMNS / 2));
+    for ((x, to), &norm) in groups.zip(&*norms) {
+        steps.push(fast::quantize(x, norm, to));
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::NotFinite;
 use super::fast::{self, Pair};
 use super::grid::{self, Words};
 use super::layout::{GROUP_COLUMNS, Layout, Panel, QUAD};
 use super::word::Word;
-use super::{NotFinite, Scratch, pad};
 
 /// The words of each panel, quad after quad, with the steps of rows and the norms of groups.
 pub(super) struct Quads {
@@ -127,29 +127,23 @@ impl Quads {
         }
     }
 
-    /// Multiply with the column vector `x` into `y`.
-    pub(super) fn multiply(
-        &self,
-        layout: &Layout,
-        x: &[f32],
-        y: &mut [f32],
-        scratch: &mut Scratch,
-    ) {
-        let Scratch { x: padded, pairs, steps, .. } = scratch;
-        let columns = layout.columns();
-        let x = if columns == x.len() { x.as_chunks().0 } else { pad(x, 1.0, columns, padded) };
-        pairs.resize(columns / 2, [0; 2]);
-        steps.clear();
-        let groups = x.chunks(GROUP_COLUMNS / 4).zip(pairs.chunks_mut(GROUP_COLUMNS / 2));
-        for ((x, to), &norm) in groups.zip(&self.norms) {
-            steps.push(fast::quantize(x, norm, to));
+    /// Return the greatest norms of the rows of several matrices of equal columns.
+    pub(super) fn joint_norms<'a>(all: impl Iterator<Item = &'a Self>, to: &mut Vec<f32>) {
+        to.clear();
+        for quads in all {
+            to.resize(quads.norms.len(), 0.0);
+            to.iter_mut().zip(&quads.norms).for_each(|(to, norm)| *to = to.max(*norm));
         }
+    }
+
+    /// Multiply with activations that were quantized for these norms or greater ones.
+    pub(super) fn multiply(&self, layout: &Layout, x: (&[Pair], &[f32]), y: &mut [f32]) {
         let (whole, rest) = y.as_chunks_mut::<QUAD>();
         let quads = whole.len();
-        self.multiply_quads(layout, 0, (pairs, steps), whole);
+        self.multiply_quads(layout, 0, x, whole);
         if !rest.is_empty() {
             let mut last = [[0.0; QUAD]];
-            self.multiply_quads(layout, quads, (pairs, steps), &mut last);
+            self.multiply_quads(layout, quads, x, &mut last);
             rest.copy_from_slice(&last.as_flattened()[..rest.len()]);
         }
     }
