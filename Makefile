@@ -78,7 +78,7 @@ release-check: setup  ## wheel and sdist in fresh environments, for every Python
 sbom: setup  ## the wheel's parts as CycloneDX, from a fresh environment: build/datanode.cdx.json
 	rm -rf build/sbom && $(PYTHON) -m venv build/sbom/venv
 	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir build/sbom .
-	build/sbom/venv/bin/python -m pip install --quiet "$$(ls build/sbom/*.whl)[localnet]"
+	build/sbom/venv/bin/python -m pip install --quiet "$$(ls build/sbom/*.whl)[localnet,sign]"
 	build/sbom/venv/bin/python -m pip uninstall --quiet --yes pip setuptools
 	sed "s/^dynamic = .*/version = \"$$(build/sbom/venv/bin/datanode --version | cut -d' ' -f2)\"/" \
 	  pyproject.toml > build/sbom/pyproject.toml
