@@ -120,6 +120,7 @@ nightly: setup  ## the long forms: more kills, more mutations, the rehearsal
 	  walks model_based
 	$(CARGO) test --quiet --locked --package datanode-store --test store $(MANIFEST) -- --ignored equal_cost
 	canisters/build.sh --check llama_lab candid_text
+	$(CARGO) clippy --quiet --locked --manifest-path canisters/candid_text/Cargo.toml -- -D warnings
 	$(MAKE) --no-print-directory rust-agent
 	$(BIN)/python -m tests.bench.rehearsal
 	$(BIN)/python -m tests.bench.fleet_rehearsal
