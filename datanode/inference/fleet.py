@@ -30,7 +30,7 @@ _MATRIX_DIMENSIONS: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningPart:
-    """What one member runs.
+    """Part of a model that one member runs.
 
     Attributes:
         node: The member.

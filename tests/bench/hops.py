@@ -1,4 +1,4 @@
-"""What a hop costs: SmolLM2 over two canisters, beside the same answer of one.
+"""Measure what a hop costs: SmolLM2 over two canisters, beside the same answer of one.
 
 `python -m tests.bench.hops [--metering NAME] [--tokens N]` prints one JSON object: cycles a token
 of both from the network's ledger, by item. Returns 1 if the texts differ.
