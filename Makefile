@@ -78,7 +78,7 @@ release-check: setup  ## wheel and sdist in fresh environments, for every Python
 sbom: setup  ## the wheel's parts as CycloneDX, from a fresh environment: build/datanode.cdx.json
 	rm -rf build/sbom && $(PYTHON) -m venv build/sbom/venv
 	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir build/sbom .
-	build/sbom/venv/bin/python -m pip install --quiet "$$(ls build/sbom/*.whl)[localnet]"
+	build/sbom/venv/bin/python -m pip install --quiet "$$(ls build/sbom/*.whl)[localnet,sign]"
 	build/sbom/venv/bin/python -m pip uninstall --quiet --yes pip setuptools
 	sed "s/^dynamic = .*/version = \"$$(build/sbom/venv/bin/datanode --version | cut -d' ' -f2)\"/" \
 	  pyproject.toml > build/sbom/pyproject.toml
@@ -120,6 +120,7 @@ nightly: setup  ## the long forms: more kills, more mutations, the rehearsal
 	  walks model_based
 	$(CARGO) test --quiet --locked --package datanode-store --test store $(MANIFEST) -- --ignored equal_cost
 	canisters/build.sh --check llama_lab candid_text
+	$(CARGO) clippy --quiet --locked --manifest-path canisters/candid_text/Cargo.toml -- -D warnings
 	$(MAKE) --no-print-directory rust-agent
 	$(BIN)/python -m tests.bench.rehearsal
 	$(BIN)/python -m tests.bench.fleet_rehearsal

@@ -71,7 +71,12 @@ def generate(
     """
     from datanode.command_context import ContextArguments  # noqa: PLC0415
     from datanode.inference.client import Generated, InferenceNode, Question  # noqa: PLC0415
-    from datanode.inference.session import render_prompt, require_model, run  # noqa: PLC0415
+    from datanode.inference.session import (  # noqa: PLC0415
+        render_prompt,
+        require_model,
+        run,
+        tokens_a_message,
+    )
     from datanode.surface import connect  # noqa: PLC0415 - `import datanode` stays fast
 
     where = ContextArguments(node=node, network=network, identity=identity, root_key=root_key)
@@ -88,7 +93,7 @@ def generate(
         require_model(status, model)
         rendered = None
         if not raw:
-            version = connection.reader().open_version(model, status.version)
+            version = connection.reader().open_version(status.model or model, status.version)
             rendered = render_prompt(version, prompt)
         question = Question(
             prompt=prompt if rendered is None else rendered,
@@ -97,7 +102,13 @@ def generate(
             temperature=temperature,
             seed=seed,
         )
-        last, tokens, spending = run(client, question, as_query=query, on_text=take)
+        last, tokens, spending = run(
+            client,
+            question,
+            as_query=query,
+            tokens_a_message=tokens_a_message(status),
+            on_text=take,
+        )
     return Answer(
         text="".join(parts),
         tokens=tokens,

@@ -191,7 +191,7 @@ def _filling(loads: Iterable[int], limit: int) -> int:
 
 def _units(layout: Layout) -> "tuple[array[int], array[int]]":
     """Return the unit of each chunk, in the order in which they are placed, and its heap bytes."""
-    ranks = _ranks([tensor for tensor, _, _ in layout.tensor_chunks()])
+    ranks = block_ranks([tensor for tensor, _, _ in layout.tensor_chunks()])
     units = array("l", [_REST]) * layout.chunk_count
     heap = array("Q", [0]) * layout.chunk_count
     for (tensor, first, count), rank in zip(layout.tensor_chunks(), ranks, strict=True):
@@ -202,8 +202,8 @@ def _units(layout: Layout) -> "tuple[array[int], array[int]]":
     return units, heap
 
 
-def _ranks(tensors: Sequence[TensorSpec]) -> list[int]:
-    """Number the units of tensors: blocks in order, what lies before and behind them with them.
+def block_ranks(tensors: Sequence[TensorSpec]) -> list[int]:
+    """Number the units: blocks in order, what lies before and behind them with them.
 
     A checkpoint without blocks is divided by tensors.
     """
@@ -226,6 +226,11 @@ def _ranks(tensors: Sequence[TensorSpec]) -> list[int]:
         rank_of[place] if place is not None else 0 if _EMBEDDING.search(tensor.name) else last
         for tensor, place in zip(tensors, places, strict=True)
     ]
+
+
+def is_of_block(tensor: TensorSpec) -> bool:
+    """Whether a tensor is one of a block, by its name."""
+    return _BLOCK.match(tensor.name) is not None
 
 
 def _in_heap(raw_bytes: int, element: ElementType) -> int:

@@ -14,11 +14,15 @@ from typing import Final
 
 from datanode.model import FileSpec, TensorSpec
 from uploader.chunker import Layout
+from uploader.fleet_placement import block_ranks, is_of_block
+from uploader.grouping import SMALL_BYTES
 
 COORDINATOR: Final = 0
 SLICES: Final = "slices/"
 _ALIGNMENT_BYTES: Final = 8
-_ANY_SLICE: Final = re.compile(rf"{SLICES}(\d{{5,9}})-\d{{15,20}}\.(?:safetensors|header)")
+_ANY_SLICE: Final = re.compile(
+    rf"{SLICES}(\d{{5,9}})-\d{{15,20}}\.(?:safetensors|copy\.safetensors|header)"
+)
 _SLICE: Final = re.compile(rf"{SLICES}(\d{{5,9}})-(\d{{15,20}})\.safetensors")
 
 
@@ -91,6 +95,45 @@ def slices(layout: Layout, members: Sequence[int]) -> list[Slice]:
         if not runs:
             found.append(_empty(index, file))
     return found
+
+
+def copied_slices(layout: Layout, members: Sequence[int]) -> list[Slice]:
+    """Return slices that members get beside their own, so that each can run its blocks.
+
+    Small tensors of several blocks share chunks, as norms do, and a chunk lies on one member: the
+    others get a copy. The member of the embedding gets small tensors outside of blocks too: a model
+    without a head of its own uses its embedding, after the last norm.
+
+    Args:
+        layout: Files, tensors and chunks.
+        members: Member of each chunk.
+    """
+    tensors = list(layout.tensor_chunks())
+    if not any(is_of_block(tensor) for tensor, _, _ in tensors):
+        return []
+    ranks = block_ranks([tensor for tensor, _, _ in tensors])
+    owners: dict[int, tuple[int, int]] = {}
+    for (tensor, first, count), rank in zip(tensors, ranks, strict=True):
+        if count and tensor.length_bytes > owners.get(rank, (0, 0))[0]:
+            owners[rank] = (tensor.length_bytes, members[first])
+    copies: dict[tuple[int, int], Slice] = {}
+    for (tensor, first, count), rank in zip(tensors, ranks, strict=True):
+        if count != 1 or tensor.length_bytes >= SMALL_BYTES:
+            continue
+        wanted = {owners[rank][1]} | (set() if is_of_block(tensor) else {owners[0][1]})
+        spec = layout.spec(first)
+        for member in wanted - {members[first]}:
+            copies[member, first] = Slice(
+                member=member,
+                path=f"{SLICES}{tensor.file_index:05}-{spec.offset_bytes:015}.copy.safetensors",
+                file_index=tensor.file_index,
+                start_bytes=spec.offset_bytes,
+                length_bytes=spec.length_bytes,
+                first_chunk=first,
+                chunk_count=1,
+                has_tensors=True,
+            )
+    return [copies[key] for key in sorted(copies)]
 
 
 def slice_tensors(layout: Layout, wanted: Sequence[Slice]) -> list[list[TensorSpec]]:

@@ -4,6 +4,7 @@ Loading and generating take several messages. `load` and `generate` send them on
 and yield what each of them did.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,43 @@ for three tokens. Ours."""
 
 TOKENS_A_QUERY: Final = 1024
 """More than the 5e9 instructions of a query pay for. Ours."""
+
+
+FLEET_TOKENS_A_MESSAGE: Final = 16
+"""The same over a fleet, where each token pays for touching the weights in any case. Ours: a token
+takes a round of the network or more, and text should arrive meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPart:
+    """The part of a model that one canister runs.
+
+    Attributes:
+        first_block: First block.
+        end_block: Block after the last one.
+        embed: It turns tokens into activations.
+        head: It turns activations into logits.
+    """
+
+    first_block: int
+    end_block: int
+    embed: bool
+    head: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetRole:
+    """How a part goes together with those on other canisters.
+
+    Attributes:
+        whole: Manifest digest of the whole model.
+        drivers: Canisters whose hops this one computes.
+        blocks: Canisters with the further blocks, in order; the driver has them.
+    """
+
+    whole: bytes
+    drivers: tuple[Principal, ...]
+    blocks: tuple[Principal, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +116,9 @@ class Generated:
         prompt_tokens_count: Tokens of the prompt.
         positions_count: Positions computed so far, those of the prompt included.
         finished: The text has come to its end.
-        instructions: Instructions of the message.
+        instructions: Instructions of the message, those of other canisters included.
+        hops_count: Calls of other canisters.
+        hops_bytes: Bytes of their arguments and replies.
     """
 
     text: str
@@ -88,6 +128,8 @@ class Generated:
     positions_count: int
     finished: bool
     instructions: int
+    hops_count: int = 0
+    hops_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +147,8 @@ class ModelStatus:
         conversations_count: Conversations that are held.
         cache_bytes: Size of their caches.
         heap_bytes: Size of the heap.
+        part: The part of the model that it runs; None: the whole.
+        role: How the part goes together with others; None: alone.
     """
 
     model: str | None
@@ -117,6 +161,13 @@ class ModelStatus:
     conversations_count: int
     cache_bytes: int
     heap_bytes: int
+    part: ModelPart | None = None
+    role: FleetRole | None = None
+
+    @property
+    def is_driver(self) -> bool:
+        """Whether the canister calls others for the further blocks."""
+        return self.role is not None and bool(self.role.blocks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,10 +231,27 @@ class InferenceNode:
             conversations_count=row.number("conversations"),
             cache_bytes=row.number("cache_bytes"),
             heap_bytes=row.number("heap_bytes"),
+            part=None if configuration is None else _part(configuration.fields["part"]),
+            role=None if configuration is None else _role(configuration.fields["fleet"]),
         )
 
-    def configure(self, model: str, *, version: int | None = None, exact: bool = False) -> LoadPlan:
+    def configure(
+        self,
+        model: str,
+        *,
+        version: int | None = None,
+        exact: bool = False,
+        part: ModelPart | None = None,
+        role: FleetRole | None = None,
+    ) -> LoadPlan:
         """Choose the model to run. A loaded model and its conversations are dropped.
+
+        Args:
+            model: Its name.
+            version: Its version; the latest by default.
+            exact: Multiply the checkpoint's own words.
+            part: The part of it to run; the whole by default.
+            role: How the part goes together with those on other canisters.
 
         Raises:
             ConflictError: The checkpoint cannot be run; the text says what is missing.
@@ -195,7 +263,8 @@ class InferenceNode:
             "model": model,
             "version": version,
             "mode": ("exact" if exact else "fast", None),
-            "part": None,
+            "part": None if part is None else _fields(part),
+            "fleet": None if role is None else _fields(role),
         }
         row = Row.of(self._call("model_configure", wish))
         return LoadPlan(
@@ -311,6 +380,37 @@ class InferenceNode:
         return open_reply(kind, reply)
 
 
+def _fields(value: ModelPart | FleetRole) -> Value:
+    fields: dict[str, Value] = {}
+    for each in dataclasses.fields(value):
+        given = getattr(value, each.name)
+        fields[each.name] = list(given) if isinstance(given, tuple) else given
+    return fields
+
+
+def _part(value: Value) -> ModelPart | None:
+    if value is None:
+        return None
+    row = Row.of(value)
+    return ModelPart(
+        first_block=row.number("first_block"),
+        end_block=row.number("end_block"),
+        embed=narrow(row.fields["embed"], bool),
+        head=narrow(row.fields["head"], bool),
+    )
+
+
+def _role(value: Value) -> FleetRole | None:
+    if value is None:
+        return None
+    row = Row.of(value)
+    return FleetRole(
+        whole=row.data("whole"),
+        drivers=tuple(narrow(each, Principal) for each in row.items("drivers")),
+        blocks=tuple(narrow(each, Principal) for each in row.items("blocks")),
+    )
+
+
 def _prompt(question: Question, tokens: int) -> Value:
     return {
         "prompt": question.prompt,
@@ -324,6 +424,8 @@ def _prompt(question: Question, tokens: int) -> Value:
 
 def _generated(value: Value) -> Generated:
     row = Row.of(value)
+    given = row.fields["hops"]
+    hops = None if given is None else Row.of(given)
     return Generated(
         text=row.text("text"),
         tokens=tuple(narrow(token, int) for token in row.items("tokens")),
@@ -332,4 +434,6 @@ def _generated(value: Value) -> Generated:
         positions_count=row.number("positions"),
         finished=narrow(row.fields["finished"], bool),
         instructions=row.number("instructions"),
+        hops_count=0 if hops is None else hops.number("count"),
+        hops_bytes=0 if hops is None else hops.number("bytes"),
     )

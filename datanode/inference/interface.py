@@ -18,16 +18,18 @@ from datanode.agent.candid import (
 )
 from datanode.node.candid_interface import CandidMethod
 
-INTERFACE_VERSION: Final = 1
+INTERFACE_VERSION: Final = 2
 """The newest `model_*` interface that this release speaks."""
 
 _PART: Final = Record({"first_block": Nat32, "end_block": Nat32, "embed": Bool, "head": Bool})
+_FLEET: Final = Record({"whole": Blob, "drivers": Vec(Principal), "blocks": Vec(Principal)})
 _CONFIGURATION: Final = Record(
     {
         "model": Text,
         "version": Opt(Nat32),
         "mode": Variant({"fast": Null, "exact": Null}),
         "part": Opt(_PART),
+        "fleet": Opt(_FLEET),
     }
 )
 _PLAN: Final = Record({"version": Nat32, "chunks": Nat32, "weights": Nat64, "heap_bytes": Nat64})
@@ -56,6 +58,7 @@ _GENERATED: Final = Record(
         "positions": Nat32,
         "finished": Bool,
         "instructions": Nat64,
+        "hops": Opt(Record({"count": Nat32, "bytes": Nat64})),
     }
 )
 _STATUS: Final = Record(
@@ -81,6 +84,7 @@ METHODS: Final = {
     "model_continue": CandidMethod((_CONTINUE,), _GENERATED),
     "model_ask": CandidMethod((_PROMPT,), _GENERATED, query=True),
     "model_logits": CandidMethod((Record({"tokens": Vec(Nat32)}),), Blob, query=True),
+    "model_hop": CandidMethod((Blob,), Blob, fallible=False),
     "model_end": CandidMethod((Nat64,), Null),
     "model_add_runner": CandidMethod((Principal,), Null),
     "model_remove_runner": CandidMethod((Principal,), Null),

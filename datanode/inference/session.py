@@ -5,8 +5,17 @@ from dataclasses import dataclass, field
 
 from datanode.errors import ConflictError, FormatError, NotFoundError
 from datanode.fees import FeeSchedule
+from datanode.fleet_index import part_name
 from datanode.inference.chat import CONFIG_FILE, MAX_CONFIG_BYTES, chat_prompt
-from datanode.inference.client import Generated, InferenceNode, LoadStep, ModelStatus, Question
+from datanode.inference.client import (
+    FLEET_TOKENS_A_MESSAGE,
+    TOKENS_A_MESSAGE,
+    Generated,
+    InferenceNode,
+    LoadStep,
+    ModelStatus,
+    Question,
+)
 from datanode.reader import VerifiedVersion
 
 ENVELOPE_BYTES = 400
@@ -20,20 +29,33 @@ class MessageCosts:
     Attributes:
         messages_count: Messages.
         instructions: Their instructions.
-        cycles: Their price: ingress, execution, instructions.
+        cycles: Their price: ingress, execution, instructions, calls.
+        hops_count: Calls of other canisters.
     """
 
     fees: FeeSchedule = field(default_factory=FeeSchedule.load)
     messages_count: int = 0
     instructions: int = 0
     cycles: int = 0
+    hops_count: int = 0
 
-    def add(self, instructions: int, *, argument_bytes: int = 0) -> None:
-        """Count an update."""
+    def add(
+        self,
+        instructions: int,
+        *,
+        argument_bytes: int = 0,
+        hops_count: int = 0,
+        hops_bytes: int = 0,
+    ) -> None:
+        """Count an update, and the calls of other canisters that it made."""
         self.messages_count += 1
         self.instructions += instructions
         self.cycles += self.fees.ingress_cycles(ENVELOPE_BYTES + argument_bytes)
         self.cycles += self.fees.execution_cycles(instructions)
+        # A call is executed there, and its response here.
+        each = self.fees.call_cycles(0) + 2 * self.fees.execution_cycles(0)
+        self.hops_count += hops_count
+        self.cycles += hops_count * each + self.fees.call_byte_cycles(hops_bytes)
 
 
 def require_model(status: ModelStatus, model: str, *, exact: bool = False) -> None:
@@ -43,7 +65,12 @@ def require_model(status: ModelStatus, model: str, *, exact: bool = False) -> No
         ConflictError: It is configured with another one or another mode, or has not loaded it.
     """
     again = f"`datanode load {model}{' --exact' if exact else ''}`"
-    if status.model != model:
+    if status.role is not None and not status.is_driver:
+        raise ConflictError(
+            "this canister has further blocks of a model",
+            hint="Name the fleet with --node, or its member with the embedding.",
+        )
+    if status.model != (part_name(model) if status.is_driver else model):
         runs = "no model" if status.model is None else status.model
         raise ConflictError(f"the node runs {runs}, not {model}", hint=f"Run {again}.")
     if exact and not status.exact:
@@ -67,6 +94,11 @@ def load_model(
     yield from node.load()
 
 
+def tokens_a_message(status: ModelStatus) -> int:
+    """Return how many tokens a message should generate."""
+    return FLEET_TOKENS_A_MESSAGE if status.is_driver else TOKENS_A_MESSAGE
+
+
 def render_prompt(version: VerifiedVersion, message: str) -> str | None:
     """Put a message into the chat template of a stored model; None if it has none.
 
@@ -87,13 +119,18 @@ def run(
     question: Question,
     *,
     as_query: bool,
+    tokens_a_message: int = TOKENS_A_MESSAGE,
     on_text: Callable[[Generated], None],
 ) -> tuple[Generated, tuple[int, ...], MessageCosts]:
     """Generate, and report each message's text; returns the last message, all tokens, the cost."""
     spending = MessageCosts()
     tokens: tuple[int, ...] = ()
     last: Generated | None = None
-    answers = iter([node.ask(question)]) if as_query else node.generate(question)
+    answers = (
+        iter([node.ask(question)])
+        if as_query
+        else node.generate(question, tokens_a_message=tokens_a_message)
+    )
     for generated in answers:
         on_text(generated)
         tokens += generated.tokens
@@ -103,6 +140,8 @@ def run(
             spending.add(
                 generated.instructions,
                 argument_bytes=len(question.prompt.encode()) if first else 0,
+                hops_count=generated.hops_count,
+                hops_bytes=generated.hops_bytes,
             )
     if last is None:
         raise NotFoundError("the node generated nothing")

@@ -22,7 +22,7 @@ from datanode.agent.candid import Record, Type, Value
 from datanode.agent.client import Agent
 from datanode.agent.identity import Identity
 from datanode.agent.reject import reject_of
-from datanode.errors import DataNodeError, UsageError
+from datanode.errors import DataNodeError, NodeRejectedError, UsageError
 from datanode.localnet import wasm_file
 from datanode.localnet.management import interface_types, snapshot_types
 from datanode.localnet.management.arguments import Arguments
@@ -273,12 +273,12 @@ class CanisterHandle:
         if self._given_interface is not None:
             return self._given_interface
         path = [b"canister", self.id.raw, b"metadata", b"candid:service"]
-        found = self._agent.read_state(self.id, [path]).lookup(path)
-        return (
-            CandidInterface(found.decode("utf-8", "replace"))
-            if isinstance(found, bytes)
-            else CandidInterface()
-        )
+        try:
+            found = self._agent.read_state(self.id, [path]).lookup(path)
+        except NodeRejectedError:
+            return CandidInterface()  # a private section is for controllers
+        text = found.decode("utf-8", "replace") if isinstance(found, bytes) else ""
+        return CandidInterface(text)
 
     def _encoded(self, method: str, args: Sequence[Argument]) -> bytes:
         pairs = [each for each in args if isinstance(each, tuple)]

@@ -1,4 +1,4 @@
-"""Signatures of OpenSSF Model Signing v1 over the files that a manifest names."""
+"""Signatures of OpenSSF Model Signing v1 over the files of a manifest or a folder."""
 
 from datanode.model_signature.covering import Coverage, SignedFiles, bundle_paths, find_coverage
 from datanode.model_signature.public_key import PublicKey, load_public_key
@@ -8,7 +8,7 @@ from datanode.model_signature.reading import (
     read_bundle,
     read_bundle_file,
 )
-from datanode.model_signature.signing import sign_version
+from datanode.model_signature.signing import sign_files, sign_version
 
 __all__ = [
     "Coverage",
@@ -21,5 +21,6 @@ __all__ = [
     "load_public_key",
     "read_bundle",
     "read_bundle_file",
+    "sign_files",
     "sign_version",
 ]

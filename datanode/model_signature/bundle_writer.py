@@ -11,13 +11,13 @@ from typing import Final
 from model_signing import hashing, manifest, signing
 from model_signing._hashing.hashing import Digest
 
-from datanode.manifest import FileEntry
+from datanode.model_signature.covering import DigestedFile
 
 _ALGORITHM: Final = "sha256"
 
 
 class _HeldDigests(hashing.Config):
-    """Stands where the library hashes a folder, and gives the digests of a manifest."""
+    """Stands where the library hashes a folder, and gives the digests that are known."""
 
     def __init__(self, held: manifest.Manifest) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -35,7 +35,7 @@ class _HeldDigests(hashing.Config):
 
 def write_bundle(
     model: str,
-    files: Iterable[FileEntry],
+    files: Iterable[DigestedFile],
     *,
     ignored: Sequence[str],
     key: Path,

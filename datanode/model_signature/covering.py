@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from datanode.errors import SignatureError
 from datanode.manifest import FileEntry
@@ -16,6 +16,20 @@ MAX_BUNDLES: Final = 8
 """Most bundles of a model that are looked at. Ours."""
 _SHOWN: Final = 5
 _NAME_IT: Final = "If you have the bundle in a file, name it with --signature."
+
+
+class DigestedFile(Protocol):
+    """A file by its digest: of a manifest, or of a folder."""
+
+    @property
+    def path(self) -> str:
+        """Return its path below the model's folder."""
+        ...
+
+    @property
+    def sha256(self) -> bytes:
+        """Return the digest of its bytes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +98,12 @@ def bundle_paths(files: Iterable[FileEntry]) -> list[str]:
 
 
 def find_coverage(
-    files: Sequence[FileEntry], bundles: Iterable[SignedFiles], key: PublicKey
+    files: Sequence[DigestedFile], bundles: Iterable[SignedFiles], key: PublicKey
 ) -> Coverage:
     """Find a bundle that the key signed and that covers the files as the manifest names them.
 
     Args:
-        files: Files of a version, from its verified manifest.
+        files: Files of a version, from its verified manifest; or of a folder.
         bundles: At least one.
         key: The signer's.
 
@@ -108,7 +122,7 @@ def find_coverage(
     raise SignatureError("; ".join(error.what for error in errors))
 
 
-def _coverage(files: Sequence[FileEntry], bundle: SignedFiles, key: PublicKey) -> Coverage:
+def _coverage(files: Sequence[DigestedFile], bundle: SignedFiles, key: PublicKey) -> Coverage:
     statement = parse_statement(open_bundle(bundle.content, key))
     own = bundle.name if bundle.travels else None
     held = {

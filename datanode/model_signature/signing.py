@@ -1,6 +1,6 @@
-"""Signs a version: from its verified manifest, so that no file is read."""
+"""Signs files by their digests: those of a version from its manifest, so that none is read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from datanode.errors import UsageError
 from datanode.files import disk_errors
-from datanode.model_signature.covering import Coverage, SignedFiles, find_coverage
+from datanode.model_signature.covering import Coverage, DigestedFile, SignedFiles, find_coverage
 from datanode.model_signature.public_key import MAX_KEY_BYTES, PublicKey, has_supported_curve
 from datanode.model_signature.statement import GIT_PATHS, Statement
 from datanode.reader import VerifiedVersion
@@ -36,6 +36,28 @@ def sign_version(
         UsageError: The file holds no such key, the password does not open it, there is no file to
             sign, or the extra `sign` is not installed.
     """
+    return sign_files(version.model, version.head.files, key, name=name, password=password)
+
+
+def sign_files(
+    model: str,
+    files: Sequence[DigestedFile],
+    key: Path,
+    *,
+    name: str,
+    left_out: Sequence[str] = (),
+    password: Callable[[], str | None] = lambda: None,
+) -> tuple[bytes, Coverage]:
+    """Sign files; see `sign_version`.
+
+    Args:
+        model: Name of the model, which the statement carries.
+        files: The files.
+        key: PEM file of a private key on P-256, P-384 or P-521.
+        name: Name that the bundle will have beside the files.
+        left_out: Paths beside the files that verifiers are to leave out.
+        password: Asked for the password of an encrypted key.
+    """
     try:
         from datanode.model_signature.bundle_writer import write_bundle  # noqa: PLC0415 - the extra
     except ImportError as error:
@@ -44,13 +66,12 @@ def sign_version(
             hint='Install it with `pip install "datanode[sign]"`.',
         ) from error
     secret, public_key = _open_key(key, password)
-    files = version.head.files
-    ignored = (name, *GIT_PATHS)
+    ignored = (name, *GIT_PATHS, *left_out)
     statement = Statement(digests={}, ignored=ignored)
     covered = [each for each in files if statement.covers(each.path)]
     if not covered:
-        raise UsageError(f"{version.model} has no file that a signature would cover")
-    bundle = write_bundle(version.model, covered, ignored=ignored, key=key, password=secret)
+        raise UsageError(f"{model} has no file that a signature would cover")
+    bundle = write_bundle(model, covered, ignored=ignored, key=key, password=secret)
     # What cannot be verified is not handed out.
     signed = SignedFiles(name=name, content=bundle, travels=False)
     return bundle, find_coverage(files, [signed], public_key)

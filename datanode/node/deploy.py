@@ -2,18 +2,20 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from datanode.agent.candid import encode
 from datanode.agent.client import Agent
+from datanode.cleanup import always_after
 from datanode.errors import (
     CertificateError,
     NodeRejectedError,
     UnsupportedVersionError,
     UsageError,
 )
-from datanode.node import management, settings
+from datanode.node import management, settings, snapshots
 from datanode.node.candid_interface import SETTINGS
 from datanode.node.canister import CanisterNode
 from datanode.node.management import NodeCanisterStatus
@@ -110,18 +112,25 @@ def upgrade_node(agent: Agent, canister: Principal, *, wasm: bytes | None = None
         UnsupportedVersionError: The node's memory has a newer layout than the module reads.
         NotStorageNodeError: The canister is something else.
     """
-    if wasm is not None:
-        module = wasm
-    else:
-        module = inference_wasm() if is_inference_node(agent, canister) else storage_wasm()
+    runs_models = is_inference_node(agent, canister)
+    module = wasm or (inference_wasm() if runs_models else storage_wasm())
     store_version = CanisterNode(agent, canister).status().store_version
     if store_version > STORE_VERSION:
         raise UnsupportedVersionError(
             f"{canister} stores in layout {store_version}, this release reads {STORE_VERSION}",
             safe="Nothing was changed.",
         )
-    management.install(agent, canister, module, encode((), ()), upgrade=True)
+    with _quiet(agent, canister) if runs_models else nullcontext():
+        management.install(agent, canister, module, encode((), ()), upgrade=True)
     _check_module(agent, canister, module)
+
+
+@contextmanager
+def _quiet(agent: Agent, canister: Principal) -> Iterator[None]:
+    """Stop a canister meanwhile: responses to its calls must not come to another module."""
+    with always_after(lambda: snapshots.start(agent, canister)):
+        snapshots.stop(agent, canister)
+        yield
 
 
 def promote_node(agent: Agent, canister: Principal) -> None:

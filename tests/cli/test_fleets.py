@@ -144,7 +144,7 @@ def test_members_of_different_interfaces_are_refused(user: User) -> None:
 
 def test_a_command_for_one_node_names_the_members_of_a_fleet(user: User) -> None:
     user.ok("node", "create", "llama", "--count", "2", "--cycles", "8TC")
-    done = user.fails(2, "node", "promote", "llama", "--model", "m")
+    done = user.fails(2, "node", "settings", "llama")
     assert done.says("fleet of 2 nodes", "node status llama")
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import model_signing
 import pytest
 
 import datanode
@@ -48,6 +49,28 @@ def test_signed_model_is_fetched_and_audited(
     assert report.verdict == "ok"
     assert datanode.sign("signed", private, out="again.sig").left_out == ()
     datanode.fetch("signed", "third", public_key=public, signature="again.sig")
+
+
+def test_folder_is_signed_before_its_upload(
+    user: User, folder: Path, keys: tuple[Path, Path]
+) -> None:
+    private, public = keys
+    (folder / "model.sig").write_bytes(b"an older bundle")
+    (folder / "pytorch_model.bin").write_bytes(b"weights in another format")
+    done = user.ok("sign", folder, "--key", private)
+    assert Path(str(done["file"])) == folder / "model.sig"
+    assert done["signature"]["covered"] == 2
+    user.ok("upload", folder, "--as", "before")
+    verify = ["--verify-signature", "--public-key", public]
+    done = user.ok("fetch", "before", "out", *verify)
+    assert (done["signature"]["bundle"], done["signature"]["covered"]) == ("model.sig", 2)
+    config = model_signing.verifying.Config().use_elliptic_key_verifier(public_key=public)
+    config.verify(folder, folder / "model.sig")
+    (folder / "config.json").write_text('{"remote_code": true}')
+    user.ok("upload", folder, "--as", "before")
+    assert user.fails(44, "fetch", "before", "two", *verify).says("config.json")
+    assert user.fails(2, "sign", "./missing", "--key", private).says("no folder")
+    assert user.fails(2, "sign", folder, "--key", private, "--version", 1).says("no versions")
 
 
 def _verify_with_other(user: User) -> list[object]:

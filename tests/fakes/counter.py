@@ -65,10 +65,10 @@ _WAT = r"""
 
 
 @cache
-def counter_wasm() -> bytes:
-    """Assemble the module, with public and private metadata."""
+def counter_wasm(visibility: str = "public") -> bytes:
+    """Assemble the module, with public and private metadata; `visibility` is its interface's."""
     module = bytes(wasmtime.wat2wasm(_WAT))
-    public = _section("icp:public candid:service", CANDID.encode())
+    public = _section(f"icp:{visibility} candid:service", CANDID.encode())
     return module + public + _section("icp:private secret", b"for controllers")
 
 

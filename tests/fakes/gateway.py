@@ -97,10 +97,8 @@ class Gateway:
         return Damage(
             runtime=self.network.runtime,
             traffic=self.network.traffic,
-            records=self.network.records,
+            host=self.interface.host,
             certification=self.network.certification,
-            work=self.interface.work,
-            rent=self.interface.rent,
         )
 
     def reopen(self) -> None:

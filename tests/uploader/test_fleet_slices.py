@@ -14,6 +14,8 @@ from datanode.errors import SourceError
 from datanode.model import ChunkSpec
 from tests.uploader.session.stage import safetensors_bytes
 from uploader.chunker import Layout
+from uploader.fleet_placement import place
+from uploader.fleet_slices import file_of_slice, parse_slice_path
 from uploader.session.fleet_parts import member_parts
 from uploader.session.part_source import PartSource
 from uploader.source import open_source
@@ -108,3 +110,33 @@ def test_rejects_files_that_have_the_name_of_a_slice(tmp_path: Path) -> None:
     (header,) = [each for each in part.slices if not each.has_tensors]
     with pytest.raises(SourceError):
         PartSource(source, layout, [header, header])
+
+
+def test_each_part_has_all_tensors_of_its_blocks(tmp_path: Path) -> None:
+    """Norms of all blocks share a chunk, and the head of the model is its embedding."""
+    rng, blocks = np.random.default_rng(2), 4
+    tensors = {
+        "model.embed_tokens.weight": rng.integers(0, 256, (300, 512), np.uint8),
+        "model.norm.weight": rng.random(64, np.float32),
+    }
+    for block in range(blocks):
+        prefix = f"model.layers.{block}"
+        tensors[f"{prefix}.mlp.weight"] = rng.integers(0, 256, (200, 512), np.uint8)
+        tensors[f"{prefix}.norm.weight"] = rng.random(64, np.float32)
+    ordered = dict(sorted(tensors.items(), key=lambda each: -each[1].itemsize))
+    (tmp_path / "model.safetensors").write_bytes(safetensors_bytes(ordered))
+    source = open_source(tmp_path)
+    layout = Layout(source.files(), source.tensors())
+    sizes = [1] * layout.chunk_count
+    members = place(layout, sizes, [1 << 30, 1 << 30]).members
+    first, second = member_parts(source, layout, members)
+    held = [{tensor.name for tensor in part.source.tensors()} for part in (first, second)]
+    assert {"model.embed_tokens.weight", "model.norm.weight"} <= held[0]
+    for block in range(blocks):
+        names = {name for name in tensors if f".{block}." in name}
+        assert [names <= each for each in held].count(True) == 1
+    copied = {each.path for part in (first, second) for each in part.source.slices} - {
+        each.path for part in (first, second) for each in part.slices
+    }
+    assert len(copied) == 1
+    assert all(file_of_slice(path) == 0 and parse_slice_path(path) is None for path in copied)

@@ -42,7 +42,7 @@ def promote_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Turn a storage canister into an inference canister.
+    """Turn a storage canister, or every member of a fleet, into an inference canister.
 
     Everything stored stays.
 
@@ -58,10 +58,11 @@ def promote_command(
         ) as context,
         suggesting_models(context, model),
     ):
-        principal = context.node_principal()
-        context.node(principal).model(model)
+        members = context.members()
+        context.node(members[0]).model(model)
         with output.working("installing the inference module"):
-            deploy.promote_node(context.agent, principal)
+            for principal in members:
+                deploy.promote_node(context.agent, principal)
         _load(context, output, model, version=version, exact=exact, is_wanted=load)
 
 
@@ -76,7 +77,7 @@ def load_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Load MODEL into the heap of its inference canister.
+    """Load MODEL into the heap of its inference canister, or of each member of a fleet.
 
     Loading takes several messages. Run the same command again to continue after an interruption,
     and after an upgrade of the canister.
@@ -102,6 +103,11 @@ def _load(
 ) -> None:
     from datanode.inference.session import MessageCosts, load_model  # noqa: PLC0415 - see `upload`
 
+    if len(context.members()) > 1:
+        from uploader.cli.inference_fleet import load_over_fleet  # noqa: PLC0415 - see `upload`
+
+        load_over_fleet(context, output, model, version=version, exact=exact, is_wanted=is_wanted)
+        return
     client = _client(context)
     if not is_wanted:
         plan = client.configure(model, version=version, exact=exact)
@@ -160,7 +166,12 @@ def generate_command(
 ) -> None:
     """Generate text with MODEL, and print what it cost."""
     from datanode.inference.client import Question  # noqa: PLC0415 - see `upload`
-    from datanode.inference.session import render_prompt, require_model, run  # noqa: PLC0415
+    from datanode.inference.session import (  # noqa: PLC0415 - see `upload`
+        render_prompt,
+        require_model,
+        run,
+        tokens_a_message,
+    )
 
     output = Output(as_json=as_json)
     with open_place(
@@ -171,9 +182,9 @@ def generate_command(
         require_model(status, model, exact=exact)
         rendered = None
         if not raw:
-            target = context.node()
+            reader = context.reader(context.coordinator())
             rendered = render_prompt(
-                context.reader(target).open_version(model, status.version), prompt
+                reader.open_version(status.model or model, status.version), prompt
             )
         question = Question(
             prompt=prompt if rendered is None else rendered,
@@ -182,7 +193,13 @@ def generate_command(
             temperature=temperature,
             seed=seed,
         )
-        last, tokens, spending = run(client, question, as_query=query, on_text=_shower(output))
+        last, tokens, spending = run(
+            client,
+            question,
+            as_query=query,
+            tokens_a_message=tokens_a_message(status),
+            on_text=_shower(output),
+        )
     a_token = spending.cycles // max(1, len(tokens))
     end = "" if last.finished else ", stopped before the end"
     output.summary(
@@ -194,6 +211,7 @@ def generate_command(
         tokens=len(tokens),
         finished=last.finished,
         messages=spending.messages_count,
+        hops=spending.hops_count,
         instructions=last.instructions if query else spending.instructions,
         cycles=spending.cycles,
         cycles_a_token=a_token,
@@ -211,4 +229,4 @@ def _shower(output: Output) -> Callable[["Generated"], None]:
 def _client(context: CommandContext) -> "InferenceNode":
     from datanode.inference.client import InferenceNode  # noqa: PLC0415 - see `upload`
 
-    return InferenceNode(context.agent, context.node_principal())
+    return InferenceNode(context.agent, context.members()[0])

@@ -17,6 +17,7 @@ from datanode.errors import (
     UnauthorizedError,
     UsageError,
 )
+from datanode.fleet_index import PART_SUFFIX
 from datanode.folders import config_folder, state_folder
 from datanode.localnet.admin_client import ask
 from datanode.node import cycles_ledger_client, deploy, orders, paying, registry, settings
@@ -204,11 +205,14 @@ def describe_model(status: "ModelStatus") -> str:
     if status.model is None:
         return "none is configured"
     mode = ", exact" if status.exact else ""
-    name = f"{status.model} version {status.version}{mode}"
+    model = status.model if status.role is None else status.model.removesuffix(PART_SUFFIX)
+    name = f"{model} version {status.version}{mode}"
+    if status.part is not None:
+        name += f", blocks {status.part.first_block} to {status.part.end_block - 1}"
     if status.loaded:
         return f"{name}: loaded, {status.conversations_count} conversations"
     if status.chunks_count == 0:
-        return f"{name}: not loaded; `datanode load {status.model}` loads it"
+        return f"{name}: not loaded; `datanode load {model}` loads it"
     return f"{name}: loading, {status.chunks_count} of {status.total_count} chunks"
 
 

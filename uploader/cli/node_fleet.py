@@ -72,6 +72,15 @@ def show_status(output: Output, context: CommandContext, members: Sequence[Princ
         ["", "total", "", format_cycles(cycles), f"{days:,}", format_bytes(memory_bytes), "", ""]
     )
     output.table(_COLUMNS, rows)
+    models = [
+        None
+        if (model := node_actions.look_at_model(context, principal, view)) is None
+        else node_actions.describe_model(model)
+        for principal, view in zip(members, views, strict=True)
+    ]
+    for number, described in enumerate(models):
+        if described is not None:
+            output.say(f"member {number}: {described}")
     concerns = [concern for view in views for concern in view.concerns]
     if len(modules) > 1:
         concerns.append(
@@ -85,6 +94,7 @@ def show_status(output: Output, context: CommandContext, members: Sequence[Princ
         cycles=cycles,
         freezing_days=days,
         memory_bytes=memory_bytes,
+        models=models,
         concerns=concerns,
     )
 

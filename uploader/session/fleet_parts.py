@@ -8,7 +8,7 @@ from datanode.errors import ConflictError, DataNodeError, NodeFullError
 from datanode.limits import MAX_STABLE_BYTES
 from datanode.node.port import NodeStatus, StatusDetails, StorageNode
 from uploader.chunker import Layout
-from uploader.fleet_slices import COORDINATOR, Slice, slices
+from uploader.fleet_slices import COORDINATOR, Slice, copied_slices, slices
 from uploader.session.part_source import PartSource
 from uploader.source.base import Source
 
@@ -51,10 +51,12 @@ def member_parts(source: Source, layout: Layout, members: Sequence[int]) -> list
     """
     cut = slices(layout, members)
     shared = [each for each in cut if each.path in _SHARED_FILES]
+    copied = copied_slices(layout, members)
     parts: list[MemberPart] = []
     for member in sorted({each.member for each in cut}):
         mine = [each for each in cut if each.member == member]
-        also = [] if member == COORDINATOR else shared
+        also = [each for each in copied if each.member == member]
+        also += [] if member == COORDINATOR else shared
         part = PartSource(source, layout, [*mine, *also])
         parts.append(
             MemberPart(

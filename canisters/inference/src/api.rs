@@ -28,6 +28,17 @@ pub struct Part {
     pub head: bool,
 }
 
+/// How a part goes together with those on other canisters.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    /// Manifest digest of the whole model; all parts are of the same one.
+    pub whole: ByteBuf,
+    /// Canisters whose hops this one computes.
+    pub drivers: Vec<Principal>,
+    /// Canisters with the further blocks, in their order: the canister that has them listed drives.
+    pub blocks: Vec<Principal>,
+}
+
 /// Argument of `model_configure`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
@@ -39,6 +50,8 @@ pub struct Configuration {
     pub mode: Mode,
     /// Which part of the model to run; none: the whole model.
     pub part: Option<Part>,
+    /// Where the other parts are; none: nowhere.
+    pub fleet: Option<Fleet>,
 }
 
 /// What loading a configured model takes.
@@ -120,8 +133,19 @@ pub struct Generated {
     pub positions: u32,
     /// Whether the text has come to its end.
     pub finished: bool,
-    /// Instructions that this message used.
+    /// Instructions that this message used, those of other canisters included.
     pub instructions: u64,
+    /// Calls of other canisters; none: the model is on one.
+    pub hops: Option<Hops>,
+}
+
+/// Calls of canisters with further blocks.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hops {
+    /// How many.
+    pub count: u32,
+    /// Bytes of their arguments and replies.
+    pub bytes: u64,
 }
 
 /// What the canister runs.

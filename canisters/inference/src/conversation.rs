@@ -10,13 +10,19 @@ const BATCH: usize = 8;
 
 /// Tokens, what was computed for them, and what was already returned.
 pub struct Conversation {
-    tokens: Vec<u32>,
+    pub(crate) tokens: Vec<u32>,
     prompt_tokens: usize,
-    cache: Cache,
-    sampler: Sampler,
-    finished: bool,
+    pub(crate) cache: Cache,
+    pub(crate) sampler: Sampler,
+    pub(crate) finished: bool,
     /// Bytes of the generated text that earlier messages returned.
     returned_bytes: usize,
+    /// Positions that all canisters of a fleet have computed.
+    pub(crate) computed: usize,
+    /// Number of the next hop.
+    pub(crate) sequence: u64,
+    /// Conversation with whose first positions the cache began; 0: none.
+    pub(crate) base: u64,
 }
 
 /// What one message added.
@@ -27,14 +33,15 @@ pub struct Added {
 }
 
 impl Conversation {
-    /// Begin a text. `cache` holds positions of its prompt that were computed before, fewer than all.
+    /// Begin a text. `begun` is another conversation, and the cache of positions that both begin with,
+    /// fewer than all.
     ///
     /// # Errors
     /// The prompt has no token, or as many as the model has positions.
     pub fn new(
         model: &Model,
         prompt: Vec<u32>,
-        cache: Option<Cache>,
+        begun: Option<(u64, Cache)>,
         sampler: Sampler,
     ) -> Result<Self, Error> {
         let most = model.config().positions;
@@ -45,13 +52,17 @@ impl Conversation {
             let text = format!("the prompt has {} tokens, the model takes {most}", prompt.len());
             return Err(Error::BadRequest(text));
         }
+        let (base, cache) = begun.unwrap_or_else(|| (0, model.cache()));
         Ok(Self {
             prompt_tokens: prompt.len(),
             tokens: prompt,
-            cache: cache.unwrap_or_else(|| model.cache()),
+            computed: cache.length(),
+            cache,
             sampler,
             finished: false,
             returned_bytes: 0,
+            sequence: 1,
+            base,
         })
     }
 
@@ -78,12 +89,14 @@ impl Conversation {
     /// Drop the cache. The next message computes it again.
     pub fn evict(&mut self) {
         self.cache.truncate(0);
+        self.computed = 0;
     }
 
     /// Drop all but the prompt.
     pub fn forget_answer(&mut self) {
         self.tokens.truncate(self.prompt_tokens);
         self.cache.truncate(self.prompt_tokens);
+        self.computed = self.computed.min(self.prompt_tokens);
     }
 
     /// Count the computed positions that another prompt begins with; its last one is always computed.
@@ -118,10 +131,7 @@ impl Conversation {
     fn advance(&mut self, model: &Model) -> Result<(), Error> {
         let position = self.cache.length();
         let batch = &self.tokens[position..self.tokens.len().min(position + BATCH)];
-        let mut activations = Vec::with_capacity(batch.len() * model.config().hidden);
-        for &token in batch {
-            activations.extend(model.embed(token).ok_or_else(whole_only)?);
-        }
+        let mut activations = embed(model, batch)?;
         let too_long = |error: PositionError| Error::BadRequest(error.to_string());
         if position + batch.len() < self.tokens.len() {
             return model.fill(&mut self.cache, position, &mut activations).map_err(too_long);
@@ -132,17 +142,22 @@ impl Conversation {
         model.blocks(&mut self.cache, self.tokens.len() - 1, last).map_err(too_long)?;
         let logits = model.logits(last).ok_or_else(whole_only)?;
         let token = self.sampler.next(&logits);
+        self.add(model, token);
+        Ok(())
+    }
+
+    /// Continue the text with a token.
+    pub fn add(&mut self, model: &Model, token: u32) {
         if model.config().end_tokens.contains(&token) {
             self.finished = true;
         } else {
             self.tokens.push(token);
             self.finished = self.tokens.len() >= model.config().positions;
         }
-        Ok(())
     }
 
     /// Return the text that no message has returned yet; before the end, whole characters only.
-    fn new_text(&mut self, loaded: &Loaded) -> Result<String, Error> {
+    pub fn new_text(&mut self, loaded: &Loaded) -> Result<String, Error> {
         let tokenizer = loaded.tokenizer.as_ref().ok_or_else(whole_only)?;
         let bytes = tokenizer.decode(&self.tokens[self.prompt_tokens..]);
         let fresh = bytes.get(self.returned_bytes..).unwrap_or(&[]);
@@ -152,8 +167,17 @@ impl Conversation {
     }
 }
 
-fn whole_only() -> Error {
-    Error::BadRequest("this canister runs a part of a model: ask the one that has its head".into())
+/// Return the activations of tokens.
+pub fn embed(model: &Model, tokens: &[u32]) -> Result<Vec<f32>, Error> {
+    let mut activations = Vec::with_capacity(tokens.len() * model.config().hidden);
+    for &token in tokens {
+        activations.extend(model.embed(token).ok_or_else(whole_only)?);
+    }
+    Ok(activations)
+}
+
+pub fn whole_only() -> Error {
+    Error::BadRequest("this canister runs a part of a model: ask the driver of its fleet".into())
 }
 
 /// Return the length without a character that is cut off at the end.

@@ -20,6 +20,8 @@ struct Entry {
     used: u64,
     /// It is kept for its prompt, with which the owner's next one may begin.
     has_ended: bool,
+    /// A message that waits for another canister is generating.
+    is_busy: bool,
     conversation: Conversation,
 }
 
@@ -42,8 +44,8 @@ impl Conversations {
         let last = self.entries.last_key_value().map_or(0, |(last, _)| *last);
         let number = now_ns.max(last + 1);
         self.clock += 1;
-        self.entries
-            .insert(number, Entry { owner, used: self.clock, has_ended: false, conversation });
+        let (used, has_ended, is_busy) = (self.clock, false, false);
+        self.entries.insert(number, Entry { owner, used, has_ended, is_busy, conversation });
         number
     }
 
@@ -58,10 +60,29 @@ impl Conversations {
                 entry.used = self.clock;
                 Ok(&mut entry.conversation)
             }
-            _ => {
-                let text = "no such conversation; upgrades and newer conversations end old ones";
-                Err(Error::NotFound(text.into()))
+            _ => Err(no_such_conversation()),
+        }
+    }
+
+    /// Return a conversation for a message that will wait for other canisters.
+    ///
+    /// # Errors
+    /// As `get`; or another message is generating.
+    pub fn begin(&mut self, owner: Principal, number: u64) -> Result<&mut Conversation, Error> {
+        self.get(owner, number)?;
+        match self.entries.get_mut(&number) {
+            Some(entry) if !entry.is_busy => {
+                entry.is_busy = true;
+                Ok(&mut entry.conversation)
             }
+            _ => Err(Error::Conflict("another message continues this conversation: wait".into())),
+        }
+    }
+
+    /// Let other messages continue a conversation, if it is still there.
+    pub fn release(&mut self, number: u64) {
+        if let Some(entry) = self.entries.get_mut(&number) {
+            entry.is_busy = false;
         }
     }
 
@@ -82,11 +103,13 @@ impl Conversations {
 
     /// Copy the cache of the longest beginning of a prompt that a conversation of `owner` has
     /// computed. Those of others are left alone: their cost would tell what others ask.
-    pub fn prefix(&self, owner: Principal, prompt: &[u32]) -> Option<Cache> {
-        let own = self.entries.values().filter(|entry| entry.owner == owner);
-        let shared = own.map(|entry| (entry.conversation.shared_positions(prompt), entry));
-        let (positions, entry) = shared.max_by_key(|(positions, _)| *positions)?;
-        (positions > 0).then(|| entry.conversation.prefix(positions))
+    /// Returns the number of that conversation as well.
+    pub fn prefix(&self, owner: Principal, prompt: &[u32]) -> Option<(u64, Cache)> {
+        let own = self.entries.iter().filter(|(_, entry)| entry.owner == owner);
+        let shared =
+            own.map(|(number, entry)| (entry.conversation.shared_positions(prompt), number, entry));
+        let (positions, number, entry) = shared.max_by_key(|(positions, ..)| *positions)?;
+        (positions > 0).then(|| (*number, entry.conversation.prefix(positions)))
     }
 
     /// Drop caches until all fit, that of `kept` last.
@@ -116,4 +139,9 @@ impl Conversations {
         let candidates = self.entries.iter().filter(|entry| allowed(entry));
         candidates.min_by_key(|(_, entry)| entry.used).map(|(number, _)| *number)
     }
+}
+
+fn no_such_conversation() -> Error {
+    let text = "no such conversation; upgrades and newer conversations end old ones";
+    Error::NotFound(text.into())
 }

@@ -2,13 +2,17 @@
 //! weights that it stores.
 //!
 //! All methods of the storage canister come with `datanode-storage`. The methods here begin with
-//! `model_`; `inference.did` describes all of them. No method awaits, so that every message is
-//! atomic: one that runs out of instructions leaves the model and the conversations as they were.
+//! `model_`; `inference.did` describes all of them. No method awaits but those that generate with a
+//! model over several canisters. Every other message is atomic: one that runs out of instructions
+//! leaves the model and the conversations as they were.
 
 pub mod api;
+mod block;
 mod checkpoint;
 mod conversation;
 mod conversations;
+mod driver;
+mod hop;
 mod inspect;
 mod load;
 mod memory;
@@ -23,7 +27,7 @@ use datanode_store::Error;
 use ic_cdk::{query, update};
 
 use api::*;
-use state::{change, look};
+use state::{change, look, resume};
 
 type Answer<T> = Result<T, Error>;
 
@@ -58,13 +62,32 @@ fn model_tokenize(text: String) -> Answer<Vec<u32>> {
 }
 
 #[update]
-fn model_start(prompt: Prompt) -> Answer<Generated> {
-    change(|reader, context| reader.start(context, &prompt, used))
+async fn model_start(prompt: Prompt) -> Answer<Generated> {
+    driver::finish(change(|reader, context| reader.start(context, &prompt, used))).await
 }
 
 #[update]
-fn model_continue(wanted: Continue) -> Answer<Generated> {
-    change(|reader, context| reader.go_on(context, wanted, used))
+async fn model_continue(wanted: Continue) -> Answer<Generated> {
+    driver::finish(change(|reader, context| reader.go_on(context, wanted, used))).await
+}
+
+/// Compute this canister's blocks for a driver; see `hop`.
+#[update(guard = "require_driver", decode_with = "untouched", encode_with = "untouched")]
+fn model_hop(hop: Vec<u8>) -> Vec<u8> {
+    resume(|reader| reader.hop(ic_cdk::api::msg_caller(), &hop, used))
+}
+
+fn untouched(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
+}
+
+/// Refuse hops of canisters that are no drivers, and have them pay for it.
+fn require_driver() -> Result<(), String> {
+    if resume(|reader| reader.admits_driver(ic_cdk::api::msg_caller())) {
+        return Ok(());
+    }
+    datanode_storage::state::read(|_| ());
+    Err("only the drivers of this canister's fleet may call model_hop".into())
 }
 
 #[query]

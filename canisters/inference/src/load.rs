@@ -14,6 +14,10 @@ pub const MAX_WEIGHT_BYTES: u64 = 3_400 << 20;
 /// takes some 1.3e9.
 const TOKENIZER_INSTRUCTIONS: u64 = 3_000_000_000;
 
+/// Instructions that a batch of positions takes, about, and its most positions.
+const BATCH_INSTRUCTIONS: u64 = 8_000_000_000;
+const MAX_BATCH: u64 = 64;
+
 /// A model on its way into the heap.
 pub struct Loading {
     checkpoint: Checkpoint,
@@ -22,6 +26,8 @@ pub struct Loading {
     model: Option<Model>,
     heap_bytes: u64,
     has_text: bool,
+    part: Part,
+    mode: Mode,
     next: usize,
     placed: u64,
 }
@@ -29,7 +35,11 @@ pub struct Loading {
 /// A model that can be run.
 pub struct Loaded {
     pub model: Model,
-    /// None for a part without embedding or head.
+    /// What it has of the whole model.
+    pub part: Part,
+    /// Most positions that are computed between two looks at the instructions.
+    pub batch: usize,
+    /// None for a part that does not speak.
     pub tokenizer: Option<Tokenizer>,
 }
 
@@ -42,6 +52,7 @@ impl Loading {
         checkpoint: Checkpoint,
         mode: api::Mode,
         part: Option<api::Part>,
+        is_driver: bool,
     ) -> Result<Self, Error> {
         let Some(json) = checkpoint.file("config.json")? else {
             return Err(Error::Conflict("the model has no config.json".into()));
@@ -60,10 +71,22 @@ impl Loading {
             api::Mode::Fast => Mode::Fast,
             api::Mode::Exact => Mode::Exact,
         };
-        let has_text = part.embed && part.head;
+        let has_text = part.embed && (part.head || is_driver);
         let weights = Some(Weights::new(&config, part, mode));
         let (next, placed) = (0, 0);
-        Ok(Self { checkpoint, plan, weights, model: None, heap_bytes, has_text, next, placed })
+        let model = None;
+        Ok(Self {
+            checkpoint,
+            plan,
+            weights,
+            model,
+            heap_bytes,
+            has_text,
+            part,
+            mode,
+            next,
+            placed,
+        })
     }
 
     /// Tell what loading takes.
@@ -118,7 +141,8 @@ impl Loading {
             return Ok(None);
         }
         let tokenizer = if self.has_text { Some(self.tokenizer()?) } else { None };
-        let model = self.model.take().map(|model| Loaded { model, tokenizer });
+        let (part, batch) = (self.part, batch(self.plan.weights, self.mode));
+        let model = self.model.take().map(|model| Loaded { model, part, batch, tokenizer });
         model.map(Some).ok_or_else(|| Error::Conflict("the model was loaded before".into()))
     }
 
@@ -128,6 +152,15 @@ impl Loading {
         };
         Tokenizer::from_json(&json).map_err(|error| Error::Conflict(error.to_string()))
     }
+}
+
+/// Return how many positions some 8e9 instructions compute, at most 64.
+fn batch(weights: u64, mode: Mode) -> usize {
+    let a_weight = match mode {
+        Mode::Fast => 1,
+        Mode::Exact => 3,
+    };
+    (BATCH_INSTRUCTIONS / (weights * a_weight).max(1)).clamp(1, MAX_BATCH) as usize
 }
 
 /// Say how many canisters a part of a model takes that does not fit one heap.

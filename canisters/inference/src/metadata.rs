@@ -16,4 +16,4 @@ static INTERFACE: [u8; 1] = *b"2";
 #[cfg(target_family = "wasm")]
 #[used]
 #[unsafe(link_section = "icp:public datanode:inference")]
-static INFERENCE: [u8; 1] = *b"1";
+static INFERENCE: [u8; 1] = *b"2";

@@ -8,14 +8,17 @@ use serde_bytes::ByteBuf;
 use crate::api::{
     Configuration, Continue, Generated, LoadPlan, LoadStep, ModelStatus, Prompt, Runners, Tokens,
 };
+use crate::block::Guests;
 use crate::checkpoint::Checkpoint;
-use crate::conversation::Conversation;
+use crate::conversation::{Conversation, whole_only};
 use crate::conversations::Conversations;
+use crate::driver::Turn;
+use crate::hop::DIGEST_BYTES;
 use crate::load::{Loaded, Loading};
 use crate::setup::Setup;
 
 /// Version of the `model_*` interface.
-pub const INTERFACE_VERSION: u32 = 1;
+pub const INTERFACE_VERSION: u32 = 2;
 
 /// Instructions of a step of loading.
 const LOAD_INSTRUCTIONS: u64 = 7_800_000_000;
@@ -32,9 +35,12 @@ const MAX_PROMPT_BYTES: usize = 1 << 20;
 /// Most runners.
 const MAX_RUNNERS: usize = 1_024;
 
+/// Most canisters of a fleet.
+const MAX_MEMBERS: usize = 64;
+
 /// Where the model is.
 #[derive(Default)]
-enum Stage {
+pub(crate) enum Stage {
     #[default]
     Idle,
     Loading(Box<Loading>),
@@ -44,14 +50,36 @@ enum Stage {
 /// The model, and the conversations with it. Only the setup outlives an upgrade.
 pub struct Reader {
     setup: Setup,
-    stage: Stage,
-    conversations: Conversations,
+    pub(crate) stage: Stage,
+    pub(crate) conversations: Conversations,
+    /// Conversations of other canisters.
+    pub(crate) guests: Guests,
+}
+
+/// A conversation that has begun, or goes on.
+pub enum Answer {
+    /// The message has generated.
+    Said(Generated),
+    /// Other canisters have to be called.
+    Driven(Turn),
+}
+
+impl Stage {
+    pub(crate) fn loaded(&self) -> Result<&Loaded, Error> {
+        match self {
+            Self::Loaded(loaded) => Ok(loaded),
+            Self::Loading(_) | Self::Idle => {
+                Err(Error::Conflict("the model is not loaded: call model_load until done".into()))
+            }
+        }
+    }
 }
 
 impl Reader {
     /// Start with what an earlier module configured.
     pub fn new(setup: Setup) -> Self {
-        Self { setup, stage: Stage::default(), conversations: Conversations::default() }
+        let (stage, conversations) = (Stage::default(), Conversations::default());
+        Self { setup, stage, conversations, guests: Guests::default() }
     }
 
     /// Return what must outlive an upgrade.
@@ -77,10 +105,12 @@ impl Reader {
         require_controller(context)?;
         let checkpoint = Checkpoint::open(&configuration.model, configuration.version)?;
         let version = Some(checkpoint.version);
-        let loading = Loading::plan(checkpoint, configuration.mode, configuration.part)?;
+        let is_driver = check_fleet(&configuration, context.node)?;
+        let loading = Loading::plan(checkpoint, configuration.mode, configuration.part, is_driver)?;
         let summary = loading.summary();
         self.setup.configuration = Some(Configuration { version, ..configuration });
         self.conversations = Conversations::default();
+        self.guests = Guests::default();
         self.stage = Stage::Loading(Box::new(loading));
         Ok(summary)
     }
@@ -114,17 +144,12 @@ impl Reader {
         let Some(configuration) = &self.setup.configuration else {
             return Err(Error::Conflict("no model is configured: call model_configure".into()));
         };
-        let Configuration { model, version, mode, part } = configuration.clone();
-        Loading::plan(Checkpoint::open(&model, version)?, mode, part)
+        let Configuration { model, version, mode, part, .. } = configuration;
+        Loading::plan(Checkpoint::open(model, *version)?, *mode, *part, self.is_driver())
     }
 
     fn loaded(&self) -> Result<&Loaded, Error> {
-        match &self.stage {
-            Stage::Loaded(loaded) => Ok(loaded),
-            Stage::Loading(_) | Stage::Idle => {
-                Err(Error::Conflict("the model is not loaded: call model_load until done".into()))
-            }
-        }
+        self.stage.loaded()
     }
 
     /// Begin a conversation and generate.
@@ -133,15 +158,20 @@ impl Reader {
         context: &Context,
         prompt: &Prompt,
         used: impl Fn() -> u64,
-    ) -> Result<Generated, Error> {
+    ) -> Result<Answer, Error> {
         self.require_runner(context)?;
         let mut conversation = self.converse(context, prompt)?;
+        if self.is_driver() {
+            let number = self.conversations.insert(context.caller, context.now_ns, conversation);
+            let turn = self.turn(context, number, prompt.max_tokens, prompt.max_instructions)?;
+            return Ok(Answer::Driven(turn));
+        }
         let most = prompt.max_instructions.unwrap_or(UPDATE_INSTRUCTIONS).min(UPDATE_INSTRUCTIONS);
         let generated =
             generate(self.loaded()?, &mut conversation, prompt.max_tokens, || used() < most)?;
         let number = self.conversations.insert(context.caller, context.now_ns, conversation);
         self.conversations.fit(number);
-        Ok(Generated { conversation: number, instructions: used(), ..generated })
+        Ok(Answer::Said(Generated { conversation: number, instructions: used(), ..generated }))
     }
 
     /// Go on with a conversation.
@@ -150,17 +180,20 @@ impl Reader {
         context: &Context,
         wanted: Continue,
         used: impl Fn() -> u64,
-    ) -> Result<Generated, Error> {
+    ) -> Result<Answer, Error> {
         self.require_runner(context)?;
-        let Stage::Loaded(loaded) = &self.stage else {
-            return Err(self.loaded().err().unwrap_or(Error::Unauthorized));
-        };
         let number = wanted.conversation;
+        if self.is_driver() {
+            self.loaded()?;
+            let turn = self.turn(context, number, wanted.max_tokens, wanted.max_instructions)?;
+            return Ok(Answer::Driven(turn));
+        }
+        let loaded = self.stage.loaded()?;
         let conversation = self.conversations.get(context.caller, number)?;
         let most = wanted.max_instructions.unwrap_or(UPDATE_INSTRUCTIONS).min(UPDATE_INSTRUCTIONS);
         let generated = generate(loaded, conversation, wanted.max_tokens, || used() < most)?;
         self.conversations.fit(number);
-        Ok(Generated { conversation: number, instructions: used(), ..generated })
+        Ok(Answer::Said(Generated { conversation: number, instructions: used(), ..generated }))
     }
 
     /// Generate without keeping anything, for whoever may read the model.
@@ -171,6 +204,10 @@ impl Reader {
         used: impl Fn() -> u64,
     ) -> Result<Generated, Error> {
         let loaded = self.loaded()?;
+        if self.is_driver() {
+            let text = "a query does not call other canisters: start a conversation";
+            return Err(Error::BadRequest(text.into()));
+        }
         let mut conversation = self.converse(context, prompt)?;
         let most = prompt.max_instructions.unwrap_or(QUERY_INSTRUCTIONS).min(QUERY_INSTRUCTIONS);
         let generated = generate(loaded, &mut conversation, prompt.max_tokens, || used() < most)?;
@@ -193,7 +230,7 @@ impl Reader {
     /// Compute the logits after a text.
     pub fn logits(&self, wanted: &Tokens) -> Result<ByteBuf, Error> {
         let model = &self.loaded()?.model;
-        let part = || Error::BadRequest("this canister runs a part of a model".into());
+
         let no_token = || Error::BadRequest("there is no such token".into());
         let mut cache = model.cache();
         let mut last = None;
@@ -205,7 +242,7 @@ impl Reader {
             last = Some(activations);
         }
         let last = last.ok_or_else(|| Error::BadRequest("there is no token".into()))?;
-        let logits = model.logits(&last).ok_or_else(part)?;
+        let logits = model.logits(&last).ok_or_else(whole_only)?;
         Ok(ByteBuf::from(logits.iter().flat_map(|logit| logit.to_le_bytes()).collect::<Vec<u8>>()))
     }
 
@@ -261,11 +298,29 @@ impl Reader {
             chunks,
             of,
             max_positions: loaded.map_or(0, |loaded| loaded.model.config().positions as u32),
-            conversations: self.conversations.len() as u32,
-            cache_bytes: self.conversations.cache_bytes() as u64,
+            conversations: (self.conversations.len() + self.guests.len()) as u32,
+            cache_bytes: (self.conversations.cache_bytes() + self.guests.cache_bytes()) as u64,
             heap_bytes,
         }
     }
+}
+
+/// Check how a part goes together with others; tells whether it drives them.
+fn check_fleet(configuration: &Configuration, own: Principal) -> Result<bool, Error> {
+    let Some(fleet) = &configuration.fleet else { return Ok(false) };
+    let refuse = |text: &str| Err(Error::BadRequest(text.into()));
+    let (blocks, drivers) = (&fleet.blocks, &fleet.drivers);
+    if fleet.whole.len() != DIGEST_BYTES || blocks.len().max(drivers.len()) > MAX_MEMBERS {
+        return refuse("a fleet has a digest of 32 bytes and at most 64 members");
+    }
+    if blocks.contains(&own) || drivers.contains(&own) {
+        return refuse("a canister does not call itself");
+    }
+    let is_first = configuration.part.is_some_and(|part| part.embed && part.first_block == 0);
+    if !blocks.is_empty() && !is_first {
+        return refuse("the driver of a fleet has the embedding and the first blocks");
+    }
+    Ok(!blocks.is_empty())
 }
 
 fn require_controller(context: &Context) -> Result<(), Error> {
@@ -274,7 +329,7 @@ fn require_controller(context: &Context) -> Result<(), Error> {
 
 fn encode(loaded: &Loaded, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
     let Some(tokenizer) = &loaded.tokenizer else {
-        return Err(Error::BadRequest("this canister runs a part of a model".into()));
+        return Err(whole_only());
     };
     if text.len() > MAX_PROMPT_BYTES {
         return Err(Error::TooLarge { limit: MAX_PROMPT_BYTES as u64, got: text.len() as u64 });
@@ -298,5 +353,6 @@ fn generate(
         positions: conversation.positions() as u32,
         finished: conversation.is_finished(),
         instructions: 0,
+        hops: None,
     })
 }

@@ -82,8 +82,13 @@ mod tests {
 
     #[test]
     fn a_setup_survives_and_a_broken_one_is_told() {
-        let configuration =
-            Configuration { model: "m".into(), version: Some(3), mode: Mode::Exact, part: None };
+        let configuration = Configuration {
+            model: "m".into(),
+            version: Some(3),
+            mode: Mode::Exact,
+            part: None,
+            fleet: None,
+        };
         let runners = vec![Principal::management_canister()];
         let setup = Setup { configuration: Some(configuration), runners };
         let bytes = setup.encode();

@@ -41,6 +41,12 @@ pub fn change<R>(work: impl FnOnce(&mut Reader, &Context) -> R) -> R {
     })
 }
 
+/// Go on with an update after a call of another canister, or begin one that changes nothing that
+/// must outlive an upgrade.
+pub fn resume<R>(work: impl FnOnce(&mut Reader) -> R) -> R {
+    READER.with_borrow_mut(|reader| work(reader.get_or_insert_with(open)))
+}
+
 fn save(setup: &Setup) {
     memory::save(setup).unwrap_or_else(|error| api::trap(error));
 }

@@ -24,6 +24,21 @@ impl Sampler {
         Self { temperature, state: seed }
     }
 
+    /// Return the temperature.
+    pub fn temperature(&self) -> f32 {
+        self.temperature
+    }
+
+    /// Return the state: a sampler with this as its seed continues.
+    pub fn state(&self) -> u64 {
+        self.state
+    }
+
+    /// Continue where another sampler of this temperature is.
+    pub fn set_state(&mut self, state: u64) {
+        self.state = state;
+    }
+
     /// Choose the next token.
     pub fn next(&mut self, logits: &[f32]) -> u32 {
         if self.temperature.is_nan() || self.temperature <= 0.0 {
@@ -73,6 +88,12 @@ mod tests {
         let drawn = draw(7);
         assert_eq!(drawn, draw(7));
         assert_ne!(drawn, draw(8));
+        let mut first = Sampler::new(1.0, 7);
+        let half: Vec<_> = (0..2000).map(|_| first.next(&logits)).collect();
+        let mut second = Sampler::new(first.temperature(), 0);
+        second.set_state(first.state());
+        let rest = (0..2000).map(|_| second.next(&logits));
+        assert_eq!(half.into_iter().chain(rest).collect::<Vec<_>>(), drawn);
         let count = |token| drawn.iter().filter(|&&each| each == token).count();
         assert!((1900..2100).contains(&count(1)) && count(2) == 0, "{}", count(1));
         assert_eq!(Sampler::new(0.0, 1).next(&logits), 1);

@@ -49,13 +49,20 @@ impl<const N: usize> Ord for Key<N> {
         let (words, rest) = self.0.as_chunks::<8>();
         let (other_words, other_rest) = other.0.as_chunks::<8>();
         for (a, b) in words.iter().zip(other_words) {
-            let (a, b) = (u64::from_be_bytes(*a), u64::from_be_bytes(*b));
-            if a != b {
-                return a.cmp(&b);
+            // Wasm has no instruction that turns bytes round: equal words are told as they lie.
+            if u64::from_ne_bytes(*a) != u64::from_ne_bytes(*b) {
+                return u64::from_be_bytes(*a).cmp(&u64::from_be_bytes(*b));
             }
         }
-        rest.cmp(other_rest)
+        last_word(rest).cmp(&last_word(other_rest))
     }
+}
+
+/// Return fewer than eight bytes as a number that sorts as they do.
+fn last_word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_be_bytes(word)
 }
 
 impl<const N: usize> PartialOrd for Key<N> {

@@ -90,10 +90,8 @@ class Application:
         damage = Damage(
             runtime=runtime,
             traffic=traffic,
-            records=records,
+            host=interface.host,
             certification=network.certification,
-            work=interface.work,
-            rent=interface.rent,
         )
         faults = FaultAdmin(traffic.faults, records.marks, damage)
         self._admin = Admin(records, SubnetAdmin(runtime, traffic), faults)

@@ -58,16 +58,16 @@ class Interface:
         network: The parts of the state; threads that work on them end before it is closed.
 
     Attributes:
-        work: Commits.
+        host: The canisters.
         rent: Charges for elapsed time.
     """
 
     def __init__(self, network: NetworkState) -> None:
         self.network = network
         runtime, traffic, records = network.runtime, network.traffic, network.records
-        self.work = work = UnitOfWork(records, traffic, runtime.canister_time)
+        work = UnitOfWork(records, traffic, runtime.canister_time)
         self.rent = rent = RentCollector(runtime, traffic, records, work)
-        host = CanisterHost(records, work, rent)
+        self.host = host = CanisterHost(records, work, rent)
         system = SystemCanisters.of(runtime, traffic, records, network.topology)
         self._ingress = Ingress(runtime=runtime, traffic=traffic, host=host, system=system)
         self._queries = QueryService(

@@ -1,8 +1,9 @@
 """The canisters as those who execute messages use them: found, charged for time, committed to."""
 
-from datanode.localnet.execution.effect import Effect
+from datanode.localnet.execution.effect import Effect, Step
 from datanode.localnet.execution.unit_of_work import UnitOfWork
 from datanode.localnet.replica.rent import RentCollector
+from datanode.localnet.state.canister_record import Canister
 from datanode.localnet.state.canister_records import CanisterRecords
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.message import IngressMessage
@@ -37,3 +38,7 @@ class CanisterHost:
     def commit(self, message: IngressMessage, effect: Effect, slot: Slot | None) -> None:
         """Commit a message's outcome; see `UnitOfWork.commit`."""
         self._work.commit(message, effect, slot)
+
+    def record(self, slot: Slot, canister: Canister, *writes: Step) -> None:
+        """Commit what the network itself did to a canister; see `UnitOfWork.record`."""
+        self._work.record(slot, canister, *writes)

@@ -11,11 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from datanode.errors import NodeRejectedError, NotFoundError
-from datanode.localnet.execution.unit_of_work import UnitOfWork
-from datanode.localnet.replica.rent import RentCollector
+from datanode.localnet.replica.canister_host import CanisterHost
 from datanode.localnet.state import ledger
 from datanode.localnet.state.bill import Bill
-from datanode.localnet.state.canister_records import CanisterRecords
 from datanode.localnet.state.canisters import Slot
 from datanode.localnet.state.certificates import RangesForm
 from datanode.localnet.state.certification import Certification
@@ -34,10 +32,8 @@ class Damage:
     Args:
         runtime: Prices, time and disk.
         traffic: Messages in flight.
-        records: State of the canisters.
+        host: The canisters.
         certification: Certifies the state.
-        work: Commits.
-        rent: Charges for elapsed time.
     """
 
     def __init__(
@@ -45,29 +41,25 @@ class Damage:
         *,
         runtime: SubnetRuntime,
         traffic: MessageTraffic,
-        records: CanisterRecords,
+        host: CanisterHost,
         certification: Certification,
-        work: UnitOfWork,
-        rent: RentCollector,
     ) -> None:
         self._runtime = runtime
         self._traffic = traffic
-        self._records = records
+        self._host = host
         self._certification = certification
-        self._work = work
-        self._rent = rent
 
     def drain(self, canister: Principal, level: DrainLevel) -> int:
         """Take a canister's cycles down to a level; returns how many it has then."""
         with self._held(canister, coded=False) as slot:
-            self._rent.settle(slot)
+            self._host.settle(slot)
             bill = Bill(slot.canister, self._runtime.fees)
             keep = bill.canister.frozen_below_cycles(self._runtime.fees)
             keep = keep if level is DrainLevel.THRESHOLD else 0
             bill.take("drained", max(0, bill.canister.balance_cycles - keep))
             entry = ledger.unasked(bill, "drain", "fault", self._traffic.clock.now_ns())
-            self._work.record(
-                slot, bill.canister, lambda: ledger.append(self._records.database, entry)
+            self._host.record(
+                slot, bill.canister, lambda: ledger.append(self._host.records.database, entry)
             )
         _log.warning("fault: %s is drained to %d cycles", canister, bill.canister.balance_cycles)
         return bill.canister.balance_cycles
@@ -99,25 +91,25 @@ class Damage:
             certificate = self._certification.data_certificate(
                 slot.canister, Asked(FaultVerb.QUERY, canister), RangesForm.SHARDS
             )
-            self._records.marks.take(slot, name, certificate)
+            self._host.records.marks.take(slot, name, certificate)
         _log.warning("fault: the state of %s is marked as %s", canister, name)
 
     def roll_back(self, canister: Principal, name: str) -> None:
         """Put a canister back to a mark: memory, code, certified data; not cycles or settings."""
         with self._held(canister) as slot:
             # Found under the slot's lock: so nobody marks another state under the name meanwhile.
-            mark = self._records.marks.find(canister, name)
+            mark = self._host.records.marks.find(canister, name)
             with mark.lock:
                 self._runtime.disk.check(mark.heap_bytes + mark.stable_bytes + mark.module_bytes)
                 sequence = slot.canister.sequence + 1
                 slot.machine.copies.restore(mark.folder, sequence=sequence)
-                self._work.record(slot, replace(mark.of(slot.canister), sequence=sequence))
+                self._host.record(slot, replace(mark.of(slot.canister), sequence=sequence))
         _log.warning("fault: %s is rolled back to %s", canister, name)
 
     @contextmanager
     def _held(self, canister: Principal, *, coded: bool = True) -> Iterator[Slot]:
         """Find a canister and hold its lock."""
-        slot = self._records.canisters.find(canister)
+        slot = self._host.find(canister)
         absent = NotFoundError(f"the embedded network has no canister {canister}")
         if slot is None:
             raise absent

@@ -304,3 +304,10 @@ def test_calls_in_textual_candid_by_file_or_by_module(shared_localnet: LocalNetw
         told.call("add", '("one")')
     with pytest.raises(UsageError, match="all arguments at once"):
         told.update("add", "(1)", (Nat64, 1))
+
+
+def test_stranger_calls_without_private_interface(shared_localnet: LocalNetwork) -> None:
+    counter = shared_localnet.create_canister(counter_wasm("private"))
+    assert counter.call("add", "(1)") == "(1 : nat64)"
+    stranger = counter.using(shared_localnet.identity("bob"))
+    assert stranger.call("add", "(2 : nat64)") == "(3 : nat64)"

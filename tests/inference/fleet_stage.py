@@ -1,0 +1,107 @@
+"""A fleet of inference canisters on an embedded network, from a checkpoint to loaded parts."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import uploader
+from datanode.agent import identity as identities
+from datanode.agent.client import Agent
+from datanode.agent.network import Network
+from datanode.command_context import open_place
+from datanode.inference.client import InferenceNode
+from datanode.inference.fleet import RunningPart, load_fleet, running_parts
+from datanode.localnet.api import LocalNetwork
+from datanode.node import deploy, registry
+from datanode.principal import Principal
+
+MODEL = "model"
+NAME = "fleet"
+HOP = "model_hop"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Promoted members that hold and run one model.
+
+    Attributes:
+        network: Where they are.
+        agent: Reaches them as their controller.
+        pem: Identity of that.
+        parts: What each runs, the driver first.
+    """
+
+    network: LocalNetwork
+    agent: Agent
+    pem: Path
+    parts: tuple[RunningPart, ...]
+
+    @property
+    def driver(self) -> InferenceNode:
+        """The member that speaks."""
+        return self.node(self.parts[0].node)
+
+    @property
+    def block(self) -> Principal:
+        """The member with the next blocks."""
+        return self.parts[1].node
+
+    def node(self, principal: Principal) -> InferenceNode:
+        """Open a member."""
+        return InferenceNode(self.agent, principal)
+
+    def load(self) -> None:
+        """Configure and load what is not."""
+        list(load_fleet(self.parts, self.node, exact=False))
+
+    def hops(self) -> int:
+        """Count hops that the member with the next blocks has executed."""
+        entries = self.network.canister(self.block).ledger()
+        return sum(entry.method == HOP for entry in entries)
+
+
+@contextmanager
+def promoted(
+    network: LocalNetwork, folder: Path, checkpoint: Path, members_count: int
+) -> Iterator[tuple[Agent, list[Principal]]]:
+    """Upload a checkpoint to new members of a fleet, or to one, and promote them."""
+    pem = folder / "owner.pem"
+    identities.generate(pem)
+    where = Network(url=network.url, root_key=network.root_key, name="local")
+    patch = pytest.MonkeyPatch()
+    with closing(Agent(where, identities.load(pem))) as agent, patch.context() as patched:
+        patched.setenv("HOME", str(folder))
+        patched.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        members = [deploy.create_node(agent) for _ in range(members_count)]
+        registry.add(folder / "config/datanode", NAME, *members, network=network.url)
+        uploader.upload(
+            checkpoint,
+            MODEL,
+            node=NAME,
+            network=network.url,
+            identity=str(pem),
+            state=f"sqlite:///{folder / 'state.db'}",
+        )
+        for member in members:
+            deploy.promote_node(agent, member)
+        yield agent, members
+
+
+@contextmanager
+def running_fleet(
+    network: LocalNetwork, folder: Path, checkpoint: Path, members_count: int
+) -> Iterator[Fleet]:
+    """Upload a checkpoint to a new fleet, promote its members and load them."""
+    pem = folder / "owner.pem"
+    with (
+        promoted(network, folder, checkpoint, members_count) as (agent, _),
+        open_place(lambda _: None, network=network.url, identity=str(pem), node=NAME) as context,
+    ):
+        parts = running_parts(context.reader(context.coordinator()), context.node, MODEL)
+        assert parts is not None
+        fleet = Fleet(network, agent, pem, parts)
+        fleet.load()
+        yield fleet
