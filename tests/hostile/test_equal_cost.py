@@ -104,7 +104,7 @@ def model_of(node: StorageGateway, chunks: Sequence[bytes], extra: int) -> Check
     return checkpoint(node, files, chunk_bytes=len(raw[0]))
 
 
-def site(net: Gateway, folder: Path, which: int, asked: Held, puts: Held) -> Site:
+def site(net: Gateway, folder: Path, which: int, asked: Held, puts: Sequence[Held]) -> Site:
     """Make a node on which others hold the frames `which` of each pair, sealed and leased."""
     folder.mkdir()
     owner, other, uploader = (
