@@ -5,6 +5,10 @@
 //! references        frame digest 32 | sealer 4 | model id 4 | seal id 4     numbers big-endian
 //! ```
 //!
+//! Model and seal ids of references stand with their bits reversed: in their own order, the rows of
+//! a frame would come at the end of one another and leave nodes of the tree half empty behind them,
+//! and a look-up would cost more for a frame that many models share.
+//!
 //! The first lease of a frame stands in the index, with the frame itself: nearly every frame has one
 //! at most, and a row of its own would cost as much as the rest of storing a small frame.
 //!
@@ -128,7 +132,8 @@ pub fn split_lease(key: &LeasedKey) -> (u64, Digest, u64) {
 
 /// Take a reference apart.
 pub fn split_reference(key: &ReferenceKey) -> Reference {
-    Reference { digest: key.digest_at(0), model: key.u32_at(36), seal: key.u32_at(40) }
+    let [model, seal] = [36, 40].map(|at| key.u32_at(at).reverse_bits());
+    Reference { digest: key.digest_at(0), model, seal }
 }
 
 fn lease_key(holder: u64, digest: &Digest, lease: u64) -> LeasedKey {
@@ -136,6 +141,7 @@ fn lease_key(holder: u64, digest: &Digest, lease: u64) -> LeasedKey {
 }
 
 fn reference_key(digest: &Digest, sealing: Sealing) -> ReferenceKey {
-    let Sealing { sealer, model, seal } = sealing;
-    Key::join([digest, &sealer.to_be_bytes(), &model.to_be_bytes(), &seal.to_be_bytes()])
+    let [model, seal] =
+        [sealing.model, sealing.seal].map(|number| number.reverse_bits().to_be_bytes());
+    Key::join([digest, &sealing.sealer.to_be_bytes(), &model, &seal])
 }

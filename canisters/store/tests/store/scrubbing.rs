@@ -138,8 +138,9 @@ fn lost_references_of_every_part_are_restored() {
     let (world, checkpoint) = sealed();
     for frame in checkpoint.all_frames() {
         let digest = hash(&frame);
-        // The first model's first seal.
-        let key = [&digest[..], &1u32.to_be_bytes(), &1u32.to_be_bytes()].concat();
+        // The first sealer's seal of the first model, whose bits stand reversed.
+        let model = 1u32.reverse_bits();
+        let key = [&digest[..], &1u32.to_be_bytes(), &model.to_be_bytes()].concat();
         let places = world.memory.find_all(&key);
         let [at] = places[..] else { panic!("a reference stands once: {places:?}") };
         let mut world = world.fork();
