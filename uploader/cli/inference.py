@@ -42,7 +42,7 @@ def promote_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Turn a storage canister, or every member of a fleet, into an inference canister.
+    """Make a node, or a whole fleet, run the models it stores.
 
     Everything stored stays.
 
@@ -77,7 +77,7 @@ def load_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Load MODEL into the heap of its inference canister, or of each member of a fleet.
+    """Load MODEL into the heap of each canister that runs it.
 
     Loading takes several messages. Run the same command again to continue after an interruption,
     and after an upgrade of the canister.
