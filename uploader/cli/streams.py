@@ -33,6 +33,7 @@ class GuardedStream:
     def __init__(self, stream: TextIO | None, *, is_result: bool) -> None:
         self._stream = stream
         self._is_result = is_result
+        self._has_failed = False
         self.is_lost = False
         self.only_thread: threading.Thread | None = None
 
@@ -77,8 +78,8 @@ class GuardedStream:
         return getattr(self._stream, name)
 
     def discard(self) -> None:
-        """Drop what is still buffered, so that the interpreter does not fail to flush it."""
-        if self._stream is None or not self.is_lost:
+        """Drop what a stream that failed still buffers: the interpreter would flush it again."""
+        if self._stream is None or not self._has_failed:
             return
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -90,6 +91,7 @@ class GuardedStream:
         try:
             yield
         except OSError as error:
+            self._has_failed = True
             if error.errno not in _CLOSED:
                 raise
             self._lose("")
