@@ -11,7 +11,7 @@ from datanode.errors import DataNodeError
 if TYPE_CHECKING:
     from datanode.command_context import ContextArguments
     from datanode.inference.client import InferenceNode
-    from datanode.inference.values import Question
+    from datanode.inference.questions import Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +119,8 @@ def generate(
         DataNodeError: See `datanode.errors`.
     """
     from datanode.command_context import ContextArguments  # noqa: PLC0415
+    from datanode.inference.questions import Generated  # noqa: PLC0415 - `import datanode` stays fast
     from datanode.inference.session import run  # noqa: PLC0415
-    from datanode.inference.values import Generated  # noqa: PLC0415 - `import datanode` stays fast
 
     where = ContextArguments(node=node, network=network, identity=identity, root_key=root_key)
     options = _Options(max_tokens=max_tokens, temperature=temperature, seed=seed, raw=raw)

@@ -19,7 +19,7 @@ from datanode.errors import (
     UnsupportedVersionError,
 )
 from datanode.inference.interface import INTERFACE_VERSION, METHODS
-from datanode.inference.values import Continuation, Generated, GeneratedMany, Question
+from datanode.inference.questions import Continuation, Generated, GeneratedMany, Question
 from datanode.node.error_mapping import open_reply, refusal
 from datanode.node.values import Row, case, items, narrow
 from datanode.principal import Principal

@@ -14,8 +14,8 @@ from datanode.inference.client import (
     LoadStep,
     ModelStatus,
 )
+from datanode.inference.questions import Generated, Question
 from datanode.inference.together import generate_together
-from datanode.inference.values import Generated, Question
 from datanode.reader import VerifiedVersion
 
 ENVELOPE_BYTES = 400
@@ -180,7 +180,7 @@ def run(
 
 @dataclass(slots=True)
 class Told:
-    """What became of one of several questions.
+    """Answer to one of several questions.
 
     Attributes:
         parts: Text as it came.

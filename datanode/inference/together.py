@@ -11,7 +11,7 @@ from typing import Final
 
 from datanode.errors import ConflictError, DataNodeError
 from datanode.inference.client import TOKENS_A_MESSAGE, InferenceNode
-from datanode.inference.values import Continuation, Generated, Question
+from datanode.inference.questions import Continuation, Generated, Question
 
 CONVERSATIONS_A_MESSAGE: Final = 16
 """Conversations that generate together; a canister takes 64. Ours: sixteen share what touching the
@@ -20,7 +20,7 @@ weights costs, and more would only wait longer for their text."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What one message did.
+    """Result of one message of several conversations.
 
     Attributes:
         parts: For each conversation of the message the number of its question, what it got, and

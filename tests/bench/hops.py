@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from datanode.inference.client import InferenceNode
-from datanode.inference.values import Question
+from datanode.inference.questions import Question
 from datanode.localnet.api import LocalNetwork
 from datanode.localnet.state.ledger import BillEntry
 from datanode.metering import DEFAULT_METERING

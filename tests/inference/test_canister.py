@@ -20,7 +20,7 @@ from datanode.errors import (
     UnauthorizedError,
 )
 from datanode.inference.client import InferenceNode
-from datanode.inference.values import Generated, Question
+from datanode.inference.questions import Generated, Question
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy
 from datanode.node.canister import CanisterNode

@@ -19,9 +19,9 @@ from datanode.errors import (
     NotFoundError,
 )
 from datanode.inference.interface import METHODS
+from datanode.inference.questions import Continuation, Generated, Question
 from datanode.inference.session import require_model
 from datanode.inference.together import generate_together
-from datanode.inference.values import Continuation, Generated, Question
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, settings
 from datanode.node.settings import SettingsChange

@@ -14,7 +14,7 @@ from uploader.command_context import CommandContext, open_place
 
 if TYPE_CHECKING:
     from datanode.inference.client import InferenceNode
-    from datanode.inference.values import Generated
+    from datanode.inference.questions import Generated
 
 Exact = Annotated[
     bool,

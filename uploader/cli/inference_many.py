@@ -11,8 +11,8 @@ from uploader.cli.output import Output
 
 if TYPE_CHECKING:
     from datanode.inference.client import InferenceNode, ModelStatus
+    from datanode.inference.questions import Question
     from datanode.inference.session import Told
-    from datanode.inference.values import Question
 
 _STDIN: Final = Path("-")
 
