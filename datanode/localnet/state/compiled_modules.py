@@ -42,7 +42,8 @@ class CompiledModules:
             self._hashes.add(module_hash)
 
     def _pass_checkpoints(self) -> None:
-        passed = (self._now_ns() - self._checkpoint_ns) // CHECKPOINT_INTERVAL_NS
-        if passed > 0:
-            self._checkpoint_ns += passed * CHECKPOINT_INTERVAL_NS
+        now_ns = self._now_ns()
+        if now_ns - self._checkpoint_ns >= CHECKPOINT_INTERVAL_NS:
+            # From now on, so that a test that lets the time pass has a whole interval before it.
+            self._checkpoint_ns = now_ns
             self._hashes.clear()

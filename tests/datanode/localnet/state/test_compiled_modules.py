@@ -16,12 +16,12 @@ def test_a_checkpoint_empties_the_set() -> None:
     assert ONE not in modules
 
 
-def test_checkpoints_keep_their_distance_however_late_they_are_noticed() -> None:
+def test_an_interval_begins_when_the_last_is_noticed_to_have_ended() -> None:
     now = [7]
     modules = CompiledModules(lambda: now[0])
     now[0] += 3 * CHECKPOINT_INTERVAL_NS + 5
     modules.add(ONE)
-    now[0] += CHECKPOINT_INTERVAL_NS - 6
+    now[0] += CHECKPOINT_INTERVAL_NS - 1
     assert ONE in modules
     now[0] += 1
     assert ONE not in modules
