@@ -36,7 +36,7 @@ _CHUNK_BYTES: Final = 400_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSize:
-    """What is uploaded, how often."""
+    """Shape of the sources, and number of measured uploads."""
 
     rows: int
     tensors: int
