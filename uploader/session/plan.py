@@ -21,6 +21,7 @@ from datanode.model import ChunkRecord, ChunkSpec, ElementType
 from datanode.node.port import StorageNode
 from datanode.principal import Principal
 from datanode.progress import Progress, SilentProgress, Tally
+from datanode.units import DAY_S
 from uploader.chunker import Layout
 from uploader.dedup import HeldContents
 from uploader.session.claims import load_claims
@@ -40,7 +41,6 @@ ENVELOPE_OVERHEAD_BYTES: Final = 420
 
 CANDID_BYTES_A_FRAME: Final = 4
 STORAGE_DAYS: Final = 30
-_DAY_S: Final = 86_400
 _SAMPLE_CHUNKS: Final = 64
 _SMALL_CHUNK_BYTES: Final = 65_536
 _AHEAD: Final = 8
@@ -199,7 +199,7 @@ def _quote(
     ingress = sum(fees.ingress_cycles(_envelope(size, count)) for size, count in messages)
     total = upload_cycles(fees, sizes)
     storage = {
-        schedule.name: schedule.storage_cycles(frame_bytes, STORAGE_DAYS * _DAY_S)
+        schedule.name: schedule.storage_cycles(frame_bytes, STORAGE_DAYS * DAY_S)
         for schedule in schedules
     }
     return Quote(
