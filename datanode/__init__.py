@@ -18,7 +18,7 @@ from datanode.api import (
     show,
     upload,
 )
-from datanode.generation import generate
+from datanode.generation import generate, generate_many
 from datanode.signing import sign
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ __all__ = [
     "connect",
     "fetch",
     "generate",
+    "generate_many",
     "load_tensors",
     "models",
     "open_tensor",

@@ -1,8 +1,17 @@
-"""`datanode.generate`: text from a model that runs on an inference canister."""
+"""`datanode.generate`, `datanode.generate_many`: text from a model on an inference canister."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
+from typing import TYPE_CHECKING
+
+from datanode.errors import DataNodeError
+
+if TYPE_CHECKING:
+    from datanode.command_context import ContextArguments
+    from datanode.inference.client import InferenceNode
+    from datanode.inference.questions import Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +38,47 @@ class Answer:
     cycles: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptAnswer:
+    """Generated text for one of several prompts.
+
+    Attributes:
+        text: The text.
+        tokens: Its tokens.
+        prompt_tokens_count: Tokens of the prompt; 0 if nothing was generated.
+        finished: As in `Answer`.
+        error: Why the conversation ended early; None: it did not.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    prompt_tokens_count: int
+    finished: bool
+    error: DataNodeError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Generated texts for several prompts, and what they cost together.
+
+    Attributes:
+        answers: One for each prompt, in order.
+        messages_count: Messages that were paid for.
+        instructions: Their instructions.
+        cycles: Their price by the published fees.
+    """
+
+    answers: tuple[PromptAnswer, ...]
+    messages_count: int
+    instructions: int
+    cycles: int
+
+
 def _ignore(_text: str) -> None:
+    pass
+
+
+def _ignore_part(_number: int, _text: str) -> None:
     pass
 
 
@@ -70,51 +119,126 @@ def generate(
         DataNodeError: See `datanode.errors`.
     """
     from datanode.command_context import ContextArguments  # noqa: PLC0415
-    from datanode.inference.client import Generated, InferenceNode, Question  # noqa: PLC0415
-    from datanode.inference.session import (  # noqa: PLC0415
-        render_prompt,
-        require_model,
-        run,
-        tokens_a_message,
-    )
-    from datanode.surface import connect  # noqa: PLC0415 - `import datanode` stays fast
+    from datanode.inference.questions import Generated  # noqa: PLC0415 - `import datanode` stays fast
+    from datanode.inference.session import run  # noqa: PLC0415
 
     where = ContextArguments(node=node, network=network, identity=identity, root_key=root_key)
-
+    options = _Options(max_tokens=max_tokens, temperature=temperature, seed=seed, raw=raw)
     parts: list[str] = []
 
     def take(generated: Generated) -> None:
         parts.append(generated.text)
         on_text(generated.text)
 
-    with connect(where) as connection:
-        client = InferenceNode(connection.agent, connection.node.principal)
-        status = client.status()
-        require_model(status, model)
-        rendered = None
-        if not raw:
-            version = connection.reader().open_version(status.model or model, status.version)
-            rendered = render_prompt(version, prompt)
-        question = Question(
-            prompt=prompt if rendered is None else rendered,
-            add_special_tokens=rendered is None,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed,
-        )
-        last, tokens, spending = run(
-            client,
-            question,
-            as_query=query,
-            tokens_a_message=tokens_a_message(status),
-            on_text=take,
+    with _asking(where, model, [prompt], options) as (client, questions, tokens):
+        last, all_tokens, spending = run(
+            client, questions[0], as_query=query, tokens_a_message=tokens, on_text=take
         )
     return Answer(
         text="".join(parts),
-        tokens=tokens,
+        tokens=all_tokens,
         prompt_tokens_count=last.prompt_tokens_count,
         finished=last.finished,
         messages_count=spending.messages_count,
         instructions=last.instructions if query else spending.instructions,
         cycles=spending.cycles,
     )
+
+
+def generate_many(
+    model: str,
+    prompts: Sequence[str],
+    *,
+    node: str | None = None,
+    max_tokens: int = 256,
+    raw: bool = False,
+    temperature: float = 0.0,
+    seed: int = 0,
+    network: str | None = None,
+    identity: str | PathLike[str] | None = None,
+    root_key: bytes | str | None = None,
+    on_text: Callable[[int, str], None] = _ignore_part,
+) -> Answers:
+    """Generate text for several prompts together, for less than one after the other.
+
+    The texts are those that `generate` gives for each prompt. A prompt that fails has its error in
+    its answer; the others go on.
+
+    Args:
+        model: As in `generate`.
+        prompts: As `prompt` in `generate`, in any number.
+        node: As in `connect`.
+        max_tokens: Maximum number of tokens for each prompt.
+        raw: As in `generate`.
+        temperature: As in `generate`.
+        seed: As in `generate`, the same for each prompt.
+        network: As in `connect`.
+        identity: As in `connect`; a controller or runner.
+        root_key: As in `connect`.
+        on_text: Called with the number of a prompt, from 0, and each piece of its text.
+
+    Raises:
+        ConflictError: The node runs another model, or has not loaded this one.
+        UnauthorizedError: This identity may not spend the canister's cycles.
+        DataNodeError: See `datanode.errors`.
+    """
+    from datanode.command_context import ContextArguments  # noqa: PLC0415
+    from datanode.inference.session import run_many  # noqa: PLC0415 - `import datanode` stays fast
+
+    where = ContextArguments(node=node, network=network, identity=identity, root_key=root_key)
+    options = _Options(max_tokens=max_tokens, temperature=temperature, seed=seed, raw=raw)
+    with _asking(where, model, prompts, options) as (client, questions, tokens):
+        told, spending = run_many(client, questions, tokens_a_message=tokens, on_part=on_text)
+    return Answers(
+        answers=tuple(
+            PromptAnswer(
+                text=each.text,
+                tokens=each.tokens,
+                prompt_tokens_count=each.prompt_tokens_count,
+                finished=each.finished,
+                error=each.error,
+            )
+            for each in told
+        ),
+        messages_count=spending.messages_count,
+        instructions=spending.instructions,
+        cycles=spending.cycles,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    max_tokens: int
+    temperature: float
+    seed: int
+    raw: bool
+
+
+@contextmanager
+def _asking(
+    where: "ContextArguments", model: str, prompts: Sequence[str], options: _Options
+) -> "Iterator[tuple[InferenceNode, list[Question], int]]":
+    """Open a node that is ready; yields it, the questions, and how many tokens a message gives."""
+    from datanode.inference.client import InferenceNode  # noqa: PLC0415
+    from datanode.inference.session import (  # noqa: PLC0415
+        questions_of,
+        require_model,
+        tokens_a_message,
+    )
+    from datanode.surface import connect  # noqa: PLC0415 - `import datanode` stays fast
+
+    with connect(where) as connection:
+        client = InferenceNode(connection.agent, connection.node.principal)
+        status = client.status()
+        require_model(status, model)
+        version = None
+        if not options.raw:
+            version = connection.reader().open_version(status.model or model, status.version)
+        questions = questions_of(
+            prompts,
+            version,
+            max_tokens=options.max_tokens,
+            temperature=options.temperature,
+            seed=options.seed,
+        )
+        yield client, questions, tokens_a_message(status)

@@ -19,8 +19,10 @@ from datanode.folders import seen_folder
 from datanode.globs import as_patterns
 from datanode.manifest import FileEntry, TensorEntry
 from datanode.model_signature import (
+    SIGNATURE_NAME,
     Coverage,
     ExpectedSigner,
+    SigningKey,
     check_model_signature,
     load_public_key,
     read_bundle_file,
@@ -266,18 +268,17 @@ def audit(
 
 def sign(
     model: str,
-    key: str | PathLike[str],
+    key: SigningKey,
     where: ContextArguments,
     *,
-    out: str | PathLike[str],
-    password: str | None,
+    out: str | PathLike[str] | None,
     version: int | None,
 ) -> Coverage:
     """See `datanode.sign`."""
-    place = Path(out)
+    place = Path(SIGNATURE_NAME if out is None else out)
     with connect(where) as connection:
         opened = connection.open_version(model, version)
-    bundle, coverage = sign_version(opened, Path(key), name=place.name, password=lambda: password)
+    bundle, coverage = sign_version(opened, key, name=place.name)
     replace_file(place, bundle, mode=0o644)
     return coverage
 

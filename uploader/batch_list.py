@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from datanode.errors import SourceError, UsageError
+from datanode.errors import UsageError
 from datanode.files import disk_errors
 from datanode.principal import Principal
+from datanode.strict_json import StrictJson
 from datanode.units import MIB
-from uploader.source.strict_json import load_json_object
 
 MAX_LIST_BYTES: Final = 16 * MIB
 """Largest list, bytes. Ours: room for 100,000 jobs."""
 
 _KEYS: Final = {"source", "model", "node"}
+_JSON: Final = StrictJson(refused=UsageError, max_entries=1_000)
+"""A job has three entries. Ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +86,7 @@ def located(source: str, folder: Path) -> str:
 def _objects(path: Path, data: bytes) -> Iterator[tuple[int, dict[str, object]]]:
     for number, line in enumerate(data.splitlines(), start=1):
         if line.strip():
-            try:
-                yield number, load_json_object(line, f"line {number}")
-            except SourceError as error:
-                raise UsageError(f"{path}: {error.what}") from error
+            yield number, _JSON.read_object(line, f"{path}: line {number}")
 
 
 def _job(

@@ -5,7 +5,7 @@ and yield what each of them did.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -19,8 +19,9 @@ from datanode.errors import (
     UnsupportedVersionError,
 )
 from datanode.inference.interface import INTERFACE_VERSION, METHODS
-from datanode.node.error_mapping import open_reply
-from datanode.node.values import Row, items, narrow
+from datanode.inference.questions import Continuation, Generated, GeneratedMany, Question
+from datanode.node.error_mapping import open_reply, refusal
+from datanode.node.values import Row, case, items, narrow
 from datanode.principal import Principal
 
 LOAD_INSTRUCTIONS: Final = 7_800_000_000
@@ -106,33 +107,6 @@ class LoadStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Generated:
-    """Result of one message of generation.
-
-    Attributes:
-        text: New text.
-        tokens: New tokens.
-        conversation: Number of the conversation; 0 in a query.
-        prompt_tokens_count: Tokens of the prompt.
-        positions_count: Positions computed so far, those of the prompt included.
-        finished: The text has come to its end.
-        instructions: Instructions of the message, those of other canisters included.
-        hops_count: Calls of other canisters.
-        hops_bytes: Bytes of their arguments and replies.
-    """
-
-    text: str
-    tokens: tuple[int, ...]
-    conversation: int
-    prompt_tokens_count: int
-    positions_count: int
-    finished: bool
-    instructions: int
-    hops_count: int = 0
-    hops_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
     """State of an inference canister.
 
@@ -168,28 +142,6 @@ class ModelStatus:
     def is_driver(self) -> bool:
         """Whether the canister calls others for the further blocks."""
         return self.role is not None and bool(self.role.blocks)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """Prompt and options of a generation.
-
-    Attributes:
-        prompt: The text to continue.
-        add_special_tokens: The tokenizer adds what begins a text; False for a text made by a chat
-            template.
-        max_tokens: Most tokens to generate.
-        temperature: Sampling temperature; 0: always the most probable token.
-        seed: Seed of the sampling.
-        max_instructions: Instructions after which a message ends; None: what it may use.
-    """
-
-    prompt: str
-    add_special_tokens: bool = True
-    max_tokens: int = 256
-    temperature: float = 0.0
-    seed: int = 0
-    max_instructions: int | None = None
 
 
 class InferenceNode:
@@ -320,12 +272,12 @@ class InferenceNode:
             left -= len(generated.tokens)
             while left > 0 and not generated.finished:
                 before = generated.positions_count
-                wish = {
-                    "conversation": generated.conversation,
-                    "max_tokens": min(left, tokens_a_message),
-                    "max_instructions": question.max_instructions,
-                }
-                generated = _generated(self._call("model_continue", wish))
+                continuation = Continuation(
+                    conversation=generated.conversation,
+                    max_tokens=min(left, tokens_a_message),
+                    max_instructions=question.max_instructions,
+                )
+                generated = _generated(self._call("model_continue", _fields(continuation)))
                 yield generated
                 left -= len(generated.tokens)
                 if generated.positions_count <= before and not generated.finished:
@@ -333,9 +285,35 @@ class InferenceNode:
                         "generation does not advance: a message may use too few instructions"
                     )
         finally:
-            # It would end by itself when newer ones take its place.
-            with suppress(DataNodeError):
-                self._call("model_end", generated.conversation)
+            self.end(generated.conversation)
+
+    def generate_many(self, wishes: Sequence[Question | Continuation]) -> GeneratedMany:
+        """Begin or continue conversations in one update.
+
+        Raises:
+            UnauthorizedError: This identity may not run the model.
+            ConflictError: The model is not loaded.
+            NodeRejectedError: There are too many.
+        """
+        wish = [
+            ("start", _prompt(each, each.max_tokens))
+            if isinstance(each, Question)
+            else ("continue", _fields(each))
+            for each in wishes
+        ]
+        row = Row.of(self._call("model_generate_many", wish))
+        hops = Row.of(row.fields["hops"] or {"count": 0, "bytes": 0})
+        return GeneratedMany(
+            answers=tuple(map(_answer, row.items("answers"))),
+            instructions=row.number("instructions"),
+            hops_count=hops.number("count"),
+            hops_bytes=hops.number("bytes"),
+        )
+
+    def end(self, conversation: int) -> None:
+        """End a conversation; it would end by itself when newer ones take its place."""
+        with suppress(DataNodeError):
+            self._call("model_end", conversation)
 
     def tokenize(self, text: str) -> list[int]:
         """Split a text into tokens."""
@@ -380,7 +358,7 @@ class InferenceNode:
         return open_reply(kind, reply)
 
 
-def _fields(value: ModelPart | FleetRole) -> Value:
+def _fields(value: ModelPart | FleetRole | Continuation) -> Value:
     fields: dict[str, Value] = {}
     for each in dataclasses.fields(value):
         given = getattr(value, each.name)
@@ -422,10 +400,14 @@ def _prompt(question: Question, tokens: int) -> Value:
     }
 
 
+def _answer(value: Value) -> Generated | DataNodeError:
+    verdict, inner = case(value)
+    return refusal(inner) if verdict == "Err" else _generated(inner)
+
+
 def _generated(value: Value) -> Generated:
     row = Row.of(value)
-    given = row.fields["hops"]
-    hops = None if given is None else Row.of(given)
+    hops = Row.of(row.fields["hops"] or {"count": 0, "bytes": 0})
     return Generated(
         text=row.text("text"),
         tokens=tuple(narrow(token, int) for token in row.items("tokens")),
@@ -434,6 +416,6 @@ def _generated(value: Value) -> Generated:
         positions_count=row.number("positions"),
         finished=narrow(row.fields["finished"], bool),
         instructions=row.number("instructions"),
-        hops_count=0 if hops is None else hops.number("count"),
-        hops_bytes=0 if hops is None else hops.number("bytes"),
+        hops_count=hops.number("count"),
+        hops_bytes=hops.number("bytes"),
     )

@@ -16,7 +16,7 @@ from datanode.agent.candid import (
     Variant,
     Vec,
 )
-from datanode.node.candid_interface import CandidMethod
+from datanode.node.candid_interface import ERROR, CandidMethod
 
 INTERFACE_VERSION: Final = 2
 """The newest `model_*` interface that this release speaks."""
@@ -49,6 +49,7 @@ _PROMPT: Final = Record(
 _CONTINUE: Final = Record(
     {"conversation": Nat64, "max_tokens": Nat32, "max_instructions": Opt(Nat64)}
 )
+_HOPS: Final = Opt(Record({"count": Nat32, "bytes": Nat64}))
 _GENERATED: Final = Record(
     {
         "conversation": Nat64,
@@ -58,7 +59,14 @@ _GENERATED: Final = Record(
         "positions": Nat32,
         "finished": Bool,
         "instructions": Nat64,
-        "hops": Opt(Record({"count": Nat32, "bytes": Nat64})),
+        "hops": _HOPS,
+    }
+)
+_GENERATED_MANY: Final = Record(
+    {
+        "answers": Vec(Variant({"Ok": _GENERATED, "Err": ERROR})),
+        "instructions": Nat64,
+        "hops": _HOPS,
     }
 )
 _STATUS: Final = Record(
@@ -82,6 +90,9 @@ METHODS: Final = {
     "model_tokenize": CandidMethod((Text,), Vec(Nat32), query=True),
     "model_start": CandidMethod((_PROMPT,), _GENERATED),
     "model_continue": CandidMethod((_CONTINUE,), _GENERATED),
+    "model_generate_many": CandidMethod(
+        (Vec(Variant({"start": _PROMPT, "continue": _CONTINUE})),), _GENERATED_MANY
+    ),
     "model_ask": CandidMethod((_PROMPT,), _GENERATED, query=True),
     "model_logits": CandidMethod((Record({"tokens": Vec(Nat32)}),), Blob, query=True),
     "model_hop": CandidMethod((Blob,), Blob, fallible=False),

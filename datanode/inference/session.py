@@ -1,21 +1,21 @@
 """Load and run a model on a node: the steps that commands and the Python API share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from datanode.errors import ConflictError, FormatError, NotFoundError
+from datanode.errors import ConflictError, DataNodeError, FormatError, NotFoundError
 from datanode.fees import FeeSchedule
 from datanode.fleet_index import part_name
 from datanode.inference.chat import CONFIG_FILE, MAX_CONFIG_BYTES, chat_prompt
 from datanode.inference.client import (
     FLEET_TOKENS_A_MESSAGE,
     TOKENS_A_MESSAGE,
-    Generated,
     InferenceNode,
     LoadStep,
     ModelStatus,
-    Question,
 )
+from datanode.inference.questions import Generated, Question
+from datanode.inference.together import generate_together
 from datanode.reader import VerifiedVersion
 
 ENVELOPE_BYTES = 400
@@ -99,18 +99,48 @@ def tokens_a_message(status: ModelStatus) -> int:
     return FLEET_TOKENS_A_MESSAGE if status.is_driver else TOKENS_A_MESSAGE
 
 
-def render_prompt(version: VerifiedVersion, message: str) -> str | None:
-    """Put a message into the chat template of a stored model; None if it has none.
+def questions_of(
+    prompts: Sequence[str],
+    version: VerifiedVersion | None,
+    *,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+) -> list[Question]:
+    """Make questions of prompts.
+
+    Args:
+        prompts: Messages of a user, or texts to continue.
+        version: The stored model, whose chat template the prompts are put into; None: they are
+            continued as they are.
+        max_tokens: Most tokens to generate for each.
+        temperature: As in `Question`.
+        seed: As in `Question`.
 
     Raises:
         FormatError: The template is broken or too large.
     """
+    config = None if version is None else _chat_config(version)
+    rendered = [None if config is None else chat_prompt(config, prompt) for prompt in prompts]
+    return [
+        Question(
+            prompt=prompt if text is None else text,
+            add_special_tokens=text is None,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
+        for prompt, text in zip(prompts, rendered, strict=True)
+    ]
+
+
+def _chat_config(version: VerifiedVersion) -> bytes | None:
     for file in version.head.files:
         if file.path == CONFIG_FILE:
             if file.length_bytes > MAX_CONFIG_BYTES:
                 raise FormatError(f"{CONFIG_FILE} has {file.length_bytes:,} bytes")
             chunks = range(file.first_chunk, file.first_chunk + file.chunk_count)
-            return chat_prompt(b"".join(version.chunks(chunks)), message)
+            return b"".join(version.chunks(chunks))
     return None
 
 
@@ -146,3 +176,67 @@ def run(
     if last is None:
         raise NotFoundError("the node generated nothing")
     return last, tokens, spending
+
+
+@dataclass(slots=True)
+class Told:
+    """Answer to one of several questions.
+
+    Attributes:
+        parts: Text as it came.
+        tokens: Tokens of all messages.
+        last: What the last message gave; None: none gave anything.
+        error: Why it ended early; None: it did not.
+    """
+
+    parts: list[str] = field(default_factory=list)
+    tokens: tuple[int, ...] = ()
+    last: Generated | None = None
+    error: DataNodeError | None = None
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self.parts)
+
+    @property
+    def prompt_tokens_count(self) -> int:
+        """Tokens of the prompt; 0 if nothing was generated."""
+        return 0 if self.last is None else self.last.prompt_tokens_count
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model ended the text."""
+        return self.last is not None and self.last.finished
+
+
+def run_many(
+    node: InferenceNode,
+    questions: Sequence[Question],
+    *,
+    tokens_a_message: int = TOKENS_A_MESSAGE,
+    on_part: Callable[[int, str], None],
+    on_end: Callable[[int, Told], None] = lambda _number, _told: None,
+) -> tuple[list[Told], MessageCosts]:
+    """Generate for several questions together; returns what became of each, and the cost."""
+    spending = MessageCosts()
+    told = [Told() for _ in questions]
+    for message in generate_together(node, questions, tokens_a_message=tokens_a_message):
+        spending.add(
+            message.instructions,
+            argument_bytes=message.prompts_bytes,
+            hops_count=message.hops_count,
+            hops_bytes=message.hops_bytes,
+        )
+        for number, part, has_ended in message.parts:
+            answer = told[number]
+            if isinstance(part, DataNodeError):
+                answer.error = part
+            else:
+                answer.last = part
+                answer.tokens += part.tokens
+                answer.parts.append(part.text)
+                on_part(number, part.text)
+            if has_ended:
+                on_end(number, answer)
+    return told, spending

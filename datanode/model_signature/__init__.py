@@ -8,17 +8,26 @@ from datanode.model_signature.reading import (
     read_bundle,
     read_bundle_file,
 )
-from datanode.model_signature.signing import sign_files, sign_version
+from datanode.model_signature.signing import (
+    SIGNATURE_NAME,
+    SigningKey,
+    open_signing_key,
+    sign_files,
+    sign_version,
+)
 
 __all__ = [
+    "SIGNATURE_NAME",
     "Coverage",
     "ExpectedSigner",
     "PublicKey",
     "SignedFiles",
+    "SigningKey",
     "bundle_paths",
     "check_model_signature",
     "find_coverage",
     "load_public_key",
+    "open_signing_key",
     "read_bundle",
     "read_bundle_file",
     "sign_files",

@@ -21,7 +21,7 @@ from typing import Final
 
 from datanode.errors import SignatureError
 from datanode.model_signature.public_key import PublicKey
-from datanode.model_signature.strict_json import load_object
+from datanode.strict_json import StrictJson
 from datanode.text import printable
 from datanode.units import MIB
 
@@ -30,8 +30,8 @@ MAX_BUNDLE_BYTES: Final = 16 * MIB
 
 MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
-_MAX_PARTS: Final = 1_000
-"""A bundle has some twenty. Ours."""
+_JSON: Final = StrictJson(refused=SignatureError, max_entries=1_000, numbers_matter=False)
+"""A bundle has some twenty entries. Ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def parse_bundle(raw: bytes) -> Bundle:
     """
     if len(raw) > MAX_BUNDLE_BYTES:
         raise SignatureError(f"it has more than {MAX_BUNDLE_BYTES:,} bytes")
-    content = load_object(raw, "it", max_parts=_MAX_PARTS)
+    content = _JSON.read_object(raw, "it")
     media_type = content.get("mediaType")
     if media_type != MEDIA_TYPE:
         raise SignatureError(

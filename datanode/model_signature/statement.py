@@ -22,7 +22,7 @@ from typing import Final
 
 from datanode.digest import DIGEST_BYTES
 from datanode.errors import SignatureError
-from datanode.model_signature.strict_json import load_object
+from datanode.strict_json import StrictJson
 from datanode.text import printable
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
@@ -30,8 +30,8 @@ PREDICATE_TYPE: Final = "https://model_signing/signature/v1.0"
 GIT_PATHS: Final = (".git", ".gitattributes", ".github", ".gitignore")
 """Left out of every signature. Source: model-signing 1.1.1."""
 
-_MAX_PARTS: Final = 2_000_000
-"""A file takes some twelve quotes. Ours; a bundle's length bounds it too."""
+_JSON: Final = StrictJson(refused=SignatureError, max_entries=500_000, numbers_matter=False)
+"""A file takes three entries. Ours; a bundle's length bounds it too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def parse_statement(payload: bytes) -> Statement:
     Raises:
         SignatureError: It is not one, or is one of a kind that is not compared with a manifest.
     """
-    content = load_object(payload, "its statement", max_parts=_MAX_PARTS)
+    content = _JSON.read_object(payload, "its statement")
     if content.get("_type") != STATEMENT_TYPE:
         raise SignatureError("its statement is not an in-toto statement of version 1")
     if content.get("predicateType") != PREDICATE_TYPE:

@@ -139,6 +139,24 @@ def clone_members(
     return [proven[each] for column in columns for each in column]
 
 
+def as_it_is(agent: Agent, copies: Sequence[Principal]) -> list[Clone]:
+    """Describe copies that an earlier run has proven.
+
+    Raises:
+        CertificateError: The proof of one is none.
+        NodeStoppedError: One is stopped.
+    """
+    return [
+        Clone(
+            canister=each,
+            module_hash=_module_hash(agent, each),
+            root=certified_root(agent, each),
+            loaded=False,
+        )
+        for each in copies
+    ]
+
+
 def _clone_of(agent: Agent, source: Principal, copy: Principal) -> Clone | None:
     """Return the proof that a copy certifies what its source certifies now; None: it does not."""
     module_hash = _module_hash(agent, source)

@@ -269,14 +269,24 @@ def _small_rows(found: Figures) -> list[Row]:
 
 
 def _growth(folder: Path, quick: bool) -> Figures:  # noqa: FBT001
-    with rigged(folder) as rig:
-        return growth.measure(rig, (3, 30) if quick else growth.MODELS)
+    models = (3, 30) if quick else growth.MODELS
+    found = {}
+    for kind, uploaded in (("small", growth.SMALL), ("large", growth.LARGE)):
+        (folder / kind).mkdir()
+        with rigged(folder / kind) as rig:
+            found[kind] = growth.measure(rig, models, uploaded)
+    return found
 
 
 def _growth_rows(found: Figures) -> list[Row]:
+    return [row for kind, each in found.items() for row in _growth_rows_of(kind, each)]
+
+
+def _growth_rows_of(kind: str, found: Figures) -> list[Row]:
     few, many = found["models"]
+    what = f"CPU of an upload, {kind} source, empty state, {many} models against {few}"
     return [
-        Row(f"CPU of an upload, empty state, {many} models against {few}", found["ratio"], "", 2),
+        Row(what, found["ratio"], "", 2),
         *(
             Row(f"  {name} of it with {count} models", times[f"{name}_s"], "s")
             for count, times in ((few, found["few"]), (many, found["many"]))

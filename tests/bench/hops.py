@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from datanode.inference.client import InferenceNode, Question
+from datanode.inference.client import InferenceNode
+from datanode.inference.questions import Question
 from datanode.localnet.api import LocalNetwork
 from datanode.localnet.state.ledger import BillEntry
 from datanode.metering import DEFAULT_METERING

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from datanode.errors import NetworkError
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, registry
 from datanode.principal import Principal
@@ -13,6 +14,7 @@ from tests.cli import canisters
 from tests.cli.fleet_stage import agent_of, files_of, llama_folder
 from tests.cli.stage import User
 from tests.fakes.ledger_judge import Paid, paid
+from uploader.session import fleet_readdress
 
 
 @pytest.fixture(scope="module")
@@ -107,18 +109,32 @@ def test_model_stays_readable_on_a_fleet_that_shares_members(
 
 
 @pytest.mark.nightly
-def test_cloned_fleet_is_read_from_its_own_members_after_a_copy(
-    user: User, five: list[Principal], source: Path
+def test_cloned_fleet_is_read_from_its_own_members_at_once(
+    user: User, five: list[Principal], source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user.ok("upload", source, "--as", "llama", "--node", "pair")
-    done = user.run("node", "clone", "pair", "twin", "--cycles", "20TC")
-    assert done.says("datanode copy MODEL --from pair --to twin"), done.err
-    copied = _judged(user, "--from", "pair", "--to", "twin")
-    assert copied.twice_count == 0
-    assert copied.frames_count < 10  # records of placement, the index and its manifest
+    registry.add(user.config, "twin", *five[2:4], network="local")
+    last = user.net.ledger()[-1].sequence
+    with monkeypatch.context() as patch:
+        patch.setattr(fleet_readdress, "upload_index", _unanswered)
+        done = user.fails(30, "node", "clone", "pair", "twin")
+        assert done.says("all members are cloned"), done.err
+    done = user.run("node", "clone", "pair", "twin")  # goes on: nothing is loaded again
+    assert done.code == 0, done.err
+    assert done.says("llama is read from the members of the copy"), done.err
+    loads = [e for e in user.net.ledger(after=last) if e.method == "load_canister_snapshot"]
+    assert len(loads) == len(five[2:4])
+    assert not list(user.state.glob("clones/*.json"))
+    judged = paid(user.net.ledger(after=last))
+    assert judged.twice_count == 0
+    assert judged.frames_count < 10  # records of placement, the index and its manifest
     for each in five[:2]:
         canisters.stop(user, each)
     user.ok("fetch", "llama", user.home / "alone", "--node", "twin")
     assert files_of(user.home / "alone") == files_of(source)
     for each in five[:2]:
         canisters.start(user, each)
+
+
+def _unanswered(*_: object) -> object:
+    raise NetworkError("no answer")

@@ -69,6 +69,13 @@ def test_folder_is_signed_before_its_upload(
     (folder / "config.json").write_text('{"remote_code": true}')
     user.ok("upload", folder, "--as", "before")
     assert user.fails(44, "fetch", "before", "two", *verify).says("config.json")
+    (folder / "config.json").write_text("{}")
+    assert datanode.sign(folder, private).covered_count == 2
+    config.verify(folder, folder / "model.sig")
+    with pytest.raises(UsageError, match="no readable private key"):
+        datanode.sign(folder / "missing", public)  # the key is checked first
+    with pytest.raises(UsageError, match="no versions"):
+        datanode.sign(str(folder), private, version=1)
     assert user.fails(2, "sign", "./missing", "--key", private).says("no folder")
     assert user.fails(2, "sign", folder, "--key", private, "--version", 1).says("no versions")
 

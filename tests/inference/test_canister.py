@@ -19,7 +19,8 @@ from datanode.errors import (
     NotStorageNodeError,
     UnauthorizedError,
 )
-from datanode.inference.client import Generated, InferenceNode, Question
+from datanode.inference.client import InferenceNode
+from datanode.inference.questions import Generated, Question
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy
 from datanode.node.canister import CanisterNode
@@ -127,6 +128,17 @@ def test_a_budget_ends_a_message_and_the_next_continues(node: InferenceNode) -> 
     parts = list(node.generate(half))
     assert len(parts) > 1
     assert spoken(parts) == whole.text
+
+
+def test_conversations_together_say_what_each_says_alone(node: InferenceNode) -> None:
+    loaded(node)
+    wishes = [Question(prompt=prompt, max_tokens=TOKENS) for prompt in (PROMPT, "", "the")]
+    first, empty, other = node.generate_many(wishes).answers
+    assert isinstance(empty, NodeRejectedError)
+    for prompt, found in ((PROMPT, first), ("the", other)):
+        assert isinstance(found, Generated)
+        assert found.text == tiny_checkpoint.answer(prompt, TOKENS)
+        node.end(found.conversation)
 
 
 def test_prompts_that_begin_alike_are_computed_once(node: InferenceNode) -> None:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,10 @@ from datanode.errors import (
     NodeRejectedError,
     NotFoundError,
 )
-from datanode.inference.client import Generated, Question
 from datanode.inference.interface import METHODS
+from datanode.inference.questions import Continuation, Generated, Question
 from datanode.inference.session import require_model
+from datanode.inference.together import generate_together
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, settings
 from datanode.node.settings import SettingsChange
@@ -205,6 +207,119 @@ def test_a_conversation_is_continued_by_one_message_at_a_time(fleet: Fleet) -> N
     assert whole.startswith(tiny_checkpoint.answer(PROMPT, TOKENS))
 
 
+PROMPTS = (PROMPT, "the", "a longer text", PROMPT[:9])
+
+
+def together(fleet: Fleet, questions: list[Question], tokens: int = 5) -> list[list[Generated]]:
+    """Answer questions together; every conversation must come through."""
+    told: list[list[Generated]] = [[] for _ in questions]
+    messages = generate_together(fleet.driver, questions, tokens_a_message=tokens)
+    for message in messages:
+        for number, part, _ in message.parts:
+            assert isinstance(part, Generated), part
+            told[number].append(part)
+    return told
+
+
+def asked(prompts: tuple[str, ...]) -> list[Question]:
+    return [replace(QUESTION, prompt=prompt) for prompt in prompts]
+
+
+def answers(prompts: tuple[str, ...]) -> list[str]:
+    return [tiny_checkpoint.answer(prompt, TOKENS) for prompt in prompts]
+
+
+def test_conversations_share_hops_and_say_what_each_says_alone(fleet: Fleet) -> None:
+    before = fleet.hops()
+    assert [said(parts) for parts in together(fleet, asked(PROMPTS))] == answers(PROMPTS)
+    # One hop a token for all of them.
+    assert fleet.hops() - before <= TOKENS + 2
+
+
+def test_a_lost_hop_of_several_conversations_is_repeated(fleet: Fleet) -> None:
+    fault = fleet.network.faults.set("lose-response", canister=fleet.block, method=HOP, every=2)
+    told = together(fleet, asked(PROMPTS))
+    assert fleet.network.faults.clear(fault) == 1
+    assert [said(parts) for parts in told] == answers(PROMPTS)
+
+
+def test_conversations_go_on_together_after_a_member_was_upgraded(fleet: Fleet) -> None:
+    questions = asked(PROMPTS)
+    messages = generate_together(fleet.driver, questions, tokens_a_message=4)
+    parts = list(next(messages).parts)
+    deploy.upgrade_node(fleet.agent, fleet.block)
+    fleet.load()
+    for message in messages:
+        parts += message.parts
+    told = [
+        said([part for at, part, _ in parts if at == number and isinstance(part, Generated)])
+        for number in range(len(questions))
+    ]
+    assert told == answers(PROMPTS)
+
+
+def test_a_conversation_that_fails_leaves_the_others(fleet: Fleet) -> None:
+    driver = fleet.driver
+    first, empty, long = driver.generate_many(asked((PROMPT, "", "a" * 300))).answers
+    assert isinstance(first, Generated)
+    assert [type(each) for each in (empty, long)] == [NodeRejectedError, NodeRejectedError]
+    again = Continuation(conversation=first.conversation, max_tokens=3)
+    unknown = replace(again, conversation=1)
+    found = driver.generate_many([again, *asked(("the",)), again, unknown])
+    gone_on, other, twice, missing = found.answers
+    assert isinstance(gone_on, Generated)
+    assert isinstance(other, Generated)
+    assert said([first, gone_on]) == tiny_checkpoint.answer(PROMPT, TOKENS + 3)
+    assert other.text == tiny_checkpoint.answer("the", TOKENS)
+    assert isinstance(twice, ConflictError)
+    assert isinstance(missing, NotFoundError)
+    assert found.instructions > 0
+    assert found.hops_count > 0
+    with pytest.raises(NodeRejectedError, match="1 to 64 conversations"):
+        driver.generate_many(asked(("the",) * 65))
+    with pytest.raises(NodeRejectedError, match="1 to 64 conversations"):
+        driver.generate_many([])
+
+
+def test_a_member_that_is_not_loaded_fails_all_conversations(fleet: Fleet) -> None:
+    member = fleet.parts[1]
+    first, *_ = fleet.driver.generate_many(asked(PROMPTS[:2])).answers
+    assert isinstance(first, Generated)
+    fleet.node(member.node).configure(
+        member.model, version=member.version, part=member.part, role=member.role
+    )
+    again = Continuation(conversation=first.conversation, max_tokens=3)
+    for answer in fleet.driver.generate_many([again, *asked(("the",))]).answers:
+        assert isinstance(answer, ConflictError)
+        assert "has not loaded its part" in answer.what
+    fleet.load()
+    (gone_on,) = fleet.driver.generate_many([again]).answers
+    assert isinstance(gone_on, Generated)
+    assert said([first, gone_on]) == tiny_checkpoint.answer(PROMPT, TOKENS + 3)
+
+
+def test_commands_take_several_prompts(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text(f"{PROMPTS[1]}\n\n{PROMPTS[2]}\n", encoding="utf-8")
+    where = ("--network", fleet.network.url, "--identity", str(fleet.pem), "--node", NAME)
+    ask = ("generate", MODEL, PROMPT, "--prompts", str(file), "--raw", "--max-tokens", str(TOKENS))
+    assert main([*ask, *where, "--json"]) == 0
+    *items, summary = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = answers(PROMPTS[:3])
+    assert [each["text"] for each in summary["answers"]] == expected
+    for number, text in enumerate(expected):
+        assert "".join(each["text"] for each in items if each["prompt"] == number) == text
+    assert main([*ask, *where]) == 0
+    shown = capsys.readouterr().out
+    assert all(
+        f"{prompt}\n{text}" in shown for prompt, text in zip(PROMPTS, expected, strict=False)
+    )
+    assert main(["generate", MODEL, "", "the", "--raw", *where]) == NodeRejectedError.exit_code
+    assert "prompt 1: " in capsys.readouterr().err
+
+
 def test_commands_take_a_fleet(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     members = [part.node.text for part in fleet.parts]
 
@@ -238,6 +353,7 @@ def test_commands_take_a_fleet(fleet: Fleet, capsys: pytest.CaptureFixture[str])
 
 ANSWERS = 50
 FAULTS = 200
+FAULTS_TOGETHER = 40
 
 
 def _harm(fleet: Fleet, draw: random.Random) -> bool:
@@ -271,6 +387,50 @@ def _answer(fleet: Fleet, question: Question, draw: random.Random) -> tuple[str,
         text, more = _answer(fleet, question, draw)
         return text, harmed + more
     return said(parts), harmed
+
+
+def _answer_all(
+    fleet: Fleet, questions: list[Question], draw: random.Random
+) -> tuple[list[str], int]:
+    """The same for several questions together; those whose conversation ends are asked again."""
+    texts = [""] * len(questions)
+    again: list[int] = []
+    harmed = 0
+    for message in generate_together(fleet.driver, questions, tokens_a_message=3):
+        for number, part, _ in message.parts:
+            if isinstance(part, Generated):
+                texts[number] += part.text
+            else:
+                assert isinstance(part, NotFoundError), part
+                again.append(number)
+        harmed += _harm(fleet, draw)
+    if again:
+        more, struck = _answer_all(fleet, [questions[number] for number in again], draw)
+        harmed += struck
+        for number, text in zip(again, more, strict=True):
+            texts[number] = text
+    return texts, harmed
+
+
+@pytest.mark.nightly
+def test_random_faults_during_many_answers_together_give_the_same_text(fleet: Fleet) -> None:
+    draw, faults, struck = random.Random(13), fleet.network.faults, 0
+    for first in range(0, ANSWERS, 5):
+        prompts = tuple(PROMPT[: 4 + number % 19] for number in range(first, first + 5))
+        for kind in ("lose-response", "lose-call", "refuse-call"):
+            faults.set(
+                kind,
+                canister=fleet.block,
+                method=HOP,
+                probability=0.15,
+                seed=draw.randrange(1 << 30),
+            )
+        texts, harmed = _answer_all(fleet, asked(prompts), draw)
+        assert texts == answers(prompts), first
+        struck += harmed + faults.struck_count()
+        faults.clear()
+    print(f"{ANSWERS} answers, {struck} faults and losses")
+    assert struck >= FAULTS_TOGETHER
 
 
 @pytest.mark.nightly

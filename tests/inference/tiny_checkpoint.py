@@ -4,6 +4,7 @@ The tokenizer is byte-level without merges: a token is an ASCII character. So ev
 characters has a known split, and generated tokens spell a text that NumPy's reference predicts.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,7 @@ def decode(tokens: list[int]) -> str:
     return "".join(pieces).replace("Ġ", " ")
 
 
+@functools.cache
 def answer(prompt: str, count: int) -> str:
     """Continue a prompt greedily in float64."""
     reference = Reference(config(), dict(weights()))

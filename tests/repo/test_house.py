@@ -123,7 +123,6 @@ TWICE = {
     "copy": "a copy between nodes, and its command",
     "upload": "an upload, and its command",
     "signing": "a signature, and the function that makes one",
-    "strict_json": "two readers of one idea: a bundle may be larger and has other numbers",
 }
 """File names that stand more than once, and what they mean everywhere."""
 

@@ -1,6 +1,7 @@
 """`datanode node promote`, `datanode load`, `datanode generate`: run a model that a node stores."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,8 @@ from uploader.cli.suggest import suggesting_models
 from uploader.command_context import CommandContext, open_place
 
 if TYPE_CHECKING:
-    from datanode.inference.client import Generated, InferenceNode
+    from datanode.inference.client import InferenceNode
+    from datanode.inference.questions import Generated
 
 Exact = Annotated[
     bool,
@@ -142,8 +144,19 @@ def _load(
 
 def generate_command(
     model: options.Model,
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="Message, or text to continue.")],
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PROMPT...", help="Message, or text to continue. Several are run together."
+        ),
+    ] = None,
     *,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompts", metavar="FILE", help="Read a prompt from each line of FILE; - is stdin."
+        ),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Maximum number of tokens.")] = 256,
     query: Annotated[
         bool, typer.Option("--query", help="Ask one replica: free, short, uncertified.")
@@ -164,38 +177,40 @@ def generate_command(
     root_key: options.RootKey = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Generate text with MODEL, and print what it cost."""
-    from datanode.inference.client import Question  # noqa: PLC0415 - see `upload`
+    """Generate text with MODEL, and print what it cost.
+
+    Several prompts share what each message costs anyway, so they are cheaper together. Each gets
+    the text that it gets alone.
+    """
     from datanode.inference.session import (  # noqa: PLC0415 - see `upload`
-        render_prompt,
+        questions_of,
         require_model,
         run,
         tokens_a_message,
     )
+    from uploader.cli.inference_many import generate_together, read_prompts  # noqa: PLC0415
 
     output = Output(as_json=as_json)
+    wanted = read_prompts(prompts or (), file, as_query=query)
     with open_place(
         output.say, network=network, identity=identity, node=node, root_key=root_key
     ) as context:
         client = _client(context)
         status = client.status()
         require_model(status, model, exact=exact)
-        rendered = None
+        version = None
         if not raw:
             reader = context.reader(context.coordinator())
-            rendered = render_prompt(
-                reader.open_version(status.model or model, status.version), prompt
-            )
-        question = Question(
-            prompt=prompt if rendered is None else rendered,
-            add_special_tokens=rendered is None,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed,
+            version = reader.open_version(status.model or model, status.version)
+        questions = questions_of(
+            wanted, version, max_tokens=max_tokens, temperature=temperature, seed=seed
         )
+        if len(questions) > 1:
+            generate_together(client, output, (model, status), questions, wanted)
+            return
         last, tokens, spending = run(
             client,
-            question,
+            questions[0],
             as_query=query,
             tokens_a_message=tokens_a_message(status),
             on_text=_shower(output),

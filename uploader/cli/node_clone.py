@@ -7,7 +7,7 @@ import typer
 
 from datanode.command_context import CommandContext, open_place
 from datanode.errors import NotFoundError, UsageError
-from datanode.folders import config_folder, state_folder
+from datanode.folders import config_folder
 from datanode.node import registry
 from datanode.principal import Principal
 from uploader.cli import options
@@ -50,9 +50,10 @@ def clone_command(
 
     SRC is stopped while the snapshot is taken; uploads to it end meanwhile and can be resumed. Each
     copy is proven by its certified module and witnesses. After a crash the same command goes on. A
-    fleet is cloned to fleets of as many members, member by member.
+    fleet is cloned to fleets of as many members, member by member; then each model over it gets an
+    index that names the members of the copy.
     """
-    from datanode.node.cloning import clone_members  # noqa: PLC0415 - brings libraries along
+    from uploader.cli.clone_indexes import clone_fleets  # noqa: PLC0415 - brings libraries along
 
     output = Output(as_json=as_json)
     given = None if cycles is None else parse_cycles(cycles)
@@ -73,9 +74,7 @@ def clone_command(
     ):
         members = context.members()
         targets = _targets(context, output, members, copies, cycles=given)
-        made = clone_members(
-            context.agent, state_folder(), members, targets, replace=replace, say=output.say
-        )
+        made, left = clone_fleets(context, output.say, members, targets, replace=replace)
     for each in made:
         output.item(
             canister=each.canister.text,
@@ -91,17 +90,17 @@ def clone_command(
         ],
     )
     shown = f"{len(made)} {'copy holds' if len(made) == 1 else 'copies hold'} what {source} held"
-    if len(members) > 1:
-        advice = ", ".join(f"`datanode copy MODEL --from {source} --to {each}`" for each in copies)
+    if left:
         shown += (
-            f"\nmodels over the members of {source} are still read from there: run {advice} for "
-            "each, which sends an index and no weights"
+            f"\nindexes that still name members of {source}: {', '.join(left)}; the owner of each "
+            f"can run `datanode copy MODEL --from {source} --to DST`, which sends no weights"
         )
     output.summary(
         shown,
         source=members[0].text,
         members=[each.text for each in members],
         copies=len(made),
+        indexes_left=left,
     )
 
 

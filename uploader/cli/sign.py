@@ -3,7 +3,6 @@
 import getpass
 import os
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,7 +10,6 @@ import typer
 
 from datanode.command_context import ContextArguments
 from datanode.errors import UsageError
-from datanode.files import disk_errors, replace_file
 from uploader.cli import options
 from uploader.cli.output import Output
 from uploader.cli.signature_options import coverage_fields
@@ -59,20 +57,35 @@ def sign_command(
     read, and what an upload would leave out is left out. The file that --out names and Git's own
     files are left out too. Needs the extra `sign`.
     """
-    output = Output(as_json=as_json)
-    if model.startswith((".", "/", "~")):
-        if version is not None:
-            raise UsageError("a folder has no versions: leave --version out")
-        _sign_folder(model, key, out, output)
-        return
-    from datanode.model_signature import sign_version  # noqa: PLC0415 - see `upload`
+    from datanode.model_signature import open_signing_key, sign_version  # noqa: PLC0415
+    from uploader.folder_signing import (  # noqa: PLC0415 - see `upload`
+        is_folder,
+        sign_folder,
+        write_bundle_file,
+    )
 
+    output = Output(as_json=as_json)
+    if is_folder(model) and version is not None:
+        raise UsageError("a folder has no versions: leave --version out")
+    signer = open_signing_key(key, lambda: _password(key))
+    if is_folder(model):
+        with output.progress() as progress:
+            place, coverage = sign_folder(
+                model,
+                signer,
+                out,
+                tell=lambda source: tell_files(output, source),
+                stage=progress.stage,
+            )
+        shown = f"{coverage}; written to {place}"
+        output.summary(shown, file=str(place), **coverage_fields(coverage))
+        return
     place = out or Path(_NAME)
     with where.open(output.say, strict_clock=True) as context, suggesting_models(context, model):
         opened = context.open_version(model, version)
     # The manifest's head was read with the version; nothing else is needed.
-    bundle, coverage = sign_version(opened, key, name=place.name, password=lambda: _password(key))
-    _write(place, bundle)
+    bundle, coverage = sign_version(opened, signer, name=place.name)
+    write_bundle_file(place, bundle)
     output.summary(
         f"{model} version {opened.version}: {coverage}; written to {place}",
         model=model,
@@ -80,37 +93,6 @@ def sign_command(
         file=str(place),
         **coverage_fields(coverage),
     )
-
-
-def _sign_folder(text: str, key: Path, out: Path | None, output: Output) -> None:
-    from datanode.model_signature import sign_files  # noqa: PLC0415 - see `upload`
-    from uploader.source import open_source  # noqa: PLC0415 - see `upload`
-    from uploader.source.file_digests import digest_files  # noqa: PLC0415 - see `upload`
-
-    folder = Path(text).expanduser()
-    if not folder.is_dir():
-        raise UsageError(f"{text} is no folder", hint="A stored model is signed by its name.")
-    place = out or folder / _NAME
-    with closing(open_source(folder)) as source:
-        tell_files(output, source)
-        with output.progress() as progress:
-            files = digest_files(source, progress.stage)
-        left_out = [each.path for each in source.left_out]
-    bundle, coverage = sign_files(
-        folder.resolve().name,
-        files,
-        key,
-        name=place.name,
-        left_out=left_out,
-        password=lambda: _password(key),
-    )
-    _write(place, bundle)
-    output.summary(f"{coverage}; written to {place}", file=str(place), **coverage_fields(coverage))
-
-
-def _write(place: Path, bundle: bytes) -> None:
-    with disk_errors(place):
-        replace_file(place, bundle, mode=0o644)
 
 
 def _password(key: Path) -> str | None:

@@ -48,12 +48,14 @@ class CopyOptions:
         max_cycles: Stop before all runs of this copy together spend more, as estimated; None: no
             limit.
         budget: Limit that other copies share; None: there is none.
+        side_by_side: Copies that run at once, this one included; they share one window.
     """
 
     takeover: bool = False
     restart: bool = False
     max_cycles: int | None = None
     budget: Budget | None = None
+    side_by_side: int = 1
 
 
 def copy(
@@ -106,7 +108,9 @@ def _copy(
     lease = context.node.begin_upload(
         model, frames_count=source.chunk_count, frame_bytes=0, takeover=options.takeover
     )
-    sender = make_sender(context, task, lease, situation.spending)
+    sender = make_sender(
+        context, task, lease, situation.spending, side_by_side=options.side_by_side
+    )
     situation.unresolved = lambda: sender.unresolved_count
     with rollback_on_error(partial(sender.close, wait_s=SETTLE_S)):
         run = CopyRun(

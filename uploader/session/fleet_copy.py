@@ -1,6 +1,6 @@
 """Copy a version to a fleet: part by part as they are stored, then an index that names the copies.
 
-    part on its member -> `copy` to a member of the target -> ... -> index
+    each part on its member -> `copy` to a member of the target, side by side -> index
 
 A fleet of enough members takes the parts of another as they are, so that whoever compares the
 certificates sees the same manifests. A version of a single node, or of a larger fleet, is cut anew:
@@ -27,6 +27,7 @@ from uploader.session.fleet_upload import (
     upload_index,
     upload_over_fleet,
 )
+from uploader.session.side_by_side import at_once, side_by_side
 from uploader.session.stored_source import StoredSource
 from uploader.session.upload import UploadContext, UploadOptions, UploadSummary
 from uploader.source.memory_source import MemorySource
@@ -73,15 +74,13 @@ def _copy_parts(
     budget = shared_budget(model, contexts, options.max_cycles, options.budget)
     raw_bytes = original.whole.raw_bytes
     progress = FleetProgress(contexts[0].progress, total_bytes=raw_bytes)
-    mine = replace(options, max_cycles=None, budget=budget)
-    summaries: list[UploadSummary] = []
-    for at, (part, context) in enumerate(zip(original.parts, members, strict=True)):
-        try:
-            summaries.append(
-                copy(part, part_name(model), replace(context, progress=progress.of(at)), mine)
-            )
-        except DataNodeError as error:
-            raise naming_member(error, context.node) from error
+    wishes = replace(
+        options, max_cycles=None, budget=budget, side_by_side=at_once(len(original.parts))
+    )
+    summaries = side_by_side(
+        [replace(context, progress=progress.of(at)) for at, context in enumerate(members)],
+        lambda at, context: copy(original.parts[at], part_name(model), context, wishes),
+    )
     nodes = [context.node for context in members]
     align_access(contexts[0].node, nodes, model)
     progress.stage("sealing the index")
@@ -90,13 +89,17 @@ def _copy_parts(
         parts=tuple(map(_copied, nodes, summaries)),
         segments=original.index.segments,
     )
-    wishes = UploadOptions(
-        takeover=options.takeover,
-        budget=budget,
-        metadata=tuple(original.index_version.head.metadata.items()),
-    )
     coordinator = replace(contexts[0], progress=progress.of(len(contexts)))
-    sealed = upload_index(coordinator, model, _index_files(original, index), wishes)
+    sealed = upload_index(
+        coordinator,
+        model,
+        index_files(original.index_version, index),
+        UploadOptions(
+            takeover=options.takeover,
+            budget=budget,
+            metadata=tuple(original.index_version.head.metadata.items()),
+        ),
+    )
     opened = coordinator.reader.open_version(model, sealed.version)
     done = [*summaries, sealed]
     unchanged = all(each.unchanged for each in done)
@@ -134,9 +137,8 @@ def _copied(node: StorageNode, summary: UploadSummary) -> FleetPart:
     return FleetPart(node=node.principal, version=summary.version, manifest=summary.manifest)
 
 
-def _index_files(original: FleetVersion, index: FleetIndex) -> MemorySource:
-    """Return the files of the version on the coordinator: as they are, but for the index."""
-    opened = original.index_version
+def index_files(opened: VerifiedVersion, index: FleetIndex) -> MemorySource:
+    """Return the files of a version that holds an index: as they are, but for the index."""
     paths = [entry.path for entry in opened.head.files if entry.path.startswith(FOLDER)]
     files = {path: read_file(opened, path, _MAX_FILE_BYTES) for path in paths if path != INDEX_PATH}
     location = f"version {opened.version} of {opened.model} on {opened.trusted.node}"

@@ -8,20 +8,15 @@ is visible under that name, and what it names is certified by every member.
 """
 
 import os
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Final
 
 from datanode.digest import DIGEST_BYTES
 from datanode.errors import (
-    DataNodeError,
     NotFoundError,
     SourceChangedError,
     SourceError,
     StateDamagedError,
-    StoppedByUserError,
     UsageError,
 )
 from datanode.fleet_index import (
@@ -46,21 +41,17 @@ from uploader.fleet_slices import COORDINATOR
 from uploader.session.encode_pipeline import workers
 from uploader.session.fleet_access import align_access
 from uploader.session.fleet_digests import WholeDigests
-from uploader.session.fleet_parts import MemberPart, member_parts, naming_member, rooms_of
+from uploader.session.fleet_parts import MemberPart, member_parts, rooms_of
 from uploader.session.fleet_progress import FleetProgress
 from uploader.session.fleet_sticky import is_moved, sticky_chunks
 from uploader.session.manifest_builder import describe
 from uploader.session.plan import estimate_sizes
 from uploader.session.preflight import find_problems, require_none
+from uploader.session.side_by_side import at_once, side_by_side
 from uploader.session.spending import Budget, FleetBudget
 from uploader.session.upload import UploadContext, UploadOptions, UploadSummary, upload
 from uploader.source.base import Source
 from uploader.source.memory_source import MemorySource
-
-MEMBERS_AT_ONCE: Final = 3
-"""Members that are uploaded to side by side. Ours: bounds threads and memory."""
-
-_LOOK_UP_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,63 +204,24 @@ def _upload_parts(run: _FleetRun, parts: Sequence[MemberPart]) -> dict[int, Uplo
     Raises:
         DataNodeError: Of the member that failed first.
     """
-    failed = threading.Event()
-    at_once = min(MEMBERS_AT_ONCE, len(parts))
+    abreast = at_once(len(parts))
     jobs = run.options.jobs or os.cpu_count() or 1
-    options = replace(run.options, jobs=max(1, jobs // at_once), side_by_side=at_once)
+    options = replace(run.options, jobs=max(1, jobs // abreast), side_by_side=abreast)
+    name = part_name(run.model)
 
-    def work(part: MemberPart) -> UploadSummary:
-        context = run.contexts[part.member]
-        mine = replace(
-            context,
-            pool=shared,
-            progress=run.progress.of(part.member),
-            stopping=lambda: failed.is_set() or context.stopping(),
-        )
-        if mine.stopping():
-            raise StoppedByUserError("stopped before this member was asked")
-        planned = context.state.last_planned(context.node.principal, part_name(run.model))
-        moved = bool(planned) and is_moved(part, run.source, planned)
+    def work(at: int, context: UploadContext) -> UploadSummary:
+        planned = context.state.last_planned(context.node.principal, name)
+        moved = bool(planned) and is_moved(parts[at], run.source, planned)
         wishes = replace(options, restart=options.restart or moved)
-        try:
-            return upload(part.source, part_name(run.model), mine, wishes)
-        except StoppedByUserError:
-            raise
-        except DataNodeError as error:
-            error.safe = f"On that member: {error.safe} What other members hold is kept."
-            raise naming_member(error, context.node) from error
+        return upload(parts[at].source, name, context, wishes)
 
-    with (
-        workers(jobs) as shared,
-        ThreadPoolExecutor(at_once, thread_name_prefix="member") as pool,
-    ):
-        running = {part.member: pool.submit(work, part) for part in parts}
-        try:
-            error = _first_error(list(running.values()), failed)
-        except BaseException:
-            failed.set()
-            raise
-    if error is not None:
-        raise error
-    return {member: future.result() for member, future in running.items()}
-
-
-def _first_error(
-    running: Sequence[Future[UploadSummary]], failed: threading.Event
-) -> BaseException | None:
-    """Wait until all have ended; tell them of the first failure, and return it."""
-    first: BaseException | None = None
-    left = set(running)
-    while left:
-        done, left = wait(left, timeout=_LOOK_UP_S)
-        for future in done:
-            error = future.exception()
-            if error is None:
-                continue
-            failed.set()
-            if first is None or isinstance(first, StoppedByUserError):
-                first = error
-    return first
+    with workers(jobs) as shared:
+        contexts = [
+            replace(run.contexts[part.member], pool=shared, progress=run.progress.of(part.member))
+            for part in parts
+        ]
+        summaries = side_by_side(contexts, work)
+    return {part.member: summary for part, summary in zip(parts, summaries, strict=True)}
 
 
 def _open(run: _FleetRun, part: MemberPart, summary: UploadSummary) -> VerifiedVersion:

@@ -8,9 +8,9 @@ from typing import Final, Protocol
 from datanode.errors import SourceError
 from datanode.limits import MAX_NAME_BYTES
 from datanode.model import FileSpec, TensorSpec
+from datanode.text import shown
 
 _PATH: Final = re.compile(r"[A-Za-z0-9._/-]+")
-_SHOWN_CHARACTERS: Final = 80
 _MAX_PART_BYTES: Final = 255
 """Longest name of a file in its folder, bytes. Source: NAME_MAX of Linux."""
 
@@ -107,16 +107,6 @@ class Source(Protocol):
     def close(self) -> None:
         """Give up what the source holds open; it is not read again."""
         ...
-
-
-def shown(text: str) -> str:
-    """Render untrusted text for a message: quoted, short, everything but plain ASCII escaped.
-
-    Stricter than `datanode.text.printable`, because names are ASCII by rule: a blank at the end of
-    one, or a letter that only looks like another, is what the message is about.
-    """
-    cut = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
-    return ascii(cut)
 
 
 def check_path(path: str) -> str:

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Final
 
 from datanode.errors import MissingShardError, SourceError
+from datanode.text import shown
 from uploader.source import index, safetensors
-from uploader.source.base import LeftOut, Source, check_path, shown
+from uploader.source.base import LeftOut, Source, check_path
 from uploader.source.checkpoint import Checkpoint, read_index
 from uploader.source.file_store import Files
 from uploader.source.kinds import HEAD_BYTES

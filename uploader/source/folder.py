@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from datanode.errors import SourceError
+from datanode.text import shown
 from uploader.source import pinned
-from uploader.source.base import PinnedFile, shown
+from uploader.source.base import PinnedFile
 from uploader.source.hub_cache import blobs_of
 
 _MAX_DEPTH: Final = 16

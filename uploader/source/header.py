@@ -33,7 +33,7 @@ from datanode.limits import (
     MAX_RANK,
     MAX_TENSORS,
 )
-from uploader.source.base import shown
+from datanode.text import shown
 from uploader.source.header_entries import METADATA, entries
 
 LENGTH_BYTES: Final = 8

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from datanode.errors import SourceError
-from datanode.limits import MAX_METADATA_BYTES
+from datanode.limits import MAX_METADATA_BYTES, MAX_TENSORS
+from datanode.strict_json import StrictJson
+from datanode.text import shown
 from datanode.units import KIB, MIB
-from uploader.source.base import shown
-from uploader.source.strict_json import load_json_object, load_string
 
 METADATA: Final = "__metadata__"
+_JSON: Final = StrictJson(refused=SourceError, max_entries=2 * MAX_TENSORS)
 
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _OBJECT: Final = rb'\{[^{}"]*+(?:' + _STRING + rb'[^{}"]*+)*+\}'
@@ -89,7 +90,7 @@ def _entry(match: "re.Match[bytes]") -> tuple[str, object]:
     if name_bytes > _MAX_NAME_BYTES:
         start = match[1][1:101].decode(errors="replace")
         raise SourceError(f"the name {shown(start)} has {name_bytes} bytes")
-    name = load_string(match[1], "the header")
+    name = _JSON.read_string(match[1], "the header")
     start, end = match.span(2)
     limit_bytes = _MAX_ESCAPED * MAX_METADATA_BYTES if name == METADATA else _MAX_ENTRY_BYTES
     if end - start > limit_bytes:
@@ -97,11 +98,11 @@ def _entry(match: "re.Match[bytes]") -> tuple[str, object]:
             f"the entry {shown(name)} has {end - start} bytes, the limit is {limit_bytes}"
         )
     what = "__metadata__" if name == METADATA else f"the entry of tensor {shown(name)}"
-    return name, load_json_object(match[2], what)
+    return name, _JSON.read_object(match[2], what)
 
 
 def _explained(raw: bytes, at: int) -> Iterator[tuple[str, object]]:
     """Read a small header as a whole: it is broken, or an entry of it is no object."""
     if len(raw) > _MAX_EXPLAINED_BYTES:
         raise SourceError(f"the header has no entry of a tensor at byte {at}")
-    yield from load_json_object(raw, "the header").items()
+    yield from _JSON.read_object(raw, "the header").items()

@@ -24,11 +24,11 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 from datanode.agent.retry import retrying
 from datanode.errors import NetworkError, SourceError
 from datanode.release import VERSION
-from datanode.text import printable
+from datanode.text import printable, shown
 from datanode.units import KIB
 from uploader import stamps
 from uploader.source import checkpoint_layout
-from uploader.source.base import PinnedFile, shown
+from uploader.source.base import PinnedFile
 from uploader.source.file_store import Files, head_copy, is_hidden
 from uploader.source.hub_errors import mapped
 from uploader.source.ranged import read_range

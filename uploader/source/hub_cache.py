@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from datanode.errors import SourceError
-from uploader.source.base import shown
+from datanode.text import shown
 
 _MODELS: Final = "models--"
 _SHOWN: Final = 3

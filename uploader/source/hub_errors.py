@@ -18,8 +18,7 @@ from huggingface_hub.errors import (
 )
 
 from datanode.errors import DataNodeError, NetworkError, SourceChangedError, SourceError
-from datanode.text import printable
-from uploader.source.base import shown
+from datanode.text import printable, shown
 
 _LOG_IN: Final = "Log in with `hf auth login`, or set HF_TOKEN to a token that may read it."
 _DENIED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from datanode.errors import MissingShardError, SourceError
+from datanode.limits import MAX_TENSORS
+from datanode.strict_json import StrictJson
+from datanode.text import shown
 from datanode.units import MIB
-from uploader.source.base import check_path, shown
-from uploader.source.strict_json import load_json_object
+from uploader.source.base import check_path
 
 SUFFIX: Final = ".safetensors.index.json"
 MAX_INDEX_BYTES: Final = 32 * MIB
+_JSON: Final = StrictJson(
+    refused=SourceError, max_entries=2 * MAX_TENSORS, numbers_matter=False, keys_repeat=True
+)
 _SHARD: Final = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors")
 
 
@@ -40,9 +45,7 @@ def parse_index(path: str, raw: bytes) -> ShardIndex:
     Raises:
         SourceError: It is not an index, or a path in it leads elsewhere.
     """
-    weight_map = load_json_object(raw, path, numbers_matter=False, keys_repeat=True).get(
-        "weight_map"
-    )
+    weight_map = _JSON.read_object(raw, path).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise SourceError(f"{path} has no weight_map")
     folder = posixpath.dirname(path)

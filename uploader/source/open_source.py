@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from datanode.errors import SourceError, UsageError
+from datanode.text import shown
 from uploader.source import checkpoint_layout
-from uploader.source.base import Source, shown
+from uploader.source.base import Source
 from uploader.source.file_store import Files
 from uploader.source.folder import Folder
 from uploader.source.hub_cache import refuse_cache_root

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from datanode.errors import SourceChangedError, SourceError, TruncatedSourceError
+from datanode.text import shown
 from uploader import stamps
-from uploader.source.base import PinnedFile, shown
+from uploader.source.base import PinnedFile
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 

@@ -26,11 +26,11 @@ from datanode.errors import (
     SourceChangedError,
     SourceError,
 )
-from datanode.text import printable
+from datanode.text import printable, shown
 from datanode.units import KIB
 from uploader import stamps
 from uploader.source import checkpoint_layout
-from uploader.source.base import PinnedFile, shown
+from uploader.source.base import PinnedFile
 from uploader.source.file_store import Files, head_copy, is_hidden
 from uploader.source.ranged import read_range
 from uploader.source.s3_errors import NOT_FOUND, code_of, is_silent, mapped

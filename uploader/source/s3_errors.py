@@ -15,8 +15,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from datanode.errors import DataNodeError, NetworkError, SourceChangedError, SourceError
-from datanode.text import printable
-from uploader.source.base import shown
+from datanode.text import printable, shown
 
 NOT_FOUND: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _CHANGED: Final = frozenset({"412", "PreconditionFailed"})

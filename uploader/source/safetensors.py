@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 
 from datanode.errors import SourceError
 from datanode.model import TensorSpec
-from uploader.source.base import PinnedFile, shown
+from datanode.text import shown
+from uploader.source.base import PinnedFile
 from uploader.source.file_store import Files
 from uploader.source.header import LENGTH_BYTES, HeaderTensor, header_length, parse_header
 from uploader.source.kinds import HEAD_BYTES, recognise

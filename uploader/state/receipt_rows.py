@@ -100,22 +100,5 @@ def unlearn(connection: Connection, account: Account, frames: Iterable[FrameDige
         )
 
 
-def learned_manifests(connection: Connection, account: Account) -> set[FrameDigest]:
-    """Return the manifests whose records are known already."""
-    table = schema.learned.c
-    rows = connection.scalars(select(table.manifest).where(_is(schema.learned, account)))
-    return {FrameDigest(manifest) for manifest in rows}
-
-
-def mark_learned(
-    database: StateDatabase, connection: Connection, account: Account, manifest: FrameDigest
-) -> None:
-    """Note that a manifest's records are known."""
-    statement = database.insert(schema.learned).on_conflict_do_nothing()
-    connection.execute(
-        statement, {"node": account.node, "sender": account.sender, "manifest": manifest}
-    )
-
-
 def _is(table: Table, account: Account) -> ColumnElement[bool]:
     return (table.c.node == account.node) & (table.c.sender == account.sender)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-REVISION: Final = "0005"
+REVISION: Final = "0006"
 """The newest revision in migrations/versions; a database that names it needs no migration."""
 
 AnyRow: TypeAlias = Row[*tuple[object, ...]]
@@ -189,16 +189,6 @@ held: Final = Table(
     _digest("content", primary_key=True),
     *(column for column in _frame_columns() if column.name != "content"),
     _digest_lengths("held", "content", "frame"),
-    sqlite_with_rowid=False,
-)
-
-learned: Final = Table(
-    "learned",
-    metadata,
-    Column("node", String(63), primary_key=True),
-    Column("sender", String(63), primary_key=True),
-    _digest("manifest", primary_key=True),
-    _digest_lengths("learned", "manifest"),
     sqlite_with_rowid=False,
 )
 

@@ -145,16 +145,6 @@ class StateStore:
         with self._database.transaction() as connection:
             receipt_rows.unlearn(connection, self._account(node), frames)
 
-    def learned_manifests(self, node: Principal) -> set[FrameDigest]:
-        """Return the manifests whose records were learned."""
-        with self._database.reading() as connection:
-            return receipt_rows.learned_manifests(connection, self._account(node))
-
-    def mark_learned(self, node: Principal, manifest: FrameDigest) -> None:
-        """Note that a manifest's records were learned."""
-        with self._database.transaction() as connection:
-            receipt_rows.mark_learned(self._database, connection, self._account(node), manifest)
-
     def manifest_parts(self, digests: Iterable[FrameDigest]) -> dict[FrameDigest, bytes]:
         """Return the parts of manifests of others that were read before, each compared."""
         with self._database.transaction() as connection:

@@ -118,6 +118,17 @@ pub struct Continue {
     pub max_instructions: Option<u64>,
 }
 
+/// A conversation of `model_generate_many`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+pub enum Wanted {
+    /// Begin one.
+    #[serde(rename = "start")]
+    Start(Prompt),
+    /// Go on with one.
+    #[serde(rename = "continue")]
+    Continue(Continue),
+}
+
 /// What a message generated.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Generated {
@@ -133,7 +144,18 @@ pub struct Generated {
     pub positions: u32,
     /// Whether the text has come to its end.
     pub finished: bool,
-    /// Instructions that this message used, those of other canisters included.
+    /// Instructions that this message used, those of other canisters included; 0 beside others.
+    pub instructions: u64,
+    /// Calls of other canisters; none: the model is on one, or it is beside others.
+    pub hops: Option<Hops>,
+}
+
+/// What a message generated in several conversations.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct GeneratedMany {
+    /// In the order of the argument.
+    pub answers: Vec<Result<Generated, datanode_store::Error>>,
+    /// Instructions that the message used, those of other canisters included.
     pub instructions: u64,
     /// Calls of other canisters; none: the model is on one.
     pub hops: Option<Hops>,

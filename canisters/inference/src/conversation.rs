@@ -6,7 +6,7 @@ use datanode_store::Error;
 use crate::load::Loaded;
 
 /// Positions of a prompt that are computed between two looks at the budget.
-const BATCH: usize = 8;
+pub const STEP: usize = 8;
 
 /// Tokens, what was computed for them, and what was already returned.
 pub struct Conversation {
@@ -127,10 +127,10 @@ impl Conversation {
         Ok(Added { text: self.new_text(loaded)?, tokens: self.tokens[first..].to_vec() })
     }
 
-    /// Compute a batch of positions, and choose the next token after the last one.
-    fn advance(&mut self, model: &Model) -> Result<(), Error> {
+    /// Compute a step of positions, and choose the next token after the last one.
+    pub fn advance(&mut self, model: &Model) -> Result<(), Error> {
         let position = self.cache.length();
-        let batch = &self.tokens[position..self.tokens.len().min(position + BATCH)];
+        let batch = &self.tokens[position..self.tokens.len().min(position + STEP)];
         let mut activations = embed(model, batch)?;
         let too_long = |error: PositionError| Error::BadRequest(error.to_string());
         if position + batch.len() < self.tokens.len() {

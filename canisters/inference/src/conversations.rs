@@ -11,9 +11,10 @@ use crate::conversation::Conversation;
 /// Most conversations; the least recently used one ends for a new one.
 pub const MAX_CONVERSATIONS: usize = 256;
 
-/// Bytes of all caches. Beyond them the least recently used caches are dropped, and computed again
-/// when their conversations go on.
-pub const MAX_CACHE_BYTES: usize = 512 << 20;
+/// Bytes of all caches beside the largest and beside small weights. Beyond its bound the least
+/// recently used caches are dropped, and computed again when their conversations go on.
+pub const MIN_CACHE_BYTES: usize = 512 << 20;
+pub const MAX_CACHE_BYTES: usize = 1 << 30;
 
 struct Entry {
     owner: Principal,
@@ -113,8 +114,8 @@ impl Conversations {
     }
 
     /// Drop caches until all fit, that of `kept` last.
-    pub fn fit(&mut self, kept: u64) {
-        while self.cache_bytes() > MAX_CACHE_BYTES {
+    pub fn fit(&mut self, kept: u64, most_bytes: usize) {
+        while self.cache_bytes() > most_bytes {
             let oldest = self
                 .oldest(|(number, entry)| **number != kept && entry.conversation.cache_bytes() > 0);
             let Some(oldest) = oldest else { return };
@@ -123,6 +124,11 @@ impl Conversations {
                 _ => drop(self.entries.remove(&oldest)),
             }
         }
+    }
+
+    /// Return the bytes of the cache of a conversation; 0 if there is none.
+    pub fn cache_bytes_of(&self, number: u64) -> usize {
+        self.entries.get(&number).map_or(0, |entry| entry.conversation.cache_bytes())
     }
 
     /// Return how many have not ended.

@@ -29,7 +29,9 @@ pub fn require_asker(reader: &Reader, context: &Context) -> Result<(), Error> {
 fn admits(reader: &Reader, context: &Context, method: &str) -> bool {
     match method {
         "model_configure" | "model_add_runner" | "model_remove_runner" => context.controller,
-        "model_load" | "model_start" | "model_continue" | "model_end" => reader.may_run(context),
+        "model_load" | "model_start" | "model_continue" | "model_generate_many" | "model_end" => {
+            reader.may_run(context)
+        }
         _ => false,
     }
 }

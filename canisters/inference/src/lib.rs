@@ -7,11 +7,14 @@
 //! leaves the model and the conversations as they were.
 
 pub mod api;
+mod batch;
 mod block;
 mod checkpoint;
 mod conversation;
 mod conversations;
 mod driver;
+mod generate;
+mod group;
 mod hop;
 mod inspect;
 mod load;
@@ -21,6 +24,8 @@ mod plan;
 mod reader;
 mod setup;
 mod state;
+#[cfg(test)]
+mod tiny;
 
 use candid::Principal;
 use datanode_store::Error;
@@ -63,12 +68,21 @@ fn model_tokenize(text: String) -> Answer<Vec<u32>> {
 
 #[update]
 async fn model_start(prompt: Prompt) -> Answer<Generated> {
-    driver::finish(change(|reader, context| reader.start(context, &prompt, used))).await
+    generate(vec![Wanted::Start(prompt)]).await?.one()
 }
 
 #[update]
 async fn model_continue(wanted: Continue) -> Answer<Generated> {
-    driver::finish(change(|reader, context| reader.go_on(context, wanted, used))).await
+    generate(vec![Wanted::Continue(wanted)]).await?.one()
+}
+
+#[update]
+async fn model_generate_many(wanted: Vec<Wanted>) -> Answer<GeneratedMany> {
+    Ok(generate(wanted).await?.many())
+}
+
+fn generate(wanted: Vec<Wanted>) -> driver::Generating {
+    driver::finish(change(|reader, context| reader.generate(context, wanted, used)))
 }
 
 /// Compute this canister's blocks for a driver; see `hop`.

@@ -5,6 +5,7 @@ use datanode_store::Error;
 
 use crate::api;
 use crate::checkpoint::Checkpoint;
+use crate::conversations::{MAX_CACHE_BYTES, MIN_CACHE_BYTES};
 use crate::plan::Plan;
 
 /// Heap that weights may take, bytes: 4 GiB less room for caches, buffers and the tokenizer.
@@ -14,9 +15,12 @@ pub const MAX_WEIGHT_BYTES: u64 = 3_400 << 20;
 /// takes some 1.3e9.
 const TOKENIZER_INSTRUCTIONS: u64 = 3_000_000_000;
 
-/// Instructions that a batch of positions takes, about, and its most positions.
-const BATCH_INSTRUCTIONS: u64 = 8_000_000_000;
+/// Instructions that the positions of a hop take, about, and their most.
+const BATCH_INSTRUCTIONS: u64 = 20_000_000_000;
 const MAX_BATCH: u64 = 64;
+
+/// The same for positions between two looks at the instructions.
+const STEP_INSTRUCTIONS: u64 = 5_000_000_000;
 
 /// A model on its way into the heap.
 pub struct Loading {
@@ -37,8 +41,12 @@ pub struct Loaded {
     pub model: Model,
     /// What it has of the whole model.
     pub part: Part,
-    /// Most positions that are computed between two looks at the instructions.
+    /// Most positions that a hop begins with, those of all its conversations together.
     pub batch: usize,
+    /// Most positions that are computed between two looks at the instructions.
+    pub step: usize,
+    /// Most bytes of the caches.
+    pub cache_bytes: usize,
     /// None for a part that does not speak.
     pub tokenizer: Option<Tokenizer>,
 }
@@ -141,9 +149,15 @@ impl Loading {
             return Ok(None);
         }
         let tokenizer = if self.has_text { Some(self.tokenizer()?) } else { None };
-        let (part, batch) = (self.part, batch(self.plan.weights, self.mode));
-        let model = self.model.take().map(|model| Loaded { model, part, batch, tokenizer });
-        model.map(Some).ok_or_else(|| Error::Conflict("the model was loaded before".into()))
+        let positions = |instructions| positions(instructions, self.plan.weights, self.mode);
+        let (batch, step) = (positions(BATCH_INSTRUCTIONS), positions(STEP_INSTRUCTIONS));
+        let (part, cache_bytes) = (self.part, cache_bytes(self.heap_bytes));
+        let loaded = |model| Loaded { model, part, batch, step, cache_bytes, tokenizer };
+        self.model
+            .take()
+            .map(loaded)
+            .map(Some)
+            .ok_or_else(|| Error::Conflict("the model was loaded before".into()))
     }
 
     fn tokenizer(&self) -> Result<Tokenizer, Error> {
@@ -154,13 +168,19 @@ impl Loading {
     }
 }
 
-/// Return how many positions some 8e9 instructions compute, at most 64.
-fn batch(weights: u64, mode: Mode) -> usize {
-    let a_weight = match mode {
-        Mode::Fast => 1,
-        Mode::Exact => 3,
+/// Return how many positions some instructions compute, at most `MAX_BATCH`.
+fn positions(instructions: u64, weights: u64, mode: Mode) -> usize {
+    let four_weights = match mode {
+        Mode::Fast => 3,
+        Mode::Exact => 12,
     };
-    (BATCH_INSTRUCTIONS / (weights * a_weight).max(1)).clamp(1, MAX_BATCH) as usize
+    (4 * instructions / (weights * four_weights).max(1)).clamp(1, MAX_BATCH) as usize
+}
+
+/// Return the bytes that caches may take beside the weights.
+fn cache_bytes(weight_bytes: u64) -> usize {
+    let free = MAX_WEIGHT_BYTES.saturating_sub(weight_bytes) as usize;
+    (MIN_CACHE_BYTES + free).min(MAX_CACHE_BYTES)
 }
 
 /// Say how many canisters a part of a model takes that does not fit one heap.

@@ -6,13 +6,12 @@ use datanode_store::{Context, Error};
 use serde_bytes::ByteBuf;
 
 use crate::api::{
-    Configuration, Continue, Generated, LoadPlan, LoadStep, ModelStatus, Prompt, Runners, Tokens,
+    Configuration, Generated, LoadPlan, LoadStep, ModelStatus, Prompt, Runners, Tokens,
 };
 use crate::block::Guests;
 use crate::checkpoint::Checkpoint;
 use crate::conversation::{Conversation, whole_only};
 use crate::conversations::Conversations;
-use crate::driver::Turn;
 use crate::hop::DIGEST_BYTES;
 use crate::load::{Loaded, Loading};
 use crate::setup::Setup;
@@ -23,10 +22,7 @@ pub const INTERFACE_VERSION: u32 = 2;
 /// Instructions of a step of loading.
 const LOAD_INSTRUCTIONS: u64 = 7_800_000_000;
 
-/// Instructions after which an update generates no further token; a message has 40e9.
-const UPDATE_INSTRUCTIONS: u64 = 30_000_000_000;
-
-/// The same for a query, which has 5e9.
+/// Instructions after which a query generates no further token; it has 5e9.
 const QUERY_INSTRUCTIONS: u64 = 4_200_000_000;
 
 /// Longest prompt, bytes.
@@ -54,14 +50,6 @@ pub struct Reader {
     pub(crate) conversations: Conversations,
     /// Conversations of other canisters.
     pub(crate) guests: Guests,
-}
-
-/// A conversation that has begun, or goes on.
-pub enum Answer {
-    /// The message has generated.
-    Said(Generated),
-    /// Other canisters have to be called.
-    Driven(Turn),
 }
 
 impl Stage {
@@ -92,7 +80,7 @@ impl Reader {
         context.controller || self.setup.runners.contains(&context.caller)
     }
 
-    fn require_runner(&self, context: &Context) -> Result<(), Error> {
+    pub(crate) fn require_runner(&self, context: &Context) -> Result<(), Error> {
         if self.may_run(context) { Ok(()) } else { Err(Error::Unauthorized) }
     }
 
@@ -152,50 +140,6 @@ impl Reader {
         self.stage.loaded()
     }
 
-    /// Begin a conversation and generate.
-    pub fn start(
-        &mut self,
-        context: &Context,
-        prompt: &Prompt,
-        used: impl Fn() -> u64,
-    ) -> Result<Answer, Error> {
-        self.require_runner(context)?;
-        let mut conversation = self.converse(context, prompt)?;
-        if self.is_driver() {
-            let number = self.conversations.insert(context.caller, context.now_ns, conversation);
-            let turn = self.turn(context, number, prompt.max_tokens, prompt.max_instructions)?;
-            return Ok(Answer::Driven(turn));
-        }
-        let most = prompt.max_instructions.unwrap_or(UPDATE_INSTRUCTIONS).min(UPDATE_INSTRUCTIONS);
-        let generated =
-            generate(self.loaded()?, &mut conversation, prompt.max_tokens, || used() < most)?;
-        let number = self.conversations.insert(context.caller, context.now_ns, conversation);
-        self.conversations.fit(number);
-        Ok(Answer::Said(Generated { conversation: number, instructions: used(), ..generated }))
-    }
-
-    /// Go on with a conversation.
-    pub fn go_on(
-        &mut self,
-        context: &Context,
-        wanted: Continue,
-        used: impl Fn() -> u64,
-    ) -> Result<Answer, Error> {
-        self.require_runner(context)?;
-        let number = wanted.conversation;
-        if self.is_driver() {
-            self.loaded()?;
-            let turn = self.turn(context, number, wanted.max_tokens, wanted.max_instructions)?;
-            return Ok(Answer::Driven(turn));
-        }
-        let loaded = self.stage.loaded()?;
-        let conversation = self.conversations.get(context.caller, number)?;
-        let most = wanted.max_instructions.unwrap_or(UPDATE_INSTRUCTIONS).min(UPDATE_INSTRUCTIONS);
-        let generated = generate(loaded, conversation, wanted.max_tokens, || used() < most)?;
-        self.conversations.fit(number);
-        Ok(Answer::Said(Generated { conversation: number, instructions: used(), ..generated }))
-    }
-
     /// Generate without keeping anything, for whoever may read the model.
     pub fn ask(
         &self,
@@ -214,7 +158,11 @@ impl Reader {
         Ok(Generated { instructions: used(), ..generated })
     }
 
-    fn converse(&self, context: &Context, prompt: &Prompt) -> Result<Conversation, Error> {
+    pub(crate) fn converse(
+        &self,
+        context: &Context,
+        prompt: &Prompt,
+    ) -> Result<Conversation, Error> {
         let loaded = self.loaded()?;
         let tokens = encode(loaded, &prompt.prompt, prompt.add_special_tokens)?;
         let sampler = Sampler::new(prompt.temperature.unwrap_or(0.0), prompt.seed.unwrap_or(0));

@@ -15,7 +15,7 @@ its owner holds a lock. The engine runs without Python's global lock, so that ma
 canisters run in parallel.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -96,9 +96,25 @@ class Machine:
         """Release the files; a prepared message is settled by the next `recover`."""
         self._state.close()
 
-    def install(self, wasm: bytes, arg: bytes, env: Environment, *, sequence: int) -> Execution:
-        """Install a module on an empty heap and an empty stable memory (install, reinstall)."""
-        return self._change_code(wasm, arg, env, sequence, upgrade=False)
+    def install(
+        self,
+        wasm: bytes,
+        arg: bytes,
+        env: Environment,
+        *,
+        sequence: int,
+        compiled: Container[bytes] = (),
+    ) -> Execution:
+        """Install a module on an empty heap and an empty stable memory (install, reinstall).
+
+        Args:
+            wasm: The module.
+            arg: Argument of its initialization.
+            env: What the canister is told.
+            sequence: Number of the message.
+            compiled: Hashes of modules that the subnet has compiled since its last checkpoint.
+        """
+        return self._change_code(wasm, arg, env, sequence, upgrade=False, compiled=compiled)
 
     def upgrade(
         self,
@@ -109,11 +125,19 @@ class Machine:
         sequence: int,
         skip_pre_upgrade: bool = False,
         keep_heap: bool = False,
+        compiled: Container[bytes] = (),
     ) -> Execution:
         """Replace the module; stable memory stays, the heap only on request."""
         hook = None if skip_pre_upgrade else "canister_pre_upgrade"
         return self._change_code(
-            wasm, arg, env, sequence, upgrade=True, before=hook, keep_heap=keep_heap
+            wasm,
+            arg,
+            env,
+            sequence,
+            upgrade=True,
+            before=hook,
+            keep_heap=keep_heap,
+            compiled=compiled,
         )
 
     def uninstall(self, *, sequence: int) -> None:
@@ -319,6 +343,7 @@ class Machine:
         upgrade: bool,
         before: str | None = None,
         keep_heap: bool = False,
+        compiled: Container[bytes],
     ) -> Execution:
         message = MessageInput(kind=MessageKind.INIT, environment=env, arg=arg)
         if upgrade and self.module_hash is None:
@@ -335,7 +360,8 @@ class Machine:
                 stable_generation=former.head.stable_generation + (not upgrade),
                 module_hash=keep_module(self._state.folder, wasm),
             )
-            used = module.facts.operators * prices.INSTRUCTIONS_TO_COMPILE_AN_OPERATOR
+            again = head.module_hash in compiled
+            used = prices.compiling_instructions(module.facts.operators, again=again)
             message.instructions = used
             try:
                 if before and before in former.methods:

@@ -30,6 +30,16 @@ STABLE_BYTES_QUERY: Final = GIB
 INSTRUCTIONS_A_FUNCTION_ENTRY: Final = 1
 INSTRUCTIONS_TO_COMPILE_AN_OPERATOR: Final = 6_000
 """Added to an installation for each operator of the instrumented module."""
+RECOMPILING_DIVISOR: Final = 100
+"""Part of it that is charged where the subnet has compiled the module since its last checkpoint.
+Source: `DESERIALIZATION_SPEED_UP_FACTOR` of the replica, charged to canisters since 2025."""
+
+
+def compiling_instructions(operators: int, *, again: bool) -> int:
+    """Return what compiling a module costs; `again`: the subnet has compiled it of late."""
+    full = operators * INSTRUCTIONS_TO_COMPILE_AN_OPERATOR
+    return full // RECOMPILING_DIVISOR if again else full
+
 
 BULK_PREFIX: Final = 0xFC
 SIMD_PREFIX: Final = 0xFD

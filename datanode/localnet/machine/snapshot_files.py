@@ -11,7 +11,7 @@ prepared under the undo log, through a second name of the file, `written.bin`.
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -164,13 +164,21 @@ class SnapshotFiles:
             if path.name not in kept:
                 shutil.rmtree(path)
 
-    def load(self, source: Path, contents: SnapshotContents, *, sequence: int) -> int:
+    def load(
+        self,
+        source: Path,
+        contents: SnapshotContents,
+        *,
+        sequence: int,
+        compiled: Container[bytes] = (),
+    ) -> int:
         """Replace code, heap, stable memory and globals; prepared under a sequence.
 
         Args:
             source: The snapshot's folder, of this canister or of another one.
             contents: What it consists of.
             sequence: Number of the message.
+            compiled: Hashes of modules that the subnet has compiled since its last checkpoint.
 
         Returns:
             The instructions of compiling the module.
@@ -200,7 +208,7 @@ class SnapshotFiles:
             )
             self._state.switch(self._state.open(head))
             self._state.prepare(self._fitted(head, contents.globals))
-        return facts.operators * prices.INSTRUCTIONS_TO_COMPILE_AN_OPERATOR
+        return prices.compiling_instructions(facts.operators, again=head.module_hash in compiled)
 
     def commit(self) -> None:
         """Keep the snapshot that is prepared; the state is committed before."""

@@ -92,7 +92,12 @@ def load(call: ManagementCall) -> Effect:
         folder = owner.machine.snapshots.folder(snapshot.number)
         call.runtime.disk.check(owner.machine.snapshots.disk_bytes(snapshot.number))
         try:
-            compiling = slot.machine.snapshots.load(folder, snapshot.contents, sequence=sequence)
+            compiling = slot.machine.snapshots.load(
+                folder,
+                snapshot.contents,
+                sequence=sequence,
+                compiled=call.runtime.compiled_modules,
+            )
         except WasmError as error:
             raise RejectedError(Failure.wasm(error).reject(before.id.raw)) from error
         except UnfitError as error:

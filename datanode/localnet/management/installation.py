@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from datanode.agent.candid import Value
@@ -88,7 +89,14 @@ def _install(call: ManagementCall, wasm: bytes) -> Effect:
         bill=call.bill,
         instructions=execution.instructions,
         logs=execution.logs,
+        done=() if answer.reject is not None else (partial(_note_compiled, call),),
     )
+
+
+def _note_compiled(call: ManagementCall) -> None:
+    module_hash = call.bill.canister.module_hash
+    if module_hash is not None:
+        call.runtime.compiled_modules.add(module_hash)
 
 
 def _keep(call: ManagementCall, execution: Execution, wasm: bytes, left_cycles: int) -> None:
@@ -141,7 +149,9 @@ def _execute(
         call.bill.canister, call.message.sender, prepaid_cycles=prepaid_cycles
     )
     if mode != "upgrade":
-        return machine.install(wasm, arg, env, sequence=sequence)
+        return machine.install(
+            wasm, arg, env, sequence=sequence, compiled=call.runtime.compiled_modules
+        )
     chosen = options if isinstance(options, Mapping) else {}
     return machine.upgrade(
         wasm,
@@ -150,6 +160,7 @@ def _execute(
         sequence=sequence,
         skip_pre_upgrade=chosen.get("skip_pre_upgrade") is True,
         keep_heap=_keeps_heap(call, chosen.get("wasm_memory_persistence"), wasm),
+        compiled=call.runtime.compiled_modules,
     )
 
 

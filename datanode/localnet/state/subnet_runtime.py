@@ -15,6 +15,7 @@ from datanode.localnet.machine.messaging import MAX_PAYLOAD_BYTES
 from datanode.localnet.machine.outgoing import CallTerms, IncomingCall
 from datanode.localnet.state.canister_record import Canister, CanisterState
 from datanode.localnet.state.canister_time import CanisterTime
+from datanode.localnet.state.compiled_modules import CompiledModules
 from datanode.localnet.state.fault import Asked, FaultPoint
 from datanode.localnet.state.growth_charge import GrowthCharge
 from datanode.localnet.state.message_traffic import MessageTraffic
@@ -122,6 +123,7 @@ class SubnetRuntime:
         self.rules = rules
         self.canister_time = canister_time
         self.disk = disk
+        self.compiled_modules = CompiledModules(canister_time.now_ns)
         self._topology = topology
         self._held_bytes = held_bytes
         self._traffic = traffic

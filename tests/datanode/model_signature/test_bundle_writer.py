@@ -16,6 +16,7 @@ from datanode.model_signature import (
     ExpectedSigner,
     check_model_signature,
     load_public_key,
+    open_signing_key,
     read_bundle_file,
     sign_version,
 )
@@ -99,7 +100,7 @@ def test_bundle_of_the_library_verifies_here(keys: tuple[Path, Path], tmp_path: 
 def test_bundle_made_here_verifies_in_the_library(keys: tuple[Path, Path], tmp_path: Path) -> None:
     private, public = keys
     version = opened(FILES)
-    bundle, coverage = sign_version(version, private, name="model.sig")
+    bundle, coverage = sign_version(version, open_signing_key(private), name="model.sig")
     assert (coverage.covered_count, coverage.left_out) == (len(FILES), ())
     folder = tmp_path / "out"
     fetch_model(version, folder)
@@ -117,7 +118,9 @@ def test_both_agree_on_what_a_signature_leaves_out(tmp_path: Path) -> None:
     private, public = ModelSigner().write(tmp_path)
     hidden = {".gitattributes": b"1", ".github/x.yml": b"2", "sub/.gitignore": b"3"}
     folder = put(tmp_path / "m", {**FILES, **hidden, "model.sig": b"of an earlier version"})
-    bundle, coverage = sign_version(opened(contents(folder)), private, name="model.sig")
+    bundle, coverage = sign_version(
+        opened(contents(folder)), open_signing_key(private), name="model.sig"
+    )
     assert coverage.left_out == (".gitattributes", ".github/x.yml", "model.sig")
     put(folder, {"model.sig": bundle, ".gitattributes": b"another"})
     library_verifies(folder, public, folder / "model.sig")
@@ -155,12 +158,12 @@ def test_bundle_that_was_sealed_wrong_is_not_believed() -> None:
 def test_encrypted_key_asks_for_its_password(tmp_path: Path) -> None:
     private, public = ModelSigner().write(tmp_path, password=b"secret")
     version = opened(FILES)
-    bundle, _ = sign_version(version, private, name="model.sig", password=lambda: "secret")
+    bundle, _ = sign_version(version, open_signing_key(private, lambda: "secret"), name="model.sig")
     assert verify(version, public, put(tmp_path, {"m.sig": bundle}) / "m.sig").covered_count == 5
     with pytest.raises(UsageError, match="does not open"):
-        sign_version(version, private, name="model.sig", password=lambda: "guess")
+        sign_version(version, open_signing_key(private, lambda: "guess"), name="model.sig")
     with pytest.raises(UsageError, match="no password is given"):
-        sign_version(version, private, name="model.sig")
+        sign_version(version, open_signing_key(private), name="model.sig")
 
 
 def test_other_keys_are_refused(tmp_path: Path) -> None:
@@ -168,16 +171,16 @@ def test_other_keys_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.pem"
     path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(UsageError, match="is not a key on P-256"):
-        sign_version(opened(FILES), path, name="model.sig")
+        sign_version(opened(FILES), open_signing_key(path), name="model.sig")
     path.write_bytes(b"no key")
     with pytest.raises(UsageError, match="no readable private key"):
-        sign_version(opened(FILES), path, name="model.sig")
+        sign_version(opened(FILES), open_signing_key(path), name="model.sig")
 
 
 def test_model_of_nothing_but_bundles_is_not_signed(tmp_path: Path) -> None:
     private, _ = ModelSigner().write(tmp_path)
     with pytest.raises(UsageError, match="no file that a signature would cover"):
-        sign_version(opened({"model.sig": b"x"}), private, name="model.sig")
+        sign_version(opened({"model.sig": b"x"}), open_signing_key(private), name="model.sig")
 
 
 @pytest.fixture
@@ -190,5 +193,5 @@ def without_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_extra_is_named(tmp_path: Path) -> None:
     private, _ = ModelSigner().write(tmp_path)
     with pytest.raises(UsageError, match="needs model_signing") as caught:
-        sign_version(opened(FILES), private, name="model.sig")
+        sign_version(opened(FILES), open_signing_key(private), name="model.sig")
     assert "datanode[sign]" in caught.value.hint

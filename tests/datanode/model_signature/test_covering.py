@@ -224,12 +224,12 @@ def test_rejects_bundles_of_another_kind(path: str, value: object, words: str) -
     ("raw", "words"),
     [
         (b"", "not JSON"),
-        (b"\xff", "not JSON"),
+        (b"\xff", "not UTF-8"),
         (b"[]", "not a JSON object"),
-        (b'{"a": 1, "a": 2}', "key twice"),
-        (b"[" * 2_000, "too many parts"),
+        (b'{"a": 1, "a": 2}', "the key 'a' twice"),
+        (b"[" * 2_000, "too many entries"),
         (b"[" * 900, "not JSON"),
-        (b"9" * 10_000, "not JSON"),
+        (b"9" * 10_000, "too many digits"),
         (b" " * (MAX_BUNDLE_BYTES + 1), "more than 16,777,216 bytes"),
     ],
 )
@@ -239,7 +239,7 @@ def test_rejects_other_bytes(raw: bytes, words: str) -> None:
 
 def test_rejects_signed_statement_with_a_key_twice() -> None:
     raw = json.dumps(statement(FILES))[:-1] + ', "_type": "x"}'
-    assert "key twice" in refused(SIGNER.sign(raw.encode()))
+    assert "twice" in refused(SIGNER.sign(raw.encode()))
 
 
 @given(st.integers(0, len(BUNDLE) * 8 - 1))

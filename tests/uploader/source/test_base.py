@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datanode.errors import SourceError
-from uploader.source.base import check_path, check_together, shown
+from datanode.text import shown
+from uploader.source.base import check_path, check_together
 
 
 @pytest.mark.parametrize(

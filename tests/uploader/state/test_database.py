@@ -86,23 +86,23 @@ def test_a_block_that_raises_commits_nothing(database: StateDatabase) -> None:
     def fail() -> None:
         with database.transaction() as connection:
             connection.execute(
-                schema.learned.insert(), {"node": "n", "sender": SENDER.text, "manifest": bytes(32)}
+                schema.manifest_part.insert(), {"digest": bytes(32), "frame": b"", "used_ns": 1}
             )
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
     with database.reading() as connection:
-        assert connection.execute(sa.select(schema.learned)).all() == []
+        assert connection.execute(sa.select(schema.manifest_part)).all() == []
 
 
 def test_a_reader_does_not_wait_for_a_writer(database: StateDatabase) -> None:
     with database.transaction() as writer:
         writer.execute(
-            schema.learned.insert(), {"node": "n", "sender": SENDER.text, "manifest": bytes(32)}
+            schema.manifest_part.insert(), {"digest": bytes(32), "frame": b"", "used_ns": 1}
         )
         with database.reading() as reader:
-            assert reader.execute(sa.select(schema.learned)).all() == []
+            assert reader.execute(sa.select(schema.manifest_part)).all() == []
 
 
 def test_concurrent_writers_lose_no_update(database: StateDatabase) -> None:
@@ -124,7 +124,7 @@ def test_concurrent_writers_lose_no_update(database: StateDatabase) -> None:
 def test_a_digest_of_another_length_is_refused_by_the_schema(database: StateDatabase) -> None:
     with pytest.raises(StateDamagedError), database.transaction() as connection:
         connection.execute(
-            schema.learned.insert(), {"node": "n", "sender": SENDER.text, "manifest": bytes(31)}
+            schema.manifest_part.insert(), {"digest": bytes(31), "frame": b"", "used_ns": 1}
         )
 
 

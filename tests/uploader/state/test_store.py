@@ -235,7 +235,6 @@ class TestIdentities:
         other.record_known(theirs, [(0, record(0))])
         for each in (store, other):
             each.learn(NODE, [record(0)])
-            each.mark_learned(NODE, MANIFEST)
         send(store, mine, 1, [1])
         other.unlearn(NODE, [record(0).frame])
         assert other.known(NODE, [record(0).content]) == {}
@@ -243,7 +242,6 @@ class TestIdentities:
         assert other.open_messages(NODE) == []
         assert store.known(NODE, [record(0).content]) == {record(0).content: record(0)}
         assert held_indices(store, mine) == [0]
-        assert store.learned_manifests(NODE) == {MANIFEST}
         assert len(store.open_messages(NODE)) == 1
 
 
@@ -270,12 +268,6 @@ class TestKnowing:
         assert held_indices(store, upload) == [1, 3]
         assert set(store.known(NODE, [record(0).content, record(1).content])) == {record(1).content}
         assert [m.request_id for m in store.open_messages(NODE)] == [in_doubt]
-
-    def test_learned_manifests_are_kept_by_node(self, store: StateStore) -> None:
-        store.mark_learned(NODE, MANIFEST)
-        store.mark_learned(NODE, MANIFEST)
-        assert store.learned_manifests(NODE) == {MANIFEST}
-        assert store.learned_manifests(OTHER_NODE) == set()
 
 
 class TestManifestParts:

@@ -7,13 +7,22 @@ import pytest
 from datanode.agent import candid
 from datanode.agent.candid import Value
 from datanode.localnet.management import cycles_ledger_types, interface_types, snapshot_types
+from datanode.localnet.state.compiled_modules import CHECKPOINT_INTERVAL_NS
 from datanode.localnet.state.subnet import SubnetChoice
 from datanode.localnet.state.topology import CYCLES_LEDGER
-from datanode.principal import Principal
-from datanode.units import GIB, MIB, TC
+from datanode.principal import MANAGEMENT_CANISTER, Principal
+from datanode.units import GIB, MIB, SECOND_NS, TC
 from tests.datanode.localnet.bills.world import WASM, World, check
 from tests.fakes.counter import counter_wasm
 from tests.fakes.grower import grower_wasm, pages
+
+
+def pass_checkpoint(world: World) -> None:
+    """Let time pass, and its rent be paid."""
+    world.net.network.runtime.canister_time.advance(CHECKPOINT_INTERVAL_NS // SECOND_NS)
+    fields: dict[str, Value] = {"canister_id": world.canister}
+    arg = candid.encode((interface_types.CANISTER,), (fields,))
+    world.send("start_canister", arg, to=MANAGEMENT_CANISTER, effective=world.canister)
 
 
 def order(world: World, method: str, argument: candid.Record, **fields: Value) -> None:
@@ -138,6 +147,28 @@ def test_the_cycles_ledger_takes_the_creation_fee_and_gives_the_rest(world: Worl
     check(entries[0], {"deposit": -2 * TC})
 
 
+def test_a_module_that_was_compiled_since_the_checkpoint_is_compiled_for_a_hundredth(
+    world: World,
+) -> None:
+    def reinstalled() -> int:
+        entry, ingress = world.manage(
+            "install_code",
+            interface_types.INSTALL,
+            mode=("reinstall", None),
+            wasm_module=counter_wasm(),
+            arg=b"",
+        )
+        check(entry, ingress, world.published.installed(entry.instructions))
+        return entry.instructions
+
+    first, again = reinstalled(), reinstalled()
+    pass_checkpoint(world)
+    assert reinstalled() == first
+    compiling = (first - again) * 100 // 99
+    assert compiling % 6_000 == 0
+    assert 0 < compiling <= first
+
+
 def test_snapshots_cost_a_baseline_and_a_byte_an_instruction(world: World) -> None:
     entry, ingress = world.manage("take_canister_snapshot", snapshot_types.TAKE)
     size = entry.instructions - 2_000_000_000
@@ -147,10 +178,13 @@ def test_snapshots_cost_a_baseline_and_a_byte_an_instruction(world: World) -> No
     entry, ingress = world.manage(
         "load_canister_snapshot", snapshot_types.ONE, snapshot_id=snapshot.id
     )
-    compiling = entry.instructions - 2_000_000_000 - size
-    assert compiling % 6_000 == 0
-    assert compiling > 0
+    compiled_again = entry.instructions - 2_000_000_000 - size
     check(entry, ingress, world.published.managed(entry.instructions))
+    pass_checkpoint(world)
+    entry, _ = world.manage("load_canister_snapshot", snapshot_types.ONE, snapshot_id=snapshot.id)
+    compiled = entry.instructions - 2_000_000_000 - size
+    assert compiled % 6_000 == 0
+    assert compiled == 100 * compiled_again > 0
     entry, ingress = world.manage("list_canister_snapshots", interface_types.CANISTER)
     check(entry, ingress)
     entry, ingress = world.manage(

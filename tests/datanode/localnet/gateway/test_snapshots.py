@@ -113,7 +113,7 @@ def test_taking_and_loading_cost_their_baseline_and_a_byte_an_instruction(
     entry = ledger.page(net.network.records.database)[-1]
     compiling = entry.instructions - BASELINE - SIZE
     assert compiling > 0
-    assert compiling % 6_000 == 0
+    assert compiling % 60 == 0  # a hundredth: the subnet has compiled it when it was installed
     assert "execution" not in dict(entry.items)
     assert dict(entry.items)["instructions"] == entry.instructions
     assert entry.balance_cycles == net.balance(canister)

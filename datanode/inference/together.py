@@ -1,0 +1,129 @@
+"""Generate in several conversations together, a message at a time.
+
+A message that continues several conversations touches the weights once for all of them. When one
+ends, the next prompt takes its place.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from datanode.errors import ConflictError, DataNodeError
+from datanode.inference.client import TOKENS_A_MESSAGE, InferenceNode
+from datanode.inference.questions import Continuation, Generated, Question
+
+CONVERSATIONS_A_MESSAGE: Final = 16
+"""Conversations that generate together; a canister takes 64. Ours: sixteen share what touching the
+weights costs, and more would only wait longer for their text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Result of one message of several conversations.
+
+    Attributes:
+        parts: For each conversation of the message the number of its question, what it got, and
+            whether it has ended.
+        prompts_bytes: Bytes of the prompts that the message carried.
+        instructions: Instructions, those of other canisters included.
+        hops_count: Calls of other canisters.
+        hops_bytes: Bytes of their arguments and replies.
+    """
+
+    parts: tuple[tuple[int, Generated | DataNodeError, bool], ...]
+    prompts_bytes: int
+    instructions: int
+    hops_count: int
+    hops_bytes: int
+
+
+@dataclass(slots=True)
+class _Talk:
+    """A conversation on its way.
+
+    Attributes:
+        number: Number of the question.
+        left: Tokens to generate.
+        conversation: Its number on the canister; None: it has not begun.
+        positions: Positions computed so far.
+    """
+
+    number: int
+    left: int
+    conversation: int | None = None
+    positions: int = 0
+
+
+def generate_together(
+    node: InferenceNode,
+    questions: Sequence[Question],
+    *,
+    tokens_a_message: int = TOKENS_A_MESSAGE,
+    conversations_a_message: int = CONVERSATIONS_A_MESSAGE,
+) -> Iterator[Message]:
+    """Answer questions, a message at a time, and end each conversation.
+
+    A conversation that fails is reported as its error, and the others go on.
+
+    Raises:
+        UnauthorizedError: This identity may not run the model.
+        ConflictError: The model is not loaded.
+    """
+    waiting = deque(_Talk(at, question.max_tokens) for at, question in enumerate(questions))
+    talks: list[_Talk] = []
+    try:
+        while waiting or talks:
+            while waiting and len(talks) < conversations_a_message:
+                talks.append(waiting.popleft())
+            new = [questions[talk.number] for talk in talks if talk.conversation is None]
+            wishes = [_wish(talk, questions[talk.number], tokens_a_message) for talk in talks]
+            found = node.generate_many(wishes)
+            parts = []
+            for talk, part in zip(list(talks), found.answers, strict=True):
+                answer, has_ended = _taken(talk, part)
+                parts.append((talk.number, answer, has_ended))
+                if has_ended:
+                    talks.remove(talk)
+                    _end(node, talk)
+            yield Message(
+                parts=tuple(parts),
+                prompts_bytes=sum(len(question.prompt.encode()) for question in new),
+                instructions=found.instructions,
+                hops_count=found.hops_count,
+                hops_bytes=found.hops_bytes,
+            )
+    finally:
+        for talk in talks:
+            _end(node, talk)
+
+
+def _wish(talk: _Talk, question: Question, tokens_a_message: int) -> Question | Continuation:
+    tokens = min(talk.left, tokens_a_message)
+    if talk.conversation is None:
+        return replace(question, max_tokens=tokens)
+    return Continuation(
+        conversation=talk.conversation,
+        max_tokens=tokens,
+        max_instructions=question.max_instructions,
+    )
+
+
+def _taken(talk: _Talk, part: Generated | DataNodeError) -> tuple[Generated | DataNodeError, bool]:
+    """Note what a conversation got; returns it and whether the conversation has ended."""
+    if isinstance(part, DataNodeError):
+        return part, True
+    is_first = talk.conversation is None
+    before, talk.positions = talk.positions, part.positions_count
+    talk.conversation = part.conversation
+    talk.left -= len(part.tokens)
+    has_ended = part.finished or talk.left <= 0
+    if not has_ended and not is_first and not part.tokens and talk.positions <= before:
+        why = "generation does not advance: a message may use too few instructions"
+        return ConflictError(why), True
+    return part, has_ended
+
+
+def _end(node: InferenceNode, talk: _Talk) -> None:
+    if talk.conversation is not None:
+        node.end(talk.conversation)

@@ -1,0 +1,101 @@
+"""`datanode generate` with several prompts."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from datanode.errors import UsageError
+from datanode.units import format_cycles
+from uploader.cli.output import Output
+
+if TYPE_CHECKING:
+    from datanode.inference.client import InferenceNode, ModelStatus
+    from datanode.inference.questions import Question
+    from datanode.inference.session import Told
+
+_STDIN: Final = Path("-")
+
+
+def read_prompts(given: Sequence[str], file: Path | None, *, as_query: bool) -> list[str]:
+    """Collect the prompts of the command line and of a file with one a line.
+
+    Raises:
+        UsageError: There is none, or the file cannot be read, or several are asked in a query.
+    """
+    prompts = list(given)
+    if file is not None:
+        try:
+            text = sys.stdin.read() if file == _STDIN else file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read prompts from {file}: {error}") from error
+        prompts += [line for line in text.splitlines() if line.strip()]
+    if not prompts:
+        raise UsageError("there is no prompt", hint="Give one, or a file of them with --prompts.")
+    if as_query and len(prompts) > 1:
+        raise UsageError(
+            "a query answers one prompt", hint="Ask one at a time, or without --query."
+        )
+    return prompts
+
+
+def generate_together(
+    client: "InferenceNode",
+    output: Output,
+    running: "tuple[str, ModelStatus]",
+    questions: "Sequence[Question]",
+    prompts: Sequence[str],
+) -> None:
+    """Generate for several prompts, and print each text when it has ended.
+
+    Raises:
+        DataNodeError: A prompt failed; the texts of the others are printed before.
+    """
+    from datanode.inference.session import run_many, tokens_a_message  # noqa: PLC0415 - `upload`
+
+    model, status = running
+
+    def on_part(number: int, text: str) -> None:
+        output.item(prompt=number, text=text)
+
+    def on_end(number: int, told: "Told") -> None:
+        if not output.as_json:
+            output.summary(f"[{number + 1}] {prompts[number]}\n{told.text}\n")
+
+    told, spending = run_many(
+        client,
+        questions,
+        tokens_a_message=tokens_a_message(status),
+        on_part=on_part,
+        on_end=on_end,
+    )
+    tokens = sum(len(each.tokens) for each in told)
+    prompt_tokens = sum(each.prompt_tokens_count for each in told)
+    a_token = spending.cycles // max(1, tokens)
+    output.summary(
+        f"{len(told)} prompts, {prompt_tokens} prompt tokens, {tokens} tokens, "
+        f"{format_cycles(spending.cycles)}, {format_cycles(a_token)} a token",
+        model=model,
+        version=status.version,
+        answers=[
+            {
+                "text": each.text,
+                "prompt_tokens": each.prompt_tokens_count,
+                "tokens": len(each.tokens),
+                "finished": each.finished,
+                "error": None if each.error is None else each.error.what,
+            }
+            for each in told
+        ],
+        prompt_tokens=prompt_tokens,
+        tokens=tokens,
+        messages=spending.messages_count,
+        hops=spending.hops_count,
+        instructions=spending.instructions,
+        cycles=spending.cycles,
+        cycles_a_token=a_token,
+    )
+    for number, each in enumerate(told, 1):
+        if each.error is not None:
+            each.error.what = f"prompt {number}: {each.error.what}"
+            raise each.error
