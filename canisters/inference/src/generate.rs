@@ -43,8 +43,9 @@ impl Reader {
             group.add(turn);
         }
         if group.hops.is_none() {
+            let numbers = group.numbers();
             self.generate_here(&mut group, &used);
-            for number in group.numbers() {
+            for number in numbers {
                 self.conversations.release(number);
             }
             self.say(&mut group, used());
