@@ -34,15 +34,9 @@ from datanode.errors import (
     SignatureError,
     UnsupportedVersionError,
 )
-from datanode.fleet_index import (
-    HEAD_PATH,
-    INDEX_PATH,
-    FleetIndex,
-    is_part_name,
-    parse_fleet_index,
-    part_name,
-)
+from datanode.fleet_index import HEAD_PATH, INDEX_PATH, FleetIndex, parse_fleet_index
 from datanode.manifest import ManifestHead, parse_head
+from datanode.part_names import is_part_name, part_name
 from datanode.principal import Principal
 from datanode.reader.fleet import is_fleet_version
 

@@ -1,12 +1,16 @@
 """Rows of `datanode models`: a model once, whether one node holds it or a fleet."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from datanode.command_context import CommandContext
 from datanode.errors import DataNodeError
-from datanode.fleet_index import FleetIndex, is_part_name, part_name
 from datanode.node.port import ModelInfo
+from datanode.part_names import is_part_name, part_name
 from datanode.principal import Principal
+
+if TYPE_CHECKING:
+    from datanode.fleet_index import FleetIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,7 @@ def _over_fleet(context: CommandContext, model: ModelInfo) -> ModelRow | None:
     )
 
 
-def _frame_bytes(context: CommandContext, model: ModelInfo, index: FleetIndex) -> int | None:
+def _frame_bytes(context: CommandContext, model: ModelInfo, index: "FleetIndex") -> int | None:
     total = model.versions[-1].frame_bytes
     for part in index.parts:
         try:

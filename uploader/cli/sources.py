@@ -1,11 +1,13 @@
 """Options that say which files of a source are read, and what a command tells of its files."""
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from uploader.cli.output import Output
-from uploader.source import Source, notes_on
+
+if TYPE_CHECKING:
+    from uploader.source import Source
 
 _SOURCE_HELP: Final = (
     "A .safetensors file, an index of shards, or a folder from a hub; or s3://BUCKET/KEY, "
@@ -43,8 +45,10 @@ RequestPayer = Annotated[
 ]
 
 
-def tell_files(output: Output, source: Source) -> None:
+def tell_files(output: Output, source: "Source") -> None:
     """Say which files are left out and why, and what is odd about the others."""
+    from uploader.source import notes_on  # noqa: PLC0415 - see `upload`
+
     if output.as_json:
         for each in source.left_out:
             output.item(kind="left_out", path=each.path, reason=each.reason)

@@ -19,7 +19,6 @@ from uploader.cli.signals import stoppable
 from uploader.cli.upload_report import report
 from uploader.cli.where import with_where
 from uploader.command_context import open_place
-from uploader.source import open_source
 
 if TYPE_CHECKING:
     from uploader.session.plan import Quote, Target
@@ -68,6 +67,7 @@ def plan_command(
 ) -> None:
     """Estimate what uploading SOURCE costs; send nothing."""
     from uploader.library import plan_into, plan_target  # noqa: PLC0415 - see above
+    from uploader.source import open_source  # noqa: PLC0415 - see above
 
     output = Output(as_json=as_json)
     currency = parse_xdr_rate(xdr_rate)
@@ -148,6 +148,7 @@ def upload_command(
 ) -> None:
     """Bring SOURCE into a node or fleet; run it again to resume."""
     from uploader.library import Queueing, UploadOptions, upload_into  # noqa: PLC0415 - see above
+    from uploader.source import open_source  # noqa: PLC0415 - see above
 
     output = Output(as_json=as_json)
     wishes = UploadOptions(

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from datanode.errors import DataNodeError
-from datanode.fleet_index import part_name
 from datanode.model import TensorSpec
+from datanode.part_names import part_name
 from datanode.principal import Principal
 from datanode.reader.fleet import is_fleet_version, open_fleet_version
 from uploader.chunker import Layout
