@@ -24,6 +24,7 @@ from datanode.progress import Progress, SilentProgress, Tally
 from datanode.units import DAY_S
 from uploader.chunker import Layout
 from uploader.dedup import HeldContents
+from uploader.fleet_placement import members_for_heaps
 from uploader.session.claims import load_claims
 from uploader.session.encode_pipeline import ReadChunk, encode, encoded, groups, read, workers
 from uploader.session.facts import find_model, gather_facts
@@ -66,6 +67,8 @@ class Quote:
         reserve_cycles: What a freezing threshold of 30 days keeps back for the frames, at the
             highest of those prices.
         naive_cycles: The same checkpoint uncompressed in calls of 594 KB.
+        heaps_count: Canisters that it takes to run it, each with a share that fits a 4 GiB heap;
+            0: no number does.
         exact: Every chunk was encoded.
     """
 
@@ -82,6 +85,7 @@ class Quote:
     storage_cycles: tuple[tuple[str, int], ...]
     reserve_cycles: int
     naive_cycles: int
+    heaps_count: int
     exact: bool
 
     @property
@@ -216,6 +220,7 @@ def _quote(
         storage_cycles=tuple(storage.items()),
         reserve_cycles=max(storage.values(), default=0),
         naive_cycles=_naive(layout.total_bytes, fees),
+        heaps_count=members_for_heaps(layout),
         exact=exact,
     )
 
