@@ -81,7 +81,7 @@ def _latest_members(context: CommandContext, index: ModelPlace) -> Iterator[Prin
 
 def index_of(context: CommandContext, place: ModelPlace, version: int) -> "FleetIndex | None":
     """Read the index of a version; None: it has none, or a damaged one."""
-    from datanode.reader.fleet import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
+    from datanode.reader.fleet_version import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
 
     try:
         opened = context.reader(place.node).open_version(place.name, version)
@@ -151,7 +151,7 @@ def _is_gone(index: ModelPlace, version: int | None) -> bool:
 
 def _needed(context: CommandContext, index: ModelPlace, version: int) -> set[tuple[Principal, int]]:
     """Collect the part versions that other versions of the model name."""
-    from datanode.reader.fleet import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
+    from datanode.reader.fleet_version import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
 
     found: set[tuple[Principal, int]] = set()
     for each in index.info.versions:

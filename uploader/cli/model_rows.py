@@ -58,7 +58,7 @@ def _row(context: CommandContext, model: ModelInfo, node: Principal, *, is_fleet
 
 def _over_fleet(context: CommandContext, model: ModelInfo) -> ModelRow | None:
     """Describe a model by its index; None: its latest version has none, or it cannot be read."""
-    from datanode.reader.fleet import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
+    from datanode.reader.fleet_version import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
 
     try:
         opened = context.reader(context.coordinator()).open_version(model.name)

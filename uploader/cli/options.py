@@ -116,7 +116,9 @@ EncodeJobs = Annotated[
 LimitRate = Annotated[
     str | None,
     typer.Option(
-        "--limit-rate", metavar="RATE", help="Limit transfers to RATE bytes a second, e.g. 2MiB."
+        "--limit-rate",
+        metavar="RATE",
+        help="Limit transfers to RATE bytes a second, e.g. 5000000 or 2MiB.",
     ),
 ]
 XdrRate = Annotated[

@@ -15,15 +15,19 @@ _SOURCE_HELP: Final = (
 )
 SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE_HELP)]
 Include = Annotated[
-    list[str] | None, typer.Option("--include", metavar="GLOB", help="Take only these files.")
+    list[str] | None,
+    typer.Option("--include", metavar="GLOB", help="Take only these files; may be repeated."),
 ]
 Exclude = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave these files out.")
+    list[str] | None,
+    typer.Option("--exclude", metavar="GLOB", help="Leave these files out; may be repeated."),
 ]
 Also = Annotated[
     list[str] | None,
     typer.Option(
-        "--also", metavar="GLOB", help="Take these files too, e.g. weights in another format."
+        "--also",
+        metavar="GLOB",
+        help="Take these files too, e.g. weights in another format; may be repeated.",
     ),
 ]
 FollowLinks = Annotated[

@@ -194,6 +194,10 @@ def upload_command(
     )
 
 
+def _heaps(count: int) -> str:
+    return f"{count:,}" if count else "a block is larger"
+
+
 def _show(output: Output, quote: "Quote", currency: Currency | None) -> None:
     costs = [
         ("ingress", quote.ingress_cycles),
@@ -214,6 +218,7 @@ def _show(output: Output, quote: "Quote", currency: Currency | None) -> None:
             ["held or repeated" if quote.exact else "held", format_bytes(quote.held_bytes)],
             ["to send", format_bytes(quote.frame_bytes)],
             ["messages", f"{quote.messages_count:,}"],
+            ["canisters to run it, 4 GiB heaps", _heaps(quote.heaps_count)],
         ],
     )
     output.table(
@@ -241,6 +246,7 @@ def _show(output: Output, quote: "Quote", currency: Currency | None) -> None:
         storage_cycles=dict(quote.storage_cycles),
         reserve_cycles=quote.reserve_cycles,
         naive_cycles=quote.naive_cycles,
+        heaps_needed=quote.heaps_count,
         exact=quote.exact,
         **({} if currency is None else {"total_cost": currency.cost(quote.total_cycles)}),
     )

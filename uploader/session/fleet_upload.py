@@ -33,7 +33,7 @@ from datanode.manifest import Manifest
 from datanode.model import ChunkRecord
 from datanode.part_names import PART_SUFFIX, part_name
 from datanode.reader import VerifiedVersion
-from datanode.reader.fleet import is_fleet_version, read_index
+from datanode.reader.fleet_version import is_fleet_version, read_index
 from uploader.chunker import Layout
 from uploader.fleet_placement import FleetPlacement, place
 from uploader.fleet_slices import COORDINATOR

@@ -37,7 +37,7 @@ from datanode.model_signature import ExpectedSigner
 from datanode.part_names import part_name
 from datanode.principal import Principal
 from datanode.reader import Reader, VerifiedVersion
-from datanode.reader.fleet import (
+from datanode.reader.fleet_version import (
     MAX_INDEX_BYTES,
     NodeOf,
     is_fleet_version,
