@@ -199,9 +199,7 @@ class CertificateError(DataNodeError):
     """A certificate, witness or node signature does not prove what it should."""
 
     exit_code = 23
-    default_hint = (
-        "Do not trust this answer. Check --network and its root key with `datanode doctor`."
-    )
+    default_hint = "Do not trust this answer. `datanode doctor` checks network, root key and clock."
 
 
 class RollbackError(CertificateError):
