@@ -18,12 +18,16 @@ from uploader.session.upload import UploadContext, UploadOptions, UploadSummary
 
 
 def models_over_fleet(contexts: Sequence[UploadContext]) -> list[str]:
-    """Return the models of which one of the members has a part, as this identity sees them."""
-    coordinator = {model.name for model in contexts[0].node.models() if model.versions}
-    parts = {model.name for each in contexts for model in each.node.models() if model.versions}
-    return sorted(
-        name for name in coordinator if not is_part_name(name) and part_name(name) in parts
-    )
+    """Return the models of which one of the members has a part, as this identity sees them.
+
+    By consensus: a replica that hid a model would leave its index as it is.
+    """
+    listed = [
+        {model.name for model in context.node.models(replicated=True) if model.versions}
+        for context in contexts
+    ]
+    parts = set().union(*listed)
+    return sorted(name for name in listed[0] if not is_part_name(name) and part_name(name) in parts)
 
 
 def readdress(
