@@ -54,11 +54,12 @@ docs: setup  ## write the generated sections, build the pages into build/docs
 	$(BIN)/python -m tests.documents
 	$(MKDOCS)
 
-test:  ## everything that must hold
-	@$(MAKE) --no-print-directory -k check test-canisters test-python
+# Side by side: tests wait for disks and processes, and compiling is seldom busy on two cores.
+test: setup  ## everything that must hold
+	@$(MAKE) --no-print-directory -k -j3 check test-canisters test-python
 
 test-python: setup
-	$(BIN)/pytest -n 2 --dist worksteal -q -m "not conformance and not nightly"
+	$(BIN)/pytest -n 3 --dist worksteal -q -m "not conformance and not nightly"
 
 # The inference canister apart: its features give the store another layout.
 test-canisters:

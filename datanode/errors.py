@@ -71,6 +71,7 @@ class UsageError(DataNodeError):
     """The command line or a setting makes no sense."""
 
     exit_code = 2
+    default_hint = "`--help` lists what a command takes."
 
 
 class DestinationError(UsageError):
@@ -105,7 +106,9 @@ class UnauthorizedError(DataNodeError):
     """This identity has no role that allows the call."""
 
     exit_code = 12
-    default_hint = "`datanode doctor` shows the identity in use; its owner can `datanode grant`."
+    default_hint = (
+        "`datanode doctor` shows the identity in use; a model's owner can `datanode grant`."
+    )
 
 
 class SourceError(DataNodeError):
@@ -196,9 +199,7 @@ class CertificateError(DataNodeError):
     """A certificate, witness or node signature does not prove what it should."""
 
     exit_code = 23
-    default_hint = (
-        "Do not trust this answer. Check --network and its root key with `datanode doctor`."
-    )
+    default_hint = "Do not trust this answer. `datanode doctor` checks network, root key and clock."
 
 
 class RollbackError(CertificateError):
@@ -250,12 +251,14 @@ class FormatError(DataNodeError):
     """Bytes do not have the shape they claim to have."""
 
     exit_code = 35
+    default_hint = "Get the bytes again from where they came; `datanode audit` checks a node's."
 
 
 class NodeRejectedError(DataNodeError):
     """The canister or its subnet answered, and the answer is no."""
 
     exit_code = 36
+    default_hint = "The message has the canister's reason; `datanode doctor` checks the node."
 
 
 class ConflictError(NodeRejectedError):
@@ -289,7 +292,7 @@ class CorruptionError(DataNodeError):
     """Bytes have the right shape and the wrong content."""
 
     exit_code = 40
-    default_hint = "`datanode audit --repair SOURCE` sends the damaged frames again."
+    default_hint = "`datanode audit MODEL --repair SOURCE` sends the damaged frames again."
 
 
 class AuditIncompleteError(DataNodeError):

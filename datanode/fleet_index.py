@@ -36,7 +36,6 @@ FOLDER: Final = ".fleet/"
 INDEX_PATH: Final = ".fleet/index"
 HEAD_PATH: Final = ".fleet/head"
 MAX_PARTS: Final = 64
-PART_SUFFIX: Final = "/.part"
 _KEYS: Final = 4
 _PART_FIELDS: Final = 3
 _SEGMENT_FIELDS: Final = 3
@@ -54,16 +53,6 @@ def chunk_page_path(index: int) -> str:
 def tensor_page_path(index: int) -> str:
     """Name the file that holds a tensor page of the whole."""
     return f"{FOLDER}tensors/{index:05}"
-
-
-def part_name(model: str) -> str:
-    """Name the model that holds a member's part."""
-    return model + PART_SUFFIX
-
-
-def is_part_name(model: str) -> bool:
-    """Whether a model is a part of another."""
-    return model.endswith(PART_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

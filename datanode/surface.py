@@ -14,7 +14,6 @@ from datanode.cleanup import SafeClose, rollback_on_error
 from datanode.command_context import ContextArguments
 from datanode.errors import UsageError
 from datanode.files import replace_file
-from datanode.fleet_index import is_part_name
 from datanode.folders import seen_folder
 from datanode.globs import as_patterns
 from datanode.manifest import FileEntry, TensorEntry
@@ -30,6 +29,7 @@ from datanode.model_signature import (
 )
 from datanode.node.canister import CanisterNode
 from datanode.node.port import ModelInfo
+from datanode.part_names import is_part_name
 from datanode.principal import Principal
 from datanode.progress import ProgressLike, Tally, as_progress, log
 from datanode.reader import (

@@ -2,7 +2,7 @@
 
 from datanode.agent.envelope import Signer
 from datanode.auditing.auditor import Prover, audit_model
-from datanode.auditing.fleet import FleetReport, audit_any
+from datanode.auditing.fleet_audit import FleetReport, audit_any
 from datanode.auditing.fleet_verifying import FleetVerdict, is_fleet_report, verify_fleet_report
 from datanode.auditing.modes import Full, Mode, Rolling, Sample, Scrub
 from datanode.auditing.outcomes import AuditedPart, Finding, Outcome

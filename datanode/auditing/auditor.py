@@ -13,7 +13,7 @@ from datanode.auditing import modes
 from datanode.auditing.outcomes import AuditedPart, Finding, Outcome, runs
 from datanode.auditing.report import AuditReport, CanisterFacts, Proof
 from datanode.auditing.signature_check import SignatureEvidence, check_signature
-from datanode.auditing.verifying import canister_facts
+from datanode.auditing.verifying import canister_facts, facts_paths
 from datanode.auditing.walk import ChunkCheck, Walk
 from datanode.errors import CertificateError, DataNodeError, NotFoundError
 from datanode.manifest import TensorEntry
@@ -166,9 +166,8 @@ def _status(node: StorageNode) -> NodeStatus:
 
 def _facts(version: VerifiedVersion, prover: Prover, now_ns: int) -> CanisterFacts | None:
     node = version.trusted.node
-    paths = [[b"canister", node.raw, name] for name in (b"module_hash", b"controllers")]
     try:
-        certificate = prover.canister_certificate(paths)
+        certificate = prover.canister_certificate(facts_paths(node))
     except CertificateError:
         raise
     except DataNodeError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from datanode import frame
-from datanode.auditing.fleet import KIND, REPORT_VERSION
+from datanode.auditing.fleet_audit import KIND, REPORT_VERSION
 from datanode.auditing.outcomes import Outcome
 from datanode.auditing.report import AuditReport
 from datanode.auditing.report_json import MAX_REPORT_BYTES, JsonFields, parse_signature
@@ -34,17 +34,11 @@ from datanode.errors import (
     SignatureError,
     UnsupportedVersionError,
 )
-from datanode.fleet_index import (
-    HEAD_PATH,
-    INDEX_PATH,
-    FleetIndex,
-    is_part_name,
-    parse_fleet_index,
-    part_name,
-)
+from datanode.fleet_index import HEAD_PATH, INDEX_PATH, FleetIndex, parse_fleet_index
 from datanode.manifest import ManifestHead, parse_head
+from datanode.part_names import is_part_name, part_name
 from datanode.principal import Principal
-from datanode.reader.fleet import is_fleet_version
+from datanode.reader.fleet_version import is_fleet_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -222,6 +222,11 @@ def _proven(
     return trusted, head, pages
 
 
+def facts_paths(node: Principal) -> list[list[bytes]]:
+    """List the paths of the state tree that `canister_facts` reads."""
+    return [[b"canister", node.raw, name] for name in (b"module_hash", b"controllers")]
+
+
 def canister_facts(
     certificate: bytes, *, root_key: bytes, node: Principal, now_ns: int
 ) -> CanisterFacts:

@@ -13,10 +13,11 @@ from itertools import pairwise
 from typing import Final
 
 from datanode.errors import ConflictError, DataNodeError
-from datanode.fleet_index import FleetIndex, FleetPart, part_name
+from datanode.fleet_index import FleetIndex, FleetPart
 from datanode.inference.client import FleetRole, InferenceNode, LoadPlan, LoadStep, ModelPart
+from datanode.part_names import part_name
 from datanode.principal import Principal
-from datanode.reader.fleet import NodeOf, is_fleet_version, open_part, read_index
+from datanode.reader.fleet_version import NodeOf, is_fleet_version, open_part, read_index
 from datanode.reader.version_reader import Reader
 
 NodeAt = Callable[[Principal], InferenceNode]

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from datanode.errors import ConflictError, DataNodeError, FormatError, NotFoundError
 from datanode.fees import FeeSchedule
-from datanode.fleet_index import part_name
 from datanode.inference.chat import CONFIG_FILE, MAX_CONFIG_BYTES, chat_prompt
 from datanode.inference.client import (
     FLEET_TOKENS_A_MESSAGE,
@@ -16,6 +15,7 @@ from datanode.inference.client import (
 )
 from datanode.inference.questions import Generated, Question
 from datanode.inference.together import generate_together
+from datanode.part_names import part_name
 from datanode.reader import VerifiedVersion
 
 ENVELOPE_BYTES = 400

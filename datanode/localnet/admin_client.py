@@ -1,8 +1,6 @@
 """Asks a running network what is beside the Internet Computer's interface."""
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Final
 
@@ -22,6 +20,9 @@ def ask(url: str, path: str, body: Mapping[str, object] | None = None) -> object
     Raises:
         LocalNetworkError: It does not answer, or refuses.
     """
+    import urllib.error  # noqa: PLC0415 - it brings HTTP along, and help needs none
+    import urllib.request  # noqa: PLC0415
+
     request = urllib.request.Request(  # noqa: S310 - the address of a network of ours
         url + path,
         data=None if body is None else json.dumps(body).encode(),

@@ -17,17 +17,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from datanode.cleanup import always_after, rollback_on_error
 from datanode.errors import LocalNetworkError
 from datanode.files import PRIVATE_FOLDER, make_private
 from datanode.localnet.extra import require_extra
-from datanode.localnet.state import ledger
-from datanode.localnet.state.ledger import BillEntry
-from datanode.localnet.state.network_database import NetworkDatabase
 from datanode.localnet.state.state_folder import DESCRIPTION, LOCK
 from datanode.localnet.state.subnet import Subnet, SubnetChoice
+
+if TYPE_CHECKING:
+    from datanode.localnet.state.ledger import BillEntry
+    from datanode.localnet.state.network_database import NetworkDatabase
 
 DEFAULT_STATE_DIR: Final = Path(".datanode/localnet")
 DEFAULT_PORT: Final = 4943
@@ -154,12 +155,14 @@ def reset(state_dir: Path = DEFAULT_STATE_DIR) -> bool:
     return True
 
 
-def read_ledger(state_dir: Path = DEFAULT_STATE_DIR, *, after: int = 0) -> list[BillEntry]:
+def read_ledger(state_dir: Path = DEFAULT_STATE_DIR, *, after: int = 0) -> "list[BillEntry]":
     """Read what every message cost, whether the network runs or not.
 
     Raises:
         LocalNetworkError: There is no network in the folder.
     """
+    from datanode.localnet.state import ledger  # noqa: PLC0415 - a database comes along
+
     entries: list[BillEntry] = []
     with _database(state_dir) as database:
         while page := ledger.page(database, after=after):
@@ -179,7 +182,9 @@ def read_subnet(state_dir: Path = DEFAULT_STATE_DIR) -> Subnet:
 
 
 @contextlib.contextmanager
-def _database(state_dir: Path) -> Iterator[NetworkDatabase]:
+def _database(state_dir: Path) -> "Iterator[NetworkDatabase]":
+    from datanode.localnet.state.network_database import NetworkDatabase  # noqa: PLC0415
+
     path = state_dir / "network.db"
     if not path.exists():
         raise LocalNetworkError(

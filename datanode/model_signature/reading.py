@@ -9,7 +9,7 @@ from datanode.model_signature.bundle import MAX_BUNDLE_BYTES
 from datanode.model_signature.covering import Coverage, SignedFiles, bundle_paths, find_coverage
 from datanode.model_signature.public_key import PublicKey
 from datanode.reader import VerifiedVersion
-from datanode.reader.fleet import read_file
+from datanode.reader.fleet_version import read_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

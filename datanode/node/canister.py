@@ -6,6 +6,7 @@ interface are told apart from trouble. Methods that work in steps are called unt
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 from datanode.agent.candid import Value, encode
 from datanode.agent.client import Agent
@@ -60,6 +61,13 @@ MAX_LEASE_FRAMES = 1 << 22
 
 _NO_CODE = "IC0537"
 
+_VERSION_2 = 2
+_SINCE_VERSION_2 = frozenset({"find_contents", "leases", "end_lease", "scrub"})
+"""Methods that a node of interface version 1 has not, or answers in another form."""
+_UPDATES_SINCE_VERSION_2 = frozenset({"models", "model", "lease_frames"})
+"""Queries that a node of interface version 1 refuses as updates: there one replica is asked, as
+uploads did then."""
+
 
 class CanisterNode:
     """A storage canister; see `StorageNode` for its methods.
@@ -72,7 +80,7 @@ class CanisterNode:
     def __init__(self, agent: Agent, principal: Principal) -> None:
         self._agent = agent
         self._principal = principal
-        self._is_known = False
+        self._interface_version = 0  # until it is asked
 
     @property
     def principal(self) -> Principal:
@@ -99,7 +107,7 @@ class CanisterNode:
                 f"{self._principal} speaks interface version {status.interface_version}, "
                 f"this release up to {INTERFACE_VERSION}"
             )
-        self._is_known = True
+        self._interface_version = status.interface_version
         return status
 
     def settings(self) -> NodeSettings | None:
@@ -171,15 +179,15 @@ class CanisterNode:
 
     def pin_frames(self, lease_id: int, digests: Sequence[FrameDigest]) -> list[bool]:
         """See `StorageNode`."""
-        return self._bits("pin_frames", self._call, lease_id, digests)
+        return self._bits(partial(self._call, "pin_frames"), lease_id, digests)
 
     def lease_frames(self, lease_id: int, *, replicated: bool = False) -> Iterator[ChunkRecord]:
         """See `StorageNode`."""
-        ask = self._asking(replicated=replicated)
+        ask = self._asking("lease_frames", replicated=replicated)
         cursor: bytes | None = b""
         count = 0
         while cursor is not None:
-            page = Row.of(ask("lease_frames", lease_id, cursor))
+            page = Row.of(ask(lease_id, cursor))
             frames = page.rows("frames")
             count += max(1, len(frames))
             if count > MAX_LEASE_FRAMES:
@@ -191,17 +199,20 @@ class CanisterNode:
         self, lease_id: int, digests: Sequence[FrameDigest], *, replicated: bool = False
     ) -> list[bool]:
         """See `StorageNode`."""
-        return self._bits("missing_frames", self._asking(replicated=replicated), lease_id, digests)
+        ask = self._asking("missing_frames", replicated=replicated)
+        return self._bits(ask, lease_id, digests)
 
     def find_contents(
         self, contents: Sequence[ContentDigest], *, replicated: bool = False
     ) -> list[ChunkRecord | None]:
         """See `StorageNode`."""
-        ask = self._asking(replicated=replicated)
+        if self._version() < _VERSION_2:
+            return [None] * len(contents)
+        ask = self._asking("find_contents", replicated=replicated)
         found: list[ChunkRecord | None] = []
         for at in range(0, len(contents), MAX_DIGESTS_A_CALL):
             batch = contents[at : at + MAX_DIGESTS_A_CALL]
-            found += reply_decoding.found(ask("find_contents", batch), batch)
+            found += reply_decoding.found(ask(batch), batch)
         return found
 
     def seal_model(
@@ -249,12 +260,12 @@ class CanisterNode:
 
     def models(self, *, replicated: bool = False) -> list[ModelInfo]:
         """See `StorageNode`."""
-        ask = self._asking(replicated=replicated)
+        ask = self._asking("models", replicated=replicated)
         models: list[ModelInfo] = []
         after: str | None = None
         pages_count = 0
         while True:
-            page = Row.of(ask("models", after))
+            page = Row.of(ask(after))
             models += map(reply_decoding.model, page.items("models"))
             pages_count += 1
             following = page.optional("next", str)
@@ -266,7 +277,7 @@ class CanisterNode:
 
     def model(self, name: str, *, replicated: bool = False) -> ModelInfo:
         """See `StorageNode`."""
-        return reply_decoding.model(self._asking(replicated=replicated)("model", name))
+        return reply_decoding.model(self._asking("model", replicated=replicated)(name))
 
     def witness(self, model: str, version: int | None = None) -> WitnessAnswer:
         """See `StorageNode`."""
@@ -327,9 +338,15 @@ class CanisterNode:
         """See `StorageNode`."""
         self._call("set_visibility", {"model": model, "visibility": (visibility.value, None)})
 
-    def _asking(self, *, replicated: bool) -> Callable[..., Value]:
-        """Choose how to ask: one replica, or the subnet."""
-        return self._call if replicated else self._query
+    def _asking(self, method: str, *, replicated: bool) -> Callable[..., Value]:
+        """Choose how to ask: one replica, or the subnet where the node lets it answer."""
+        if replicated and method in _UPDATES_SINCE_VERSION_2 and self._version() < _VERSION_2:
+            return partial(self._query, method)
+        return partial(self._call if replicated else self._query, method)
+
+    def _version(self) -> int:
+        """Return the interface version; asks once."""
+        return self._interface_version or self.status().interface_version
 
     def _query(self, method: str, *arguments: Value) -> Value:
         """Ask one replica; a reply that is no Candid of ours is asked for again, of another."""
@@ -347,8 +364,15 @@ class CanisterNode:
         method: str,
         arguments: Sequence[Value],
     ) -> Value:
-        if not self._is_known:
-            self.status()
+        if method in _SINCE_VERSION_2 and self._version() < _VERSION_2:
+            raise UnsupportedVersionError(
+                f"{self._principal} speaks interface version 1, whose `{method}` this release does "
+                "not use",
+                safe="Nothing was changed.",
+                hint="Copy its models to a node of this release with `datanode copy`; an audit "
+                "without --scrub checks every chunk.",
+            )
+        self._version()
         kind = METHODS[method]
         argument = encode(kind.arguments, arguments)
         return open_reply(kind, self._drained(lambda: ask(self._principal, method, argument)))
@@ -382,7 +406,6 @@ class CanisterNode:
 
     def _bits(
         self,
-        method: str,
         ask: Callable[..., Value],
         lease_id: int,
         digests: Sequence[FrameDigest],
@@ -392,7 +415,7 @@ class CanisterNode:
         bits: list[bool] = []
         for at in range(0, len(distinct), MAX_DIGESTS_A_CALL):
             batch = distinct[at : at + MAX_DIGESTS_A_CALL]
-            bits += reply_decoding.bits(narrow(ask(method, lease_id, batch), bytes), len(batch))
+            bits += reply_decoding.bits(narrow(ask(lease_id, batch), bytes), len(batch))
         told = dict(zip(distinct, bits, strict=True))
         return [told[digest] for digest in digests]
 

@@ -109,7 +109,7 @@ def upgrade_node(agent: Agent, canister: Principal, *, wasm: bytes | None = None
     """Install this release's module in a node; everything it stores stays.
 
     Raises:
-        UnsupportedVersionError: The node's memory has a newer layout than the module reads.
+        UnsupportedVersionError: The node's memory has another layout than the module reads.
         NotStorageNodeError: The canister is something else.
     """
     runs_models = is_inference_node(agent, canister)
@@ -119,6 +119,13 @@ def upgrade_node(agent: Agent, canister: Principal, *, wasm: bytes | None = None
         raise UnsupportedVersionError(
             f"{canister} stores in layout {store_version}, this release reads {STORE_VERSION}",
             safe="Nothing was changed.",
+        )
+    if store_version < STORE_VERSION:
+        raise UnsupportedVersionError(
+            f"{canister} stores in layout {store_version}; this release's module reads only "
+            f"{STORE_VERSION}",
+            safe="Nothing was changed; the node goes on with the module that it has.",
+            hint="Copy its models to a new node with `datanode copy`.",
         )
     with _quiet(agent, canister) if runs_models else nullcontext():
         management.install(agent, canister, module, encode((), ()), upgrade=True)

@@ -2,7 +2,7 @@
 
 from datanode.reader.arrays import Array, Rows, TensorReader, find_tensors, load_arrays
 from datanode.reader.fetching import FetchSummary, fetch_model, fetch_tensor
-from datanode.reader.fleet import FleetVersion, open_any_version, open_fleet_version
+from datanode.reader.fleet_version import FleetVersion, open_any_version, open_fleet_version
 from datanode.reader.rollback_memory import RollbackMemory, SeenVersion
 from datanode.reader.tensors import pieces_of, range_of_file, read_tensor
 from datanode.reader.version import VerifiedVersion

@@ -1,12 +1,12 @@
 """Checkpoints with the tensor names and sizes of Llama 3, made while they are read.
 
-Weights are F16 that came from BF16, drawn once and read at another place for each block of a file,
-so that no two chunks are equal. Nothing lies on disk, nothing is downloaded.
+Weights are BF16, or F16 that came from it, drawn once and read at another place for each block of a
+file, so that no two chunks are equal. Nothing lies on disk, nothing is downloaded.
 """
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,7 @@ _POOL_BYTES: Final = 4 * 1024 * 1024
 _BLOCK_BYTES: Final = 1024 * 1024
 _STRIDE_BYTES: Final = 15_486  # even, and no divisor of the pool
 _WIDTH_BYTES: Final = 2
+_SHARD: Final = "model-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +73,22 @@ class SyntheticSource:
     Args:
         shapes: Its dimensions.
         divisor: Divides the rows of all tensors.
+        dtype: Type of the weights: F16 or BF16.
+        beside: Content of further files by name.
     """
 
-    def __init__(self, shapes: Shapes, divisor: int = 1) -> None:
+    def __init__(
+        self,
+        shapes: Shapes,
+        divisor: int = 1,
+        *,
+        dtype: str = "F16",
+        beside: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self._dtype = dtype
+        # Files rise by name; the shards stand together.
+        self._before = sorted(each for each in (beside or {}).items() if each[0] < _SHARD)
+        self._after = sorted(each for each in (beside or {}).items() if each[0] > _SHARD)
         named = list(shapes.scaled(divisor).tensors(divisor))
         per_shard = -(-len(named) // shapes.shards)
         self._headers: list[bytes] = []
@@ -84,14 +98,21 @@ class SyntheticSource:
             self._add(shard, sorted(named[shard * per_shard : (shard + 1) * per_shard]))
         values = np.random.default_rng(8).normal(0, 0.02, _POOL_BYTES // _WIDTH_BYTES)
         bits = values.astype(np.float32).view(np.uint32) & 0xFFFF0000
-        self._pool = bits.view(np.float32).astype(np.float16).tobytes()
+        if dtype == "BF16":
+            self._pool = (bits >> 16).astype(np.uint16).tobytes()
+        else:
+            self._pool = bits.view(np.float32).astype(np.float16).tobytes()
 
     def _add(self, shard: int, named: list[tuple[str, tuple[int, ...]]]) -> None:
         entries: dict[str, object] = {}
         end = 0
         for name, shape in named:
             size = int(np.prod(shape)) * _WIDTH_BYTES
-            entries[name] = {"dtype": "F16", "shape": shape, "data_offsets": [end, end + size]}
+            entries[name] = {
+                "dtype": self._dtype,
+                "shape": shape,
+                "data_offsets": [end, end + size],
+            }
             end += size
         text = json.dumps(entries).encode()
         text += b" " * (-len(text) % 8)
@@ -102,9 +123,9 @@ class SyntheticSource:
             self._tensors.append(
                 TensorSpec(
                     name=name,
-                    dtype="F16",
+                    dtype=self._dtype,
                     shape=shape,
-                    file_index=shard,
+                    file_index=len(self._before) + shard,
                     offset_bytes=offset,
                     length_bytes=size,
                 )
@@ -129,14 +150,19 @@ class SyntheticSource:
         return ()
 
     def files(self) -> tuple[FileSpec, ...]:
-        """List the shards."""
-        return tuple(
-            FileSpec(path=f"model-{number:05}.safetensors", length_bytes=size)
+        """List the shards and the files beside them."""
+        shards = [
+            FileSpec(path=f"{_SHARD}{number:05}.safetensors", length_bytes=size)
             for number, size in enumerate(self._sizes)
+        ]
+        before, after = (
+            [FileSpec(path=path, length_bytes=len(data)) for path, data in beside]
+            for beside in (self._before, self._after)
         )
+        return (*before, *shards, *after)
 
     def pinned(self) -> tuple[PinnedFile, ...]:
-        """List the shards; they never change."""
+        """List the files; they never change."""
         return tuple(
             PinnedFile(
                 path=file.path,
@@ -152,15 +178,21 @@ class SyntheticSource:
         return self._tensors
 
     def read(self, file_index: int, offset_bytes: int, length_bytes: int) -> bytes:
-        """Make bytes of one shard."""
-        header = self._headers[file_index]
+        """Make bytes of one file."""
+        shard = file_index - len(self._before)
+        if not 0 <= shard < len(self._headers):
+            _, data = (
+                self._before[file_index] if shard < 0 else self._after[shard - len(self._headers)]
+            )
+            return data[offset_bytes : offset_bytes + length_bytes]
+        header = self._headers[shard]
         parts = [header[offset_bytes : offset_bytes + length_bytes]]
         start = max(0, offset_bytes - len(header))
         end = offset_bytes + length_bytes - len(header)
         while start < end:
             block, inside = divmod(start, _BLOCK_BYTES)
             size = min(_BLOCK_BYTES - inside, end - start)
-            number = file_index * 7_919 + block
+            number = shard * 7_919 + block
             place = number * _STRIDE_BYTES % (_POOL_BYTES - _BLOCK_BYTES) + inside
             parts.append(self._pool[place : place + size])
             start += size

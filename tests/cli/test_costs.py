@@ -1,5 +1,6 @@
 """Costs are in one unit a table, with a legend, and in a currency where it is asked for."""
 
+import json
 import re
 
 import pytest
@@ -28,6 +29,25 @@ def test_a_plan_is_in_tc_and_explains_its_two_prices_of_storage(user: User) -> N
     for name in ("docs", "code"):
         assert f"30 days of storage ({name})" in shown
         assert f"\n{name}: storage at the price" in shown
+
+
+def test_a_plan_tells_how_many_canisters_run_the_model(user: User) -> None:
+    rows, columns = 30_000, 40_000  # 2.4 GB a block: a heap holds one
+    size, path = rows * columns * 2, user.home / "blocks.safetensors"
+    tensors = {
+        f"model.layers.{block}.w": {
+            "dtype": "BF16",
+            "shape": [rows, columns],
+            "data_offsets": [block * size, (block + 1) * size],
+        }
+        for block in range(3)
+    }
+    header = json.dumps(tensors).encode()
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 3 * size)  # sparse
+    assert user.ok("plan", path)["heaps_needed"] == 3
+    assert re.search(r"canisters to run it, 4 GiB heaps +3\n", user.run("plan", path).out)
 
 
 def test_a_currency_is_shown_beside_cycles(user: User) -> None:

@@ -1,6 +1,7 @@
 """Members of a fleet that are stopped, frozen, full, no storage nodes, rolled back or taken."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from datanode.units import TC
 from tests.cli import canisters
 from tests.cli.fleet_stage import agent_of
 from tests.cli.stage import MakeUser, User, checkpoint
+from tests.fakes.checkpoints import sealed
 from tests.fakes.counter import counter_wasm
 from tests.fakes.ledger_judge import paid
 from uploader.state.location import locate
@@ -166,3 +168,35 @@ def test_member_that_lost_everything_is_made_whole_by_the_same_upload(
     stored = {entry.canister for entry in user.net.ledger(after=last) if entry.method == PUT}
     assert stored == {fleet[1]}
     assert user.ok("audit", "llama", "--node", "pair")["verdict"] == "ok"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["lie", "bad-signature", "foreign-certificate"])
+def test_lying_member_is_named_by_audit_and_not_believed_by_fetch(
+    user: User, fleet: list[Principal], kind: str
+) -> None:
+    user.ok(*UPLOAD)
+    user.net.faults.set(kind, canister=fleet[1])
+    audit = user.run("audit", "llama", "--node", "pair")
+    fetch = user.run("fetch", "llama", "back", "--node", "pair")
+    user.net.faults.clear()
+    for done in (audit, fetch):
+        assert done.code != 0, done.out
+        assert fleet[1].text in done.err + done.out
+    assert not list((user.home / "back").glob("*.safetensors"))
+
+
+@pytest.mark.nightly
+def test_member_with_another_part_is_named_by_audit_and_not_believed_by_fetch(
+    user: User, fleet: list[Principal]
+) -> None:
+    user.ok(*UPLOAD)
+    with closing(agent_of(user.net, user.pem)) as agent:
+        canisters.wipe(agent, fleet[1])
+        sealed(CanisterNode(agent, fleet[1]), "llama/.part")
+    for code, words in ((24, "another manifest"), (43, "certifies another part of llama")):
+        for command in (("audit", "llama"), ("fetch", "llama", "back")):
+            done = user.fails(code, *command, "--node", "pair")
+            assert done.says(fleet[1].text, words), done.err
+        shutil.rmtree(user.home / ".local")  # who has never seen the right part
+    assert not list((user.home / "back").glob("*.safetensors"))

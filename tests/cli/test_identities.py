@@ -1,5 +1,6 @@
 """Wrong and unusable identities: told apart, nothing sent, nothing of a key shown."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.cli.stage import MakeUser, User, checkpoint
 from tests.fakes.ledger_judge import messages
+from tests.repo.test_package import ROOT
 
 _Key = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -110,6 +112,17 @@ def test_commands_of_controllers_are_refused_to_others(user: User, stranger: Mak
         assert done.code in {10, 12}, (command, done.err)
     user.arrive()
     assert user.ok("audit", "owned")["verdict"] == "ok"
+
+
+def test_a_stranger_sees_what_the_subnet_certifies_of_a_node(
+    user: User, stranger: MakeUser
+) -> None:
+    sums = (ROOT / "canisters" / "wasm" / "SHA256SUMS").read_text()
+    shown = stranger().ok("node", "status", user.canister.text)
+    assert re.search(rf"^{shown['module_hash']}  storage.wasm.gz$", sums, re.MULTILINE)
+    assert shown["module"] == "this release's storage module"
+    assert str(user.principal) in shown["controllers"]
+    assert "cycles" not in shown
 
 
 def test_the_anonymous_may_do_nothing_that_signs(user: User) -> None:

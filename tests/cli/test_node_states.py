@@ -153,6 +153,12 @@ def test_a_newer_interface_is_told(user: User) -> None:
     assert user.fails(34, "models", "--node", node).says("interface version 3", "upgrade")
 
 
+def test_an_older_store_is_kept_as_it_is(user: User) -> None:
+    node = canisters.create(user, 10 * TC)
+    canisters.reinstall(user, node, canisters.pretender(2, 2))
+    assert user.fails(34, "node", "upgrade", node).says("layout 2", "datanode copy")
+
+
 def test_a_newer_store_is_not_downgraded(user: User) -> None:
     node = canisters.create(user, 10 * TC)
     newer = canisters.pretender(2, 4)

@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 
 from datanode.digest import FrameDigest
 from datanode.errors import FormatError, UnsupportedVersionError
-from datanode.fleet_index import (
-    FleetIndex,
-    FleetPart,
-    is_part_name,
-    parse_fleet_index,
-    part_name,
-)
+from datanode.fleet_index import FleetIndex, FleetPart, parse_fleet_index
+from datanode.part_names import is_part_name, part_name
 from datanode.principal import Principal
 from tests.golden.make import sample_fleet_index
 

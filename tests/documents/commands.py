@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import typer
 
-from tests.documents.sections import cell, table
+from tests.documents.sections import cell, code, table
 from uploader.cli.commands import app
 
 # Typer carries a click of its own, so its classes are taken as they come.
@@ -53,7 +53,7 @@ def _section(command: Command, context: Context) -> str:
     parts = [f"## {context.command_path}", _prose(command.help), f"```\n{usage}\n```"]
     records = [param.get_help_record(context) for param in command.params]
     rows = [
-        (f"`{left}`", cell(right))
+        (code(left), cell(right))
         for left, right in filter(None, records)
         if left.split()[0] not in _HIDDEN
     ]

@@ -8,7 +8,10 @@ from tests.documents.sections import cell, table
 
 _OTHERS = {
     0: ("success", ""),
-    1: ("internal error, or a failure without a code of its own", ""),
+    1: (
+        "internal error, or a failure without a code of its own",
+        "Run the command again with `DATANODE_DEBUG=1` and report what it prints.",
+    ),
     143: ("The run was terminated (SIGTERM).", "Run the same command again."),
 }
 

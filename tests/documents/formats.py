@@ -31,7 +31,7 @@ def description(owner: str) -> str:
                 if joined
                 else [parts[-1], f"```text\n{lines}\n```"]
             )
-        elif block.startswith("- "):
+        elif block.startswith(("- ", "| ")):
             parts.append(block)
         else:
             parts.append(" ".join(block.split()).replace("::", ":").replace("<", "&lt;"))

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from tests.documents import commands, exit_codes, figures, formats
+from tests.documents import commands, exit_codes, figures, formats, python_api
 
 GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "commands": commands.summary,
     "command-reference": commands.reference,
     "exit-codes": exit_codes.codes,
+    "python-functions": python_api.functions,
     "results": figures.results,
     "like-with-like": figures.like_with_like,
     "measured": figures.measured,

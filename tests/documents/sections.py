@@ -41,6 +41,14 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
+def code(text: str) -> str:
+    """Show a text as code in a cell; renderers do not agree on bars between backticks."""
+    if "|" not in text:
+        return f"`{text}`"
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f"<code>{escaped.replace('|', '&#124;')}</code>"
+
+
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Lay out a Markdown table; cells are Markdown already."""
     lines = [header, tuple("---" for _ in header), *rows]

@@ -117,7 +117,6 @@ TWICE = {
     "api": "the front door of a package, and of the embedded network alone",
     "client": "speaks to the network, and to an inference canister",
     "command_context": "what a command works with: here to read, there to upload",
-    "fleet": "the file's subject, over a fleet",
     "identity": "keys, and the commands for them",
     "batch": "a list of uploads, and its command",
     "copy": "a copy between nodes, and its command",

@@ -117,9 +117,9 @@ def test_developer_gets_through(tmp_path: Path, shared_localnet: LocalNetwork) -
         f'wasmtime.wat2wasm(open("{COUNTER}").read()))\''
     )
     (tmp_path / "counter.did").write_bytes(COUNTER.with_suffix(".did").read_bytes())
-    typed, textual, program = blocks("canister-developer.md", "python")
-    (tmp_path / "test_counter.py").write_text(f"{typed}\n\n{textual}")
-    assert "2 passed" in user.types("pytest -q -p no:cacheprovider test_counter.py")
+    typed, textual, failing, program = blocks("canister-developer.md", "python")
+    (tmp_path / "test_counter.py").write_text(f"{typed}\n\n{textual}\n\n{failing}")
+    assert "3 passed" in user.types("pytest -q -p no:cacheprovider test_counter.py")
     assert "http://127.0.0.1:" in user.runs(program)
     try:
         user.follows("canister-developer.md", CANISTER=FIRST_CANISTER)

@@ -11,8 +11,8 @@ import typer
 
 from datanode.command_context import CommandContext, ContextArguments
 from datanode.errors import NotFoundError, UsageError
-from datanode.fleet_index import is_part_name
 from datanode.node.port import Grant, Role, Visibility
+from datanode.part_names import is_part_name
 from datanode.principal import Principal
 from datanode.units import DAY_S, SECOND_NS, format_bytes
 from uploader.cli import options, runners

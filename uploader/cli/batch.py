@@ -22,7 +22,6 @@ from uploader.cli.amounts import parse_cycles
 from uploader.cli.output import Output
 from uploader.cli.signals import stoppable
 from uploader.command_context import state_location
-from uploader.source import open_source
 
 if TYPE_CHECKING:
     from uploader.session.batch import SharedBudget
@@ -123,6 +122,7 @@ class _Uploads:
         from uploader.library import Queueing, UploadOptions, member_contexts  # noqa: PLC0415
         from uploader.session.fleet_upload import upload_over_fleet  # noqa: PLC0415 - see above
         from uploader.session.upload import upload  # noqa: PLC0415 - see above
+        from uploader.source import open_source  # noqa: PLC0415 - see above
 
         options = UploadOptions(budget=budget)
         queueing = Queueing(say=self.output.say, stopping=self.stopping)

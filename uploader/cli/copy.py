@@ -175,7 +175,7 @@ def _open(
 ) -> "VerifiedVersion | FleetVersion":
     """Open a version, of one node or of a fleet, with the proofs of all members."""
     from datanode.reader import open_fleet_version  # noqa: PLC0415 - see above
-    from datanode.reader.fleet import is_fleet_version, open_index  # noqa: PLC0415 - see above
+    from datanode.reader.fleet_version import is_fleet_version, open_index  # noqa: PLC0415 - see above
 
     reader = reading.reader(reading.coordinator())
     opened = open_index(reader, model, version)

@@ -38,11 +38,15 @@ def fetch_command(
     ] = None,
     include: Annotated[
         list[str] | None,
-        typer.Option("--include", metavar="GLOB", help="Fetch only files that match GLOB."),
+        typer.Option(
+            "--include", metavar="GLOB", help="Fetch only files that match GLOB; may be repeated."
+        ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option("--exclude", metavar="GLOB", help="Leave out files that match GLOB."),
+        typer.Option(
+            "--exclude", metavar="GLOB", help="Leave out files that match GLOB; may be repeated."
+        ),
     ] = None,
     verify_signature: VerifySignature = False,
     public_key: PublicKeyFile = None,

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from datanode.command_context import CommandContext
 from datanode.errors import CorruptionError, DataNodeError, NotFoundError, UnauthorizedError
-from datanode.fleet_index import PART_SUFFIX, FleetIndex, is_part_name, part_name
 from datanode.node.port import ModelInfo, Visibility
+from datanode.part_names import PART_SUFFIX, is_part_name, part_name
 from datanode.principal import Principal
 
 if TYPE_CHECKING:
+    from datanode.fleet_index import FleetIndex
     from datanode.node.canister import CanisterNode
 
 
@@ -78,9 +79,9 @@ def _latest_members(context: CommandContext, index: ModelPlace) -> Iterator[Prin
         yield from (part.node for part in found.parts) if found is not None else ()
 
 
-def index_of(context: CommandContext, place: ModelPlace, version: int) -> FleetIndex | None:
+def index_of(context: CommandContext, place: ModelPlace, version: int) -> "FleetIndex | None":
     """Read the index of a version; None: it has none, or a damaged one."""
-    from datanode.reader.fleet import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
+    from datanode.reader.fleet_version import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
 
     try:
         opened = context.reader(place.node).open_version(place.name, version)
@@ -150,7 +151,7 @@ def _is_gone(index: ModelPlace, version: int | None) -> bool:
 
 def _needed(context: CommandContext, index: ModelPlace, version: int) -> set[tuple[Principal, int]]:
     """Collect the part versions that other versions of the model name."""
-    from datanode.reader.fleet import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
+    from datanode.reader.fleet_version import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
 
     found: set[tuple[Principal, int]] = set()
     for each in index.info.versions:

@@ -30,15 +30,11 @@ app = typer.Typer(
     help="Run the embedded network on this machine.",
 )
 
-StateDir = Annotated[
-    Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
-]
-
 
 @app.command("start")
 def start_command(
     *,
-    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = process.DEFAULT_PORT,
@@ -108,7 +104,7 @@ def start_command(
 
 @app.command("stop")
 def stop_command(
-    *, state_dir: StateDir = process.DEFAULT_STATE_DIR, as_json: options.AsJson = False
+    *, state_dir: options.StateDir = process.DEFAULT_STATE_DIR, as_json: options.AsJson = False
 ) -> None:
     """Stop the network; its state stays."""
     output = Output(as_json=as_json)
@@ -119,7 +115,7 @@ def stop_command(
 
 @app.command("status")
 def status_command(
-    *, state_dir: StateDir = process.DEFAULT_STATE_DIR, as_json: options.AsJson = False
+    *, state_dir: options.StateDir = process.DEFAULT_STATE_DIR, as_json: options.AsJson = False
 ) -> None:
     """Show the network that runs: where, and as what kind of subnet.
 
@@ -156,7 +152,7 @@ def status_command(
 @app.command("reset")
 def reset_command(
     *,
-    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> None:

@@ -1,6 +1,5 @@
 """`datanode localnet call`: call a canister on the embedded network in textual Candid."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,17 +18,8 @@ def call_command(
     ] = "()",
     *,
     candid: CandidFile = None,
-    identity: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PEM",
-            help="PEM file of the caller.",
-            show_default="the network's public identity `owner`",
-        ),
-    ] = None,
-    state_dir: Annotated[
-        Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
-    ] = process.DEFAULT_STATE_DIR,
+    identity: options.LocalCaller = None,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
     """Call a method in textual Candid and print the reply.

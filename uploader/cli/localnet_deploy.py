@@ -66,17 +66,8 @@ def deploy_command(
     cycles: Annotated[
         str, typer.Option(metavar="CYCLES", help="Balance of a new canister, e.g. 5TC.")
     ] = _DEFAULT_CYCLES,
-    identity: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PEM",
-            help="PEM file of the controller.",
-            show_default="the network's public identity `owner`",
-        ),
-    ] = None,
-    state_dir: Annotated[
-        Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
-    ] = process.DEFAULT_STATE_DIR,
+    identity: options.LocalCaller = None,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
     """Install WASM in a new canister, or in one that exists.

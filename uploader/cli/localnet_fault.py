@@ -25,9 +25,6 @@ app = typer.Typer(
     no_args_is_help=True, help="Set, list and clear faults; damage canisters on purpose."
 )
 
-StateDir = Annotated[
-    Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
-]
 CanisterId = Annotated[
     str,
     typer.Argument(
@@ -131,7 +128,7 @@ def set_command(
     seconds: Annotated[
         float | None, typer.Option(help="Expire after N seconds.", metavar="N")
     ] = None,
-    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
     """Set a fault."""
@@ -174,7 +171,7 @@ def set_command(
 
 @app.command("list")
 def list_command(
-    *, state_dir: StateDir = process.DEFAULT_STATE_DIR, as_json: options.AsJson = False
+    *, state_dir: options.StateDir = process.DEFAULT_STATE_DIR, as_json: options.AsJson = False
 ) -> None:
     """Show the faults that are set, and how often each has struck."""
     output = Output(as_json=as_json)
@@ -208,7 +205,7 @@ def clear_command(
         typer.Argument(metavar="NUMBER", help="Number of the fault; without it, all faults."),
     ] = None,
     *,
-    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
     """Clear a fault, or all of them."""
@@ -221,7 +218,7 @@ def drain_command(
     canister: CanisterId,
     *,
     to: Annotated[DrainLevel, typer.Option(help="DrainLevel to drain to.")] = DrainLevel.THRESHOLD,
-    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
     """Take cycles away from a canister at once; the ledger shows it."""
@@ -240,7 +237,7 @@ def flip_command(
     xor: Annotated[
         int, typer.Option(min=1, max=255, help="Value that the byte is XORed with.")
     ] = 1,
-    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
     """Change one byte of a canister's stable memory."""
@@ -257,7 +254,7 @@ def erase_command(
     *,
     offset: Offset,
     length: Annotated[int, typer.Option(min=1, help="Number of bytes.")],
-    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
     """Zero a range of a canister's stable memory."""
@@ -273,7 +270,7 @@ def mark_command(
     canister: CanisterId,
     *,
     name: Annotated[str, typer.Option("--as", metavar="NAME", help="Name of the mark.")] = "mark",
-    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
     """Mark a canister's state, for `rollback` and `stale-query`."""
@@ -289,7 +286,7 @@ def rollback_command(
     canister: CanisterId,
     *,
     to: Annotated[str, typer.Option(metavar="NAME", help="Name of the mark.")] = "mark",
-    state_dir: StateDir = process.DEFAULT_STATE_DIR,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     as_json: options.AsJson = False,
 ) -> None:
     """Roll a canister back to a mark.

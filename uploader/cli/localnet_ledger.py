@@ -2,17 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Final, cast
+from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
 from datanode.localnet import process
-from datanode.localnet.state.ledger import BillEntry
 from datanode.units import format_cycles
 from uploader.cli import options
 from uploader.cli.amounts import parse_canister
 from uploader.cli.output import Json, Output
+
+if TYPE_CHECKING:
+    from datanode.localnet.state.ledger import BillEntry
 
 SHOWN_COUNT: Final = 50
 _GIVEN: Final = ("deposit",)
@@ -20,9 +21,7 @@ _GIVEN: Final = ("deposit",)
 
 def ledger_command(
     *,
-    state_dir: Annotated[
-        Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
-    ] = process.DEFAULT_STATE_DIR,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     after: Annotated[int, typer.Option(min=0, help="Only behind this entry.")] = 0,
     canister: Annotated[
         str | None, typer.Option(metavar="ID", help="Only what this canister paid.")
@@ -62,7 +61,7 @@ def ledger_command(
     _totals(output, entries)
 
 
-def _row(entry: BillEntry) -> list[str]:
+def _row(entry: "BillEntry") -> list[str]:
     return [
         str(entry.sequence),
         entry.canister.text,
@@ -73,7 +72,7 @@ def _row(entry: BillEntry) -> list[str]:
     ]
 
 
-def _totals(output: Output, entries: Sequence[BillEntry]) -> None:
+def _totals(output: Output, entries: Sequence["BillEntry"]) -> None:
     items: Counter[str] = Counter()
     for entry in entries:
         items.update(dict(entry.items))

@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Final, cast
 
 import typer
@@ -20,9 +19,7 @@ _DURATION: Final = re.compile(r"(\d{1,12})([smhd])")
 
 def time_command(
     *,
-    state_dir: Annotated[
-        Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
-    ] = process.DEFAULT_STATE_DIR,
+    state_dir: options.StateDir = process.DEFAULT_STATE_DIR,
     advance: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Let so much pass at once: 90s, 15m, 6h, 30d."),

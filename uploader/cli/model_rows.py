@@ -1,12 +1,16 @@
 """Rows of `datanode models`: a model once, whether one node holds it or a fleet."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from datanode.command_context import CommandContext
 from datanode.errors import DataNodeError
-from datanode.fleet_index import FleetIndex, is_part_name, part_name
 from datanode.node.port import ModelInfo
+from datanode.part_names import is_part_name, part_name
 from datanode.principal import Principal
+
+if TYPE_CHECKING:
+    from datanode.fleet_index import FleetIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +58,7 @@ def _row(context: CommandContext, model: ModelInfo, node: Principal, *, is_fleet
 
 def _over_fleet(context: CommandContext, model: ModelInfo) -> ModelRow | None:
     """Describe a model by its index; None: its latest version has none, or it cannot be read."""
-    from datanode.reader.fleet import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
+    from datanode.reader.fleet_version import is_fleet_version, read_index  # noqa: PLC0415 - see `upload`
 
     try:
         opened = context.reader(context.coordinator()).open_version(model.name)
@@ -71,7 +75,7 @@ def _over_fleet(context: CommandContext, model: ModelInfo) -> ModelRow | None:
     )
 
 
-def _frame_bytes(context: CommandContext, model: ModelInfo, index: FleetIndex) -> int | None:
+def _frame_bytes(context: CommandContext, model: ModelInfo, index: "FleetIndex") -> int | None:
     total = model.versions[-1].frame_bytes
     for part in index.parts:
         try:

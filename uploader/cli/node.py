@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from datanode import config
+from datanode.errors import UnauthorizedError
 from datanode.folders import config_folder
 from datanode.node import registry
 from datanode.principal import Principal
@@ -183,9 +184,10 @@ def status_command(
 ) -> None:
     """Show cycles, memory, module and settings of a node.
 
-    Of a fleet, show a row a member.
+    Of a fleet, show a row a member. To others than controllers, show the certified module and
+    controllers.
     """
-    from uploader.cli import node_actions  # noqa: PLC0415 - see `upload`
+    from uploader.cli import node_actions, node_certified  # noqa: PLC0415 - see `upload`
 
     output = Output(as_json=as_json)
     with open_place(
@@ -196,7 +198,11 @@ def status_command(
             node_fleet.show_status(output, context, members)
             return
         principal = members[0]
-        view = node_actions.look(context, principal, node or principal.text)
+        try:
+            view = node_actions.look(context, principal, node or principal.text)
+        except UnauthorizedError:
+            node_certified.show_certified(output, context, principal)
+            return
         model = node_actions.look_at_model(context, principal, view)
     status, versions = view.canister, view.node
     module = status.module_hash.hex() if status.module_hash else None

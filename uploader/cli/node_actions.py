@@ -17,7 +17,6 @@ from datanode.errors import (
     UnauthorizedError,
     UsageError,
 )
-from datanode.fleet_index import PART_SUFFIX
 from datanode.folders import config_folder, state_folder
 from datanode.localnet.admin_client import ask
 from datanode.node import cycles_ledger_client, deploy, orders, paying, registry, settings
@@ -25,6 +24,7 @@ from datanode.node.management import NodeCanisterStatus
 from datanode.node.port import NodeStatus
 from datanode.node.settings import SettingsChange
 from datanode.node.subnets import require_one_subnet, subnet_of
+from datanode.part_names import PART_SUFFIX
 from datanode.principal import Principal
 from uploader.cli.amounts import parse_cycles
 from uploader.command_context import CommandContext

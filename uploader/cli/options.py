@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -96,6 +97,18 @@ Version = Annotated[
     int | None,
     typer.Option("--version", metavar="N", help="Sealed version.", show_default="latest"),
 ]
+StateDir = Annotated[
+    Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")
+]
+LocalCaller = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity",
+        metavar="PEM",
+        help="PEM file of the caller.",
+        show_default="the network's public identity `owner`",
+    ),
+]
 QueryJobs = Annotated[int, typer.Option("--jobs", min=1, max=64, help="Queries in flight.")]
 EncodeJobs = Annotated[
     int, typer.Option("--jobs", min=0, help="Threads that encode.", show_default="one a core")
@@ -103,7 +116,9 @@ EncodeJobs = Annotated[
 LimitRate = Annotated[
     str | None,
     typer.Option(
-        "--limit-rate", metavar="RATE", help="Limit transfers to RATE bytes a second, e.g. 2MiB."
+        "--limit-rate",
+        metavar="RATE",
+        help="Limit transfers to RATE bytes a second, e.g. 5000000 or 2MiB.",
     ),
 ]
 XdrRate = Annotated[

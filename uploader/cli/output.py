@@ -9,17 +9,17 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Final, TextIO, TypeAlias
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
 import typer
-from rich.console import Console
 
 from datanode.errors import DataNodeError, UsageError
 from datanode.progress import Progress
 from datanode.text import printable
-from uploader.cli.progress_view import LineView, live
-from uploader.cli.table_view import fitted
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -33,7 +33,9 @@ _LEAST_COLUMNS: Final = 20
 """Into less, which is an error of the environment, nothing would be shown at all."""
 
 
-def _console(*, stderr: bool = False) -> Console:
+def _console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console  # noqa: PLC0415 - help needs none
+
     # What looks like markup or like the code of a picture is a name to us.
     return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
@@ -47,11 +49,18 @@ class Output:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self._out = _console()
-        if not self._out.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
-            self._out.width = _PIPE_COLUMNS
-        self._out.width = max(self._out.width, _LEAST_COLUMNS)
-        self._err = _console(stderr=True)
+
+    @cached_property
+    def _out(self) -> "Console":
+        console = _console()
+        if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
+            console.width = _PIPE_COLUMNS
+        console.width = max(console.width, _LEAST_COLUMNS)
+        return console
+
+    @cached_property
+    def _err(self) -> "Console":
+        return _console(stderr=True)
 
     def item(self, **fields: Json) -> None:
         """Emit one result for programs; people get a table or lines instead."""
@@ -82,6 +91,8 @@ class Output:
         """Show rows, if there are any, to a person; with --json the items have said it already."""
         if self.as_json or not rows:
             return
+        from uploader.cli.table_view import fitted  # noqa: PLC0415 - see `_console`
+
         cells = [[printable(cell, _TEXT_LIMIT, spaces=True) for cell in row] for row in rows]
         self._out.print(fitted(columns, cells, self._out.width))
 
@@ -132,6 +143,8 @@ class Output:
     @contextmanager
     def progress(self) -> Iterator[Progress]:
         """Show progress while the block runs: a bar, JSON lines, or few lines in a pipe."""
+        from uploader.cli.progress_view import LineView, live  # noqa: PLC0415 - see `_console`
+
         if self.as_json:
             yield LineView(
                 self.say, period_s=_STATUS_PERIOD_S, emit=partial(_line, sys.stderr, "status")

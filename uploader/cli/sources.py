@@ -1,11 +1,13 @@
 """Options that say which files of a source are read, and what a command tells of its files."""
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from uploader.cli.output import Output
-from uploader.source import Source, notes_on
+
+if TYPE_CHECKING:
+    from uploader.source import Source
 
 _SOURCE_HELP: Final = (
     "A .safetensors file, an index of shards, or a folder from a hub; or s3://BUCKET/KEY, "
@@ -13,15 +15,19 @@ _SOURCE_HELP: Final = (
 )
 SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE_HELP)]
 Include = Annotated[
-    list[str] | None, typer.Option("--include", metavar="GLOB", help="Take only these files.")
+    list[str] | None,
+    typer.Option("--include", metavar="GLOB", help="Take only these files; may be repeated."),
 ]
 Exclude = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave these files out.")
+    list[str] | None,
+    typer.Option("--exclude", metavar="GLOB", help="Leave these files out; may be repeated."),
 ]
 Also = Annotated[
     list[str] | None,
     typer.Option(
-        "--also", metavar="GLOB", help="Take these files too, e.g. weights in another format."
+        "--also",
+        metavar="GLOB",
+        help="Take these files too, e.g. weights in another format; may be repeated.",
     ),
 ]
 FollowLinks = Annotated[
@@ -39,8 +45,10 @@ RequestPayer = Annotated[
 ]
 
 
-def tell_files(output: Output, source: Source) -> None:
+def tell_files(output: Output, source: "Source") -> None:
     """Say which files are left out and why, and what is odd about the others."""
+    from uploader.source import notes_on  # noqa: PLC0415 - see `upload`
+
     if output.as_json:
         for each in source.left_out:
             output.item(kind="left_out", path=each.path, reason=each.reason)

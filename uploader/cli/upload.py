@@ -19,7 +19,6 @@ from uploader.cli.signals import stoppable
 from uploader.cli.upload_report import report
 from uploader.cli.where import with_where
 from uploader.command_context import open_place
-from uploader.source import open_source
 
 if TYPE_CHECKING:
     from uploader.session.plan import Quote, Target
@@ -68,6 +67,7 @@ def plan_command(
 ) -> None:
     """Estimate what uploading SOURCE costs; send nothing."""
     from uploader.library import plan_into, plan_target  # noqa: PLC0415 - see above
+    from uploader.source import open_source  # noqa: PLC0415 - see above
 
     output = Output(as_json=as_json)
     currency = parse_xdr_rate(xdr_rate)
@@ -148,6 +148,7 @@ def upload_command(
 ) -> None:
     """Bring SOURCE into a node or fleet; run it again to resume."""
     from uploader.library import Queueing, UploadOptions, upload_into  # noqa: PLC0415 - see above
+    from uploader.source import open_source  # noqa: PLC0415 - see above
 
     output = Output(as_json=as_json)
     wishes = UploadOptions(
@@ -193,6 +194,10 @@ def upload_command(
     )
 
 
+def _heaps(count: int) -> str:
+    return f"{count:,}" if count else "a block is larger"
+
+
 def _show(output: Output, quote: "Quote", currency: Currency | None) -> None:
     costs = [
         ("ingress", quote.ingress_cycles),
@@ -213,6 +218,7 @@ def _show(output: Output, quote: "Quote", currency: Currency | None) -> None:
             ["held or repeated" if quote.exact else "held", format_bytes(quote.held_bytes)],
             ["to send", format_bytes(quote.frame_bytes)],
             ["messages", f"{quote.messages_count:,}"],
+            ["canisters to run it, 4 GiB heaps", _heaps(quote.heaps_count)],
         ],
     )
     output.table(
@@ -240,6 +246,7 @@ def _show(output: Output, quote: "Quote", currency: Currency | None) -> None:
         storage_cycles=dict(quote.storage_cycles),
         reserve_cycles=quote.reserve_cycles,
         naive_cycles=quote.naive_cycles,
+        heaps_needed=quote.heaps_count,
         exact=quote.exact,
         **({} if currency is None else {"total_cost": currency.cost(quote.total_cycles)}),
     )

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from datanode.errors import NotFoundError, UnauthorizedError
-from datanode.fleet_index import part_name
 from datanode.node.port import Grant, StorageNode
+from datanode.part_names import part_name
 
 
 def align_access(coordinator: StorageNode, members: Sequence[StorageNode], model: str) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from datanode.errors import DataNodeError, NotFoundError
-from datanode.fleet_index import FOLDER, INDEX_PATH, FleetIndex, FleetPart, part_name
+from datanode.fleet_index import FOLDER, INDEX_PATH, FleetIndex, FleetPart
 from datanode.node.port import StorageNode
+from datanode.part_names import part_name
 from datanode.reader import FleetVersion, VerifiedVersion
-from datanode.reader.fleet import read_file
+from datanode.reader.fleet_version import read_file
 from datanode.units import MIB
 from uploader.session.copy import CopyOptions, copy
 from uploader.session.fleet_access import align_access

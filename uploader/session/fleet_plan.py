@@ -12,6 +12,7 @@ from datanode.digest import ContentDigest
 from datanode.fees import FeeSchedule
 from datanode.node.port import StorageNode
 from datanode.principal import Principal
+from datanode.units import DAY_S
 from uploader.chunker import Layout
 from uploader.fleet_placement import Share, members_for_heaps, place
 from uploader.session.encode_pipeline import encoded, groups, workers
@@ -23,7 +24,6 @@ from uploader.source.base import Source
 
 _AHEAD = 8
 _DAYS = 30
-_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def plan_fleet(
                     member=node.principal,
                     share=share,
                     upload_cycles=upload_cycles(fees, mine),
-                    rent_cycles=fees.storage_cycles(share.frame_bytes, _DAYS * _DAY_S),
+                    rent_cycles=fees.storage_cycles(share.frame_bytes, _DAYS * DAY_S),
                     room_bytes=rooms[index],
                 )
             )

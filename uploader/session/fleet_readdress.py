@@ -8,10 +8,10 @@ index of the copy differs in the names of members only.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from datanode.fleet_index import is_part_name, part_name
+from datanode.part_names import is_part_name, part_name
 from datanode.principal import Principal
 from datanode.reader import VerifiedVersion
-from datanode.reader.fleet import is_fleet_version, open_index, open_part, read_index
+from datanode.reader.fleet_version import is_fleet_version, open_index, open_part, read_index
 from uploader.session.fleet_copy import index_files
 from uploader.session.fleet_upload import upload_index
 from uploader.session.upload import UploadContext, UploadOptions, UploadSummary

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from datanode.errors import DataNodeError
-from datanode.fleet_index import part_name
 from datanode.model import TensorSpec
+from datanode.part_names import part_name
 from datanode.principal import Principal
-from datanode.reader.fleet import is_fleet_version, open_fleet_version
+from datanode.reader.fleet_version import is_fleet_version, open_fleet_version
 from uploader.chunker import Layout
 from uploader.fleet_slices import file_of_slice, parse_slice_path, slice_header_bytes
 from uploader.session.fleet_parts import MemberPart

@@ -23,18 +23,17 @@ from datanode.fleet_index import (
     FOLDER,
     HEAD_PATH,
     INDEX_PATH,
-    PART_SUFFIX,
     FleetIndex,
     FleetPart,
     chunk_page_path,
-    part_name,
     tensor_page_path,
 )
 from datanode.limits import MAX_MODEL_NAME_BYTES
 from datanode.manifest import Manifest
 from datanode.model import ChunkRecord
+from datanode.part_names import PART_SUFFIX, part_name
 from datanode.reader import VerifiedVersion
-from datanode.reader.fleet import is_fleet_version, read_index
+from datanode.reader.fleet_version import is_fleet_version, read_index
 from uploader.chunker import Layout
 from uploader.fleet_placement import FleetPlacement, place
 from uploader.fleet_slices import COORDINATOR

@@ -21,8 +21,10 @@ from datanode.model import ChunkRecord, ChunkSpec, ElementType
 from datanode.node.port import StorageNode
 from datanode.principal import Principal
 from datanode.progress import Progress, SilentProgress, Tally
+from datanode.units import DAY_S
 from uploader.chunker import Layout
 from uploader.dedup import HeldContents
+from uploader.fleet_placement import members_for_heaps
 from uploader.session.claims import load_claims
 from uploader.session.encode_pipeline import ReadChunk, encode, encoded, groups, read, workers
 from uploader.session.facts import find_model, gather_facts
@@ -40,7 +42,6 @@ ENVELOPE_OVERHEAD_BYTES: Final = 420
 
 CANDID_BYTES_A_FRAME: Final = 4
 STORAGE_DAYS: Final = 30
-_DAY_S: Final = 86_400
 _SAMPLE_CHUNKS: Final = 64
 _SMALL_CHUNK_BYTES: Final = 65_536
 _AHEAD: Final = 8
@@ -66,6 +67,8 @@ class Quote:
         reserve_cycles: What a freezing threshold of 30 days keeps back for the frames, at the
             highest of those prices.
         naive_cycles: The same checkpoint uncompressed in calls of 594 KB.
+        heaps_count: Canisters that it takes to run it, each with a share that fits a 4 GiB heap;
+            0: no number does.
         exact: Every chunk was encoded.
     """
 
@@ -82,6 +85,7 @@ class Quote:
     storage_cycles: tuple[tuple[str, int], ...]
     reserve_cycles: int
     naive_cycles: int
+    heaps_count: int
     exact: bool
 
     @property
@@ -199,7 +203,7 @@ def _quote(
     ingress = sum(fees.ingress_cycles(_envelope(size, count)) for size, count in messages)
     total = upload_cycles(fees, sizes)
     storage = {
-        schedule.name: schedule.storage_cycles(frame_bytes, STORAGE_DAYS * _DAY_S)
+        schedule.name: schedule.storage_cycles(frame_bytes, STORAGE_DAYS * DAY_S)
         for schedule in schedules
     }
     return Quote(
@@ -216,6 +220,7 @@ def _quote(
         storage_cycles=tuple(storage.items()),
         reserve_cycles=max(storage.values(), default=0),
         naive_cycles=_naive(layout.total_bytes, fees),
+        heaps_count=members_for_heaps(layout),
         exact=exact,
     )
 

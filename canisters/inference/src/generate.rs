@@ -43,8 +43,9 @@ impl Reader {
             group.add(turn);
         }
         if group.hops.is_none() {
+            let numbers = group.numbers();
             self.generate_here(&mut group, &used);
-            for number in group.numbers() {
+            for number in numbers {
                 self.conversations.release(number);
             }
             self.say(&mut group, used());
@@ -55,9 +56,11 @@ impl Reader {
     fn turn(&mut self, context: &Context, wanted: Wanted) -> Result<Turn, Error> {
         let Continue { conversation: number, max_tokens, max_instructions } = match wanted {
             Wanted::Start(prompt) => {
-                let conversation = self.converse(context, &prompt)?;
+                let begun = self.converse(context, &prompt)?;
                 let (caller, now_ns) = (context.caller, context.now_ns);
-                let conversation = self.conversations.insert(caller, now_ns, conversation);
+                let conversation = self.conversations.insert(caller, now_ns, begun);
+                // It may begin with a copy of another one's cache.
+                self.conversations.fit(conversation, self.stage.loaded()?.cache_bytes);
                 let (max_tokens, max_instructions) = (prompt.max_tokens, prompt.max_instructions);
                 Continue { conversation, max_tokens, max_instructions }
             }

@@ -9,12 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from datanode.errors import FormatError
+from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.state.network_database import NetworkDatabase
 from datanode.principal import Principal
 from datanode.units import TC
 
 START_CYCLES: Final = 100_000 * TC
-DEFAULT_SUBACCOUNT: Final = bytes(32)
+SUBACCOUNT_BYTES: Final = 32
+DEFAULT_SUBACCOUNT: Final = bytes(SUBACCOUNT_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +100,17 @@ class AccountBook:
                 "INSERT OR REPLACE INTO accounts VALUES (?,?,?)",
                 (account.owner.raw, account.subaccount, str(self.balance(account) + cycles)),
             )
+
+
+def subaccount(args: Arguments, name: str) -> bytes:
+    """Read a subaccount of an argument; the default one where it is not there.
+
+    Raises:
+        FormatError: It is not 32 bytes long.
+    """
+    if not args.has(name):
+        return DEFAULT_SUBACCOUNT
+    found = args.blob(name)
+    if len(found) != SUBACCOUNT_BYTES:
+        raise FormatError(f"{name} is not {SUBACCOUNT_BYTES} bytes long")
+    return found

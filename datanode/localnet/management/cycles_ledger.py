@@ -17,16 +17,15 @@ from typing import Final
 
 from datanode.agent import candid
 from datanode.agent.candid import Nat, Nat8, Text, Value, Variant
-from datanode.errors import FormatError
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.machine.messaging import MINTER
 from datanode.localnet.machine.rejects import Failure
 from datanode.localnet.management import canister_lifecycle, canister_settings
 from datanode.localnet.management.account_book import (
-    DEFAULT_SUBACCOUNT,
     AccountBook,
     Block,
     CyclesAccount,
+    subaccount,
 )
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.cycles_ledger_types import (
@@ -60,7 +59,6 @@ WINDOW_NS: Final = DAY_S * SECOND_NS
 DRIFT_NS: Final = 120 * SECOND_NS
 """How far a caller's clock may be off. Source of both: the cycles ledger's configuration, 2026."""
 
-_SUBACCOUNT_BYTES: Final = 32
 _USER_PRINCIPAL_BYTES: Final = 29
 _SELF_AUTHENTICATING: Final = 2
 
@@ -86,7 +84,7 @@ class _Order:
 
     @classmethod
     def read(cls, message: IngressMessage, args: Arguments, purpose: bytes) -> "_Order":
-        account = CyclesAccount(message.sender, _subaccount(args, "from_subaccount"))
+        account = CyclesAccount(message.sender, subaccount(args, "from_subaccount"))
         cycles, made_ns = args.number("amount"), args.optional_number("created_at_time")
         parts = (account.owner.raw, account.subaccount, b"%d" % cycles, b"%d" % (made_ns or 0))
         joined = b"".join(len(part).to_bytes(4) + part for part in (purpose, *parts))
@@ -309,18 +307,4 @@ def _answered(kind: Variant, value: Value) -> Effect:
 
 
 def _account(args: Arguments) -> CyclesAccount:
-    return CyclesAccount(args.principal("owner"), _subaccount(args, "subaccount"))
-
-
-def _subaccount(args: Arguments, name: str) -> bytes:
-    """Read a subaccount.
-
-    Raises:
-        FormatError: It is not 32 bytes long.
-    """
-    if not args.has(name):
-        return DEFAULT_SUBACCOUNT
-    subaccount = args.blob(name)
-    if len(subaccount) != _SUBACCOUNT_BYTES:
-        raise FormatError(f"{name} is not {_SUBACCOUNT_BYTES} bytes long")
-    return subaccount
+    return CyclesAccount(args.principal("owner"), subaccount(args, "subaccount"))

@@ -17,6 +17,7 @@ from datanode.agent.candid import Record, Text, Value, Vec
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.management.account_book import (
     DEFAULT_SUBACCOUNT,
+    SUBACCOUNT_BYTES,
     AccountBook,
     Block,
     CyclesAccount,
@@ -40,7 +41,6 @@ MEMO_MINT: Final = 0x544E494D
 """Memo of a payment for cycles. Source: the cycles minting canister, 2026."""
 
 _SUBNET_TYPES: Final = Record({"data": Vec(Record({"_0_": Text, "_1_": Vec(PrincipalType)}))})
-_SUBACCOUNT_BYTES: Final = 32
 
 _Query = Callable[[bytes, Principal], bytes]
 _Update = Callable[[IngressMessage, Slot | None], Effect]
@@ -105,8 +105,8 @@ class CyclesMinting:
             return _answer(("Ok", _minted(before)))
         minted_cycles = self._icp.amount_e8s(number) * CYCLES_PER_E8S
         subaccount = args.blob("to_subaccount") if args.has("to_subaccount") else DEFAULT_SUBACCOUNT
-        if len(subaccount) != _SUBACCOUNT_BYTES:
-            return _invalid(f"to_subaccount is not {_SUBACCOUNT_BYTES} bytes long")
+        if len(subaccount) != SUBACCOUNT_BYTES:
+            return _invalid(f"to_subaccount is not {SUBACCOUNT_BYTES} bytes long")
         to = CyclesAccount(message.sender, subaccount)
         received = minted_cycles - BLOCK_FEE_CYCLES
         result = (self._cycles.height(), minted_cycles, self._cycles.balance(to) + received)
@@ -117,7 +117,7 @@ class CyclesMinting:
 
 def _subaccount_of(principal: Principal) -> bytes:
     """Return the subaccount that belongs to a principal: its length, its bytes, zeros."""
-    return (bytes([len(principal.raw)]) + principal.raw).ljust(_SUBACCOUNT_BYTES, b"\0")
+    return (bytes([len(principal.raw)]) + principal.raw).ljust(SUBACCOUNT_BYTES, b"\0")
 
 
 def _minted(result: tuple[int, int, int]) -> dict[str, Value]:

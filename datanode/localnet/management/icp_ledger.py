@@ -17,7 +17,7 @@ from datanode.agent.candid import Nat, Nat8, Text, Value
 from datanode.errors import FormatError
 from datanode.localnet.execution.effect import Effect
 from datanode.localnet.management import icp_ledger_types as interface_types
-from datanode.localnet.management.account_book import DEFAULT_SUBACCOUNT
+from datanode.localnet.management.account_book import subaccount
 from datanode.localnet.management.arguments import Arguments
 from datanode.localnet.management.cycles_ledger_types import ACCOUNT, TRANSFER, TRANSFERRED
 from datanode.localnet.management.icp_book import (
@@ -44,7 +44,6 @@ DRIFT_NS: Final = 60 * SECOND_NS
 """How long a repetition is recognized, and how far ahead a caller's clock may be. Source: the ICP
 ledger's transaction window and permitted drift, 2026."""
 
-_SUBACCOUNT_BYTES: Final = 32
 _MAX_MEMO_BYTES: Final = 32
 
 _Query = Callable[[bytes, Principal], bytes]
@@ -104,7 +103,7 @@ class IcpLedger:
     def _balance_of(self, arg: bytes, _who: Principal) -> bytes:
         account = Arguments.decode(ACCOUNT, arg)
         identifier = account_identifier(
-            account.principal("owner"), _subaccount(account, "subaccount")
+            account.principal("owner"), subaccount(account, "subaccount")
         )
         return candid.encode((Nat,), (self._book.balance_e8s(identifier),))
 
@@ -118,7 +117,7 @@ class IcpLedger:
         args = Arguments.decode(interface_types.SEND, message.arg)
         created = args.optional_record("created_at_time")
         transfer = _Transfer(
-            sender=account_identifier(message.sender, _subaccount(args, "from_subaccount")),
+            sender=account_identifier(message.sender, subaccount(args, "from_subaccount")),
             receiver=_identifier(args, "to"),
             e8s=args.record("amount").number("e8s"),
             fee_e8s=args.record("fee").number("e8s"),
@@ -150,8 +149,8 @@ class IcpLedger:
         if len(memo) > _MAX_MEMO_BYTES:
             raise FormatError(f"memo is longer than {_MAX_MEMO_BYTES} bytes")
         transfer = _Transfer(
-            sender=account_identifier(message.sender, _subaccount(args, "from_subaccount")),
-            receiver=account_identifier(to.principal("owner"), _subaccount(to, "subaccount")),
+            sender=account_identifier(message.sender, subaccount(args, "from_subaccount")),
+            receiver=account_identifier(to.principal("owner"), subaccount(to, "subaccount")),
             e8s=args.number("amount"),
             fee_e8s=args.optional_number("fee"),
             memo=0,
@@ -209,12 +208,3 @@ def _identifier(args: Arguments, name: str) -> bytes:
     if len(raw) != IDENTIFIER_BYTES or not is_identifier(raw):
         raise FormatError(f"{name} is not an account identifier")
     return raw
-
-
-def _subaccount(args: Arguments, name: str) -> bytes:
-    if not args.has(name):
-        return DEFAULT_SUBACCOUNT
-    subaccount = args.blob(name)
-    if len(subaccount) != _SUBACCOUNT_BYTES:
-        raise FormatError(f"{name} is not {_SUBACCOUNT_BYTES} bytes long")
-    return subaccount

@@ -7,13 +7,15 @@ another value changes it from then on; what was charged before stays.
 import json
 import logging
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from datanode.errors import UsageError
 from datanode.fees import DEFAULT_SCHEDULE, REFERENCE_NODES, FeeSchedule
-from datanode.localnet.state.network_database import NetworkDatabase
 from datanode.metering import DEFAULT_METERING, metering
 from datanode.units import GIB
+
+if TYPE_CHECKING:
+    from datanode.localnet.state.network_database import NetworkDatabase
 
 _FACT: Final = "subnet"
 _log: Final = logging.getLogger("datanode.localnet")
@@ -49,7 +51,7 @@ class Subnet:
     used_gib: int = 0
 
     @classmethod
-    def read(cls, database: NetworkDatabase) -> Self:
+    def read(cls, database: "NetworkDatabase") -> Self:
         """Read what a network remembers."""
         kept = database.fact(_FACT)
         return cls() if kept is None else cls(**json.loads(kept))
@@ -69,7 +71,7 @@ class Subnet:
             raise UsageError(f"a subnet holds 0 to {capacity_gib} GiB, not {after.used_gib}")
         return after
 
-    def keep(self, database: NetworkDatabase) -> None:
+    def keep(self, database: "NetworkDatabase") -> None:
         """Remember the subnet, and say in the log what has changed."""
         before = Subnet.read(database)
         if self != before:

@@ -11,7 +11,7 @@ from datanode.agent.message_outcome import CertifiedReply
 from datanode.agent.reject import RejectError, error_of
 from datanode.agent.retry import SUSPECT_ATTEMPTS
 from datanode.agent.signed_message import SignedMessage, Unsettled
-from datanode.digest import FrameDigest
+from datanode.digest import ContentDigest, FrameDigest
 from datanode.errors import (
     CertificateError,
     CyclesError,
@@ -98,6 +98,17 @@ def test_a_newer_interface_is_refused_before_anything_is_asked(
     with pytest.raises(UnsupportedVersionError, match="version 3"):
         node.models()
     assert agent.asked == ["status"]
+
+
+def test_version_1_is_asked_as_it_was_then(agent: ScriptedAgent, node: CanisterNode) -> None:
+    agent.answers["status"] = STATUS | {"interface_version": 1}
+    agent.answers["models"] = {"models": [], "next": None}
+    assert node.models(replicated=True) == []
+    assert node.find_contents([ContentDigest(bytes(32))], replicated=True) == [None]
+    assert agent.asked == ["status", "models"]
+    assert agent.called == []
+    with pytest.raises(UnsupportedVersionError, match="`scrub`"):
+        node.scrub(b"", 1)
 
 
 def test_replicated_reads_are_update_calls(agent: ScriptedAgent, node: CanisterNode) -> None:

@@ -23,14 +23,13 @@ from datanode.fleet_index import (
     FleetIndex,
     FleetPart,
     chunk_page_path,
-    is_part_name,
     parse_fleet_index,
-    part_name,
     tensor_page_path,
 )
 from datanode.limits import FRAME_HEADER_BYTES, MAX_MANIFEST_HEAD_BYTES
 from datanode.manifest import ManifestHead
 from datanode.node.port import FrameAbsence, ManifestPart, StorageNode
+from datanode.part_names import is_part_name, part_name
 from datanode.principal import Principal
 from datanode.reader import proof
 from datanode.reader.version import VerifiedVersion

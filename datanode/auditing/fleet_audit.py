@@ -32,16 +32,12 @@ from datanode.errors import (
     FormatError,
     SignatureError,
 )
-from datanode.fleet_index import (
-    INDEX_PATH,
-    FleetIndex,
-    FleetPart,
-    part_name,
-)
+from datanode.fleet_index import INDEX_PATH, FleetIndex, FleetPart
 from datanode.model_signature import ExpectedSigner
+from datanode.part_names import part_name
 from datanode.principal import Principal
 from datanode.reader import Reader, VerifiedVersion
-from datanode.reader.fleet import (
+from datanode.reader.fleet_version import (
     MAX_INDEX_BYTES,
     NodeOf,
     is_fleet_version,
