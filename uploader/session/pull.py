@@ -26,7 +26,7 @@ _Numbered = tuple[int, ChunkRecord]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulled:
-    """What a canister has fetched.
+    """Totals of a pull.
 
     Attributes:
         frames_count: Frames.
