@@ -21,6 +21,8 @@ from datanode.errors import (
 from datanode.inference.interface import INTERFACE_VERSION, METHODS
 from datanode.inference.questions import Continuation, Generated, GeneratedMany, Question
 from datanode.node.error_mapping import open_reply, refusal
+from datanode.node.port import PutResult
+from datanode.node.reply_decoding import put_result
 from datanode.node.values import Row, case, items, narrow
 from datanode.principal import Principal
 
@@ -155,6 +157,11 @@ class InferenceNode:
     def __init__(self, agent: Agent, principal: Principal) -> None:
         self._agent = agent
         self._principal = principal
+
+    @property
+    def principal(self) -> Principal:
+        """The canister."""
+        return self._principal
 
     def status(self) -> ModelStatus:
         """Ask what the canister runs.
@@ -322,6 +329,41 @@ class InferenceNode:
     def logits(self, tokens: list[int]) -> bytes:
         """Compute the logits after a text: little-endian float32, one for each token."""
         return narrow(self._query("model_logits", {"tokens": tokens}), bytes)
+
+    def pull(
+        self,
+        source: Principal,
+        lease_id: int,
+        *,
+        model: str,
+        manifest: bytes,
+        chunks: Sequence[int],
+        frames: Sequence[bytes],
+    ) -> list[PutResult]:
+        """Have the canister fetch frames of a node that lets it read a model, and hold them.
+
+        Args:
+            source: The node.
+            lease_id: The caller's lease on the canister.
+            model: Name of the model on the node.
+            manifest: Its manifest's digest.
+            chunks: Chunks to fetch.
+            frames: Digests of their frames.
+
+        Returns:
+            A result for each; `no_room`: ask again.
+
+        Raises:
+            ConflictError: The node does not answer, or does not let the canister read the model.
+            CyclesError: The canister has too few cycles for the call.
+        """
+        wish: Value = {
+            "source": source,
+            "lease": lease_id,
+            "wanted": {"model": model, "manifest": manifest, "chunks": list(chunks)},
+            "frames": list(frames),
+        }
+        return [put_result(value) for value in items(self._call("model_pull", wish))]
 
     def add_runner(self, runner: Principal) -> None:
         """Let a principal spend the canister's cycles on the model."""

@@ -16,7 +16,7 @@ from datanode.agent.candid import (
     Variant,
     Vec,
 )
-from datanode.node.candid_interface import ERROR, CandidMethod
+from datanode.node.candid_interface import ERROR, FRAME_REF, PUT_RESULT, CandidMethod
 
 INTERFACE_VERSION: Final = 2
 """The newest `model_*` interface that this release speaks."""
@@ -83,6 +83,10 @@ _STATUS: Final = Record(
     }
 )
 
+_PULL: Final = Record(
+    {"source": Principal, "lease": Nat64, "wanted": FRAME_REF, "frames": Vec(Blob)}
+)
+
 METHODS: Final = {
     "model_configure": CandidMethod((_CONFIGURATION,), _PLAN),
     "model_load": CandidMethod((Record({"max_instructions": Nat64}),), _LOAD_STEP),
@@ -96,6 +100,7 @@ METHODS: Final = {
     "model_ask": CandidMethod((_PROMPT,), _GENERATED, query=True),
     "model_logits": CandidMethod((Record({"tokens": Vec(Nat32)}),), Blob, query=True),
     "model_hop": CandidMethod((Blob,), Blob, fallible=False),
+    "model_pull": CandidMethod((_PULL,), Vec(PUT_RESULT)),
     "model_end": CandidMethod((Nat64,), Null),
     "model_add_runner": CandidMethod((Principal,), Null),
     "model_remove_runner": CandidMethod((Principal,), Null),

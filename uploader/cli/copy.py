@@ -9,6 +9,7 @@ from datanode.errors import UsageError
 from uploader.cli import options
 from uploader.cli.amounts import parse_cycles
 from uploader.cli.output import Output
+from uploader.cli.pull_first import pull_first
 from uploader.cli.signals import stoppable
 from uploader.cli.suggest import suggesting_models
 from uploader.cli.upload_report import report
@@ -81,6 +82,12 @@ def copy_command(
         str | None,
         typer.Option(metavar="CYCLES", help="Stop before spending more, e.g. 500000000 or 1.5TC."),
     ] = None,
+    by_canister: Annotated[
+        bool,
+        typer.Option(
+            "--by-canister", help="Have --to, an inference canister, fetch the frames from --from."
+        ),
+    ] = False,
     wait: Annotated[
         bool,
         typer.Option(
@@ -144,6 +151,12 @@ def copy_command(
             summary = copy_to_fleet(original, target_name, contexts, wishes)
         else:
             whole = original.whole if isinstance(original, FleetVersion) else original
+            if by_canister:
+                pull_first(
+                    *(reading, context, whole, target_name, wishes),
+                    say=output.say,
+                    stopping=stopping,
+                )
             summary = copy(whole, target_name, contexts[0], wishes)
     sealed = f"version {summary.version} of {summary.model} is sealed"
     report(

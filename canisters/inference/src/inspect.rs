@@ -2,7 +2,7 @@
 
 use datanode_storage::inspect::need;
 use datanode_storage::state::{context, peek};
-use datanode_store::{Context, Error};
+use datanode_store::{Context, Error, Need};
 
 use crate::reader::Reader;
 use crate::state::look;
@@ -32,6 +32,7 @@ fn admits(reader: &Reader, context: &Context, method: &str) -> bool {
         "model_load" | "model_start" | "model_continue" | "model_generate_many" | "model_end" => {
             reader.may_run(context)
         }
+        "model_pull" => peek(|store| store.admits(context, Need::Uploader)),
         _ => false,
     }
 }

@@ -23,6 +23,7 @@ mod memory;
 mod metadata;
 mod page;
 mod plan;
+mod pull;
 mod reader;
 mod setup;
 mod state;
@@ -33,10 +34,11 @@ mod website;
 use candid::Principal;
 use datanode_storage::state::{beside, create, open};
 use datanode_store::Error;
-use datanode_store::api::Settings;
+use datanode_store::api::{PutResult, Settings};
 use ic_cdk::{init, post_upgrade, query, update};
 
 use api::*;
+use pull::Pull;
 use state::{change, look, resume, show};
 
 type Answer<T> = Result<T, Error>;
@@ -136,6 +138,12 @@ fn model_logits(tokens: Tokens) -> Answer<Logits> {
         inspect::require_asker(reader, context)?;
         reader.logits(&tokens)
     })
+}
+
+/// Fetch frames of another node by a call, and hold them under a lease of the caller.
+#[update]
+async fn model_pull(pull: Pull) -> Answer<Vec<PutResult>> {
+    pull::pull(pull).await
 }
 
 #[update]

@@ -67,7 +67,8 @@ fn charge() {
     }
 }
 
-fn change<R>(work: impl FnOnce(&mut Node) -> R) -> R {
+/// Run an update that has paid.
+pub fn change<R>(work: impl FnOnce(&mut Node) -> R) -> R {
     STORE.with_borrow_mut(|store| match store {
         Some(store) => work(store),
         None => api::trap("the store is not open"),
