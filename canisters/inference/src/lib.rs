@@ -2,9 +2,9 @@
 //! weights that it stores.
 //!
 //! All methods of the storage canister come with `datanode-storage`. The methods here begin with
-//! `model_`; `inference.did` describes all of them. No method awaits but those that generate with a
-//! model over several canisters. Every other message is atomic: one that runs out of instructions
-//! leaves the model and the conversations as they were.
+//! `model_`, but for the page (`http`); `inference.did` describes all of them. No method awaits but
+//! those that generate with a model over several canisters. Every other message is atomic: one that
+//! runs out of instructions leaves the model and the conversations as they were.
 
 pub mod api;
 mod batch;
@@ -16,28 +16,46 @@ mod driver;
 mod generate;
 mod group;
 mod hop;
+mod http;
 mod inspect;
 mod load;
 mod memory;
 mod metadata;
+mod page;
 mod plan;
 mod reader;
 mod setup;
 mod state;
 #[cfg(test)]
 mod tiny;
+mod website;
 
 use candid::Principal;
+use datanode_storage::state::{beside, create, open};
 use datanode_store::Error;
-use ic_cdk::{query, update};
+use datanode_store::api::Settings;
+use ic_cdk::{init, post_upgrade, query, update};
 
 use api::*;
-use state::{change, look, resume};
+use state::{change, look, resume, show};
 
 type Answer<T> = Result<T, Error>;
 
 fn used() -> u64 {
     ic_cdk::api::performance_counter(0)
+}
+
+#[init]
+fn init(settings: Settings) {
+    beside::register(show);
+    create(settings);
+}
+
+/// Takes no argument; one that comes is ignored.
+#[post_upgrade]
+fn post_upgrade() {
+    beside::register(show);
+    open();
 }
 
 #[update]
@@ -142,6 +160,9 @@ fn model_remove_runner(runner: Principal) -> Answer<()> {
 fn model_runners() -> Answer<Runners> {
     look(|reader, context| reader.runners(context))
 }
+
+#[cfg(test)]
+use http::interface::{HttpRequest, HttpResponse};
 
 #[cfg(test)]
 candid::export_service!();

@@ -1,6 +1,6 @@
 //! The setup in the region of stable memory that the store leaves to this canister.
 
-use datanode_storage::state::peek;
+use datanode_storage::state::{Node, peek};
 use ic_stable_structures::Memory;
 
 use crate::setup::{HEADER_BYTES, MAX_BYTES, Setup};
@@ -12,8 +12,8 @@ const PAGES: u64 = 2;
 ///
 /// # Errors
 /// The region holds something else, or a later version.
-pub fn load() -> Result<Setup, String> {
-    let region = peek(|store| store.outer_region());
+pub fn load(store: &Node) -> Result<Setup, String> {
+    let region = store.outer_region();
     if region.size() == 0 {
         return Ok(Setup::default());
     }

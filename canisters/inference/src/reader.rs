@@ -232,17 +232,23 @@ impl Reader {
         self.setup.configuration.as_ref()
     }
 
+    /// Tell whether the model is loaded, or how many chunks of how many are.
+    pub fn progress(&self) -> (bool, u32, u32) {
+        match &self.stage {
+            Stage::Idle => (false, 0, 0),
+            Stage::Loading(loading) => (false, loading.progress().0, loading.progress().1),
+            Stage::Loaded(_) => (true, 0, 0),
+        }
+    }
+
     /// Tell what the canister runs.
     pub fn status(&self, heap_bytes: u64) -> ModelStatus {
-        let (chunks, of) = match &self.stage {
-            Stage::Loading(loading) => (loading.progress().0, loading.progress().1),
-            Stage::Idle | Stage::Loaded(_) => (0, 0),
-        };
+        let (is_loaded, chunks, of) = self.progress();
         let loaded = self.loaded().ok();
         ModelStatus {
             interface_version: INTERFACE_VERSION,
             configuration: self.setup.configuration.clone(),
-            loaded: loaded.is_some(),
+            loaded: is_loaded,
             chunks,
             of,
             max_positions: loaded.map_or(0, |loaded| loaded.model.config().positions as u32),

@@ -2,20 +2,33 @@
 
 use std::cell::RefCell;
 
-use datanode_storage::state::{context, read};
-use datanode_store::Context;
+use datanode_storage::state::{Node, beside, context, peek, read};
+use datanode_store::{Context, Digest};
 use ic_cdk::api;
 
-use crate::memory;
+use crate::page::Shown;
 use crate::reader::Reader;
 use crate::setup::Setup;
+use crate::{http, memory};
 
 thread_local! {
     static READER: RefCell<Option<Reader>> = const { RefCell::new(None) };
 }
 
 fn open() -> Reader {
-    Reader::new(memory::load().unwrap_or_else(|error| api::trap(error)))
+    peek(open_in)
+}
+
+fn open_in(store: &Node) -> Reader {
+    Reader::new(memory::load(store).unwrap_or_else(|error| api::trap(error)))
+}
+
+/// Show the reader's state on the page; returns the root of what certifies it, if it has changed.
+pub fn show(store: &Node) -> Option<Digest> {
+    READER.with_borrow_mut(|reader| {
+        let reader = reader.get_or_insert_with(|| open_in(store));
+        http::show(Shown::of(reader.status(0), |name| store.is_public(name)))
+    })
 }
 
 /// Run a query of the reader.
@@ -30,15 +43,20 @@ pub fn look<R>(work: impl FnOnce(&Reader, &Context) -> R) -> R {
 pub fn change<R>(work: impl FnOnce(&mut Reader, &Context) -> R) -> R {
     // A call of another canister pays as for a method of the store.
     read(|_| ());
-    READER.with_borrow_mut(|reader| {
+    let (result, is_shown) = READER.with_borrow_mut(|reader| {
         let reader = reader.get_or_insert_with(open);
-        let before = reader.setup().clone();
+        let (setup, progress) = (reader.setup().clone(), reader.progress());
         let result = work(reader, &context());
-        if *reader.setup() != before {
+        let is_kept = *reader.setup() == setup;
+        if !is_kept {
             save(reader.setup());
         }
-        result
-    })
+        (result, is_kept && reader.progress() == progress)
+    });
+    if !is_shown {
+        beside::renew();
+    }
+    result
 }
 
 /// Go on with an update after a call of another canister, or begin one that changes nothing that

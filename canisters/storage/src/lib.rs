@@ -1,8 +1,7 @@
 //! The storage canister: exports around `datanode-store`.
 //!
 //! No method awaits, so that every message is atomic. `put_frames` is exported in `put`, since it
-//! reads its argument by hand; `storage.did` describes all of them, and `tests/interface.rs`
-//! compares.
+//! reads its argument by hand; `storage.did` describes all of them.
 
 pub mod argument;
 pub mod inspect;
@@ -13,22 +12,23 @@ pub mod state;
 
 use datanode_store::Error;
 use datanode_store::api::*;
-use ic_cdk::{init, post_upgrade, query, update};
+use ic_cdk::{query, update};
 use serde_bytes::ByteBuf;
 
-use state::{certify, context, create, open, read, write};
+use state::{certify, context, read, write};
 
 type Answer<T> = Result<T, Error>;
 
-#[init]
+#[cfg(not(feature = "library"))]
+#[ic_cdk::init]
 fn init(settings: Settings) {
-    create(settings);
+    state::create(settings);
 }
 
-/// Takes no argument; one that comes is ignored.
-#[post_upgrade]
+#[cfg(not(feature = "library"))] // takes no argument; one that comes is ignored
+#[ic_cdk::post_upgrade]
 fn post_upgrade() {
-    open();
+    state::open();
 }
 
 #[update]

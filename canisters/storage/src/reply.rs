@@ -48,7 +48,7 @@ pub fn put_results(answer: &Result<Vec<PutResult>, Error>) -> Vec<u8> {
 }
 
 /// Append a LEB128 number.
-fn length(reply: &mut Vec<u8>, mut number: usize) {
+pub fn length(reply: &mut Vec<u8>, mut number: usize) {
     while number >= 0x80 {
         reply.push(number as u8 | 0x80);
         number >>= 7;

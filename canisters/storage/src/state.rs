@@ -85,7 +85,10 @@ pub fn certify<R>(work: impl FnOnce(&mut Node) -> R) -> R {
 
 /// Have the subnet certify the root of the hash tree, if it has changed.
 fn publish(store: &mut Node) {
-    if let Some(root) = store.take_root() {
+    let root = store.take_root();
+    #[cfg(feature = "library")]
+    let root = beside::around(store, root);
+    if let Some(root) = root {
         api::certified_data_set(root);
     }
 }
@@ -113,4 +116,39 @@ fn heap_bytes() -> u64 {
 #[cfg(not(target_family = "wasm"))]
 fn heap_bytes() -> u64 {
     0
+}
+
+/// What a canister around the store certifies beside it.
+#[cfg(feature = "library")]
+pub mod beside {
+    use std::cell::Cell;
+
+    use datanode_store::Digest;
+
+    use super::Node;
+
+    /// Returns the root of what to certify beside the store, if it is another one than before.
+    pub type Beside = fn(&Node) -> Option<Digest>;
+
+    thread_local! {
+        static BESIDE: Cell<Beside> = const { Cell::new(|_| None) };
+    }
+
+    /// Have a function called after each message that may have changed what the store certifies.
+    pub fn register(beside: Beside) {
+        BESIDE.set(beside);
+    }
+
+    /// Call it now.
+    pub fn renew() {
+        super::change(super::publish);
+    }
+
+    /// Return the root of all that is certified, if it has changed; `root` is that of the store.
+    pub(super) fn around(store: &mut Node, root: Option<Digest>) -> Option<Digest> {
+        match BESIDE.get()(store) {
+            None => root,
+            Some(tree) => Some(store.certify_beside(&tree)),
+        }
+    }
 }

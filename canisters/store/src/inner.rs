@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::frames::Frames;
 use crate::header::Header;
 use crate::held::Holds;
+use crate::outer::Beside;
 use crate::regions::{Purpose, Region, Regions, region};
 use crate::{Digest, Outcome};
 
@@ -29,6 +30,7 @@ pub struct Inner<M: Memory> {
     pub(crate) holds: Holds<M>,
     pub(crate) contents: Contents<M>,
     pub(crate) tree: Tree,
+    pub(crate) beside: Beside,
     pub(crate) buffer: Buffer,
     /// Who reads a model, by its id; it lives on the heap and is built anew at opening.
     pub(crate) audiences: BTreeMap<u32, Audience>,
@@ -52,13 +54,14 @@ impl<M: Memory + Clone> Inner<M> {
             header,
             catalog,
             tree,
+            beside: Beside::default(),
             buffer: Buffer::new(),
         }
     }
 
     /// Return the root of the hash tree, to be certified.
     pub fn root(&self) -> Digest {
-        self.tree.root()
+        self.beside.root(self.tree.root())
     }
 
     /// Write the counters down if they have changed.

@@ -80,7 +80,7 @@ impl<M: Memory + Clone> Inner<M> {
         check_name(&wanted.model)?;
         let row = self.readable(context, &wanted.model)?;
         let version = self.version_row(&wanted.model, &row, wanted.version)?;
-        let tree = self.tree.witness(&wanted.model, row.id, version.version);
+        let tree = self.beside.prune(self.tree.witness(&wanted.model, row.id, version.version));
         let mut witness = Vec::new();
         ciborium::into_writer(&tree, &mut witness).expect("a vector takes all that is written");
         Ok(Witness {

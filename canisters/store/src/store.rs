@@ -15,7 +15,7 @@ use crate::open_error::OpenError;
 use crate::{Context, Digest, Outcome};
 
 /// A storage node in a memory. What only reads is found on [`Inner`].
-pub struct Store<M: Memory + Clone>(Inner<M>);
+pub struct Store<M: Memory + Clone>(pub(crate) Inner<M>);
 
 impl<M: Memory + Clone> Deref for Store<M> {
     type Target = Inner<M>;
@@ -76,7 +76,7 @@ impl<M: Memory + Clone> Store<M> {
 
     /// Return the root if the tree has changed since it was last taken.
     pub fn take_root(&mut self) -> Option<Digest> {
-        self.0.tree.take_root()
+        self.0.tree.take_root().map(|root| self.0.beside.root(root))
     }
 
     fn change<R>(&mut self, work: impl FnOnce(&mut Inner<M>) -> R) -> R {

@@ -1,0 +1,74 @@
+"""A promoted node that holds and runs a tiny model."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import uploader
+from datanode.agent import identity as identities
+from datanode.agent.client import Agent
+from datanode.agent.network import Network
+from datanode.inference.client import InferenceNode
+from datanode.localnet.api import LocalNetwork
+from datanode.node import deploy
+from datanode.principal import Principal
+from tests.inference import tiny_checkpoint
+
+MODEL = "tiny"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A promoted node that holds a tiny model, and who controls it."""
+
+    network: LocalNetwork
+    canister: Principal
+    owner: Path
+
+    def agent(self, pem: Path | None = None) -> Agent:
+        where = Network(url=self.network.url, root_key=self.network.root_key, name="local")
+        return Agent(where, identities.load(pem or self.owner))
+
+    def model_messages(self) -> int:
+        """Count executed updates of the model."""
+        entries = self.network.canister(self.canister).ledger()
+        return sum(entry.method.startswith("model_") for entry in entries)
+
+    def upload(self, folder: Path, model: str, home: Path) -> None:
+        uploader.upload(
+            folder,
+            model,
+            node=self.canister.text,
+            network=self.network.url,
+            identity=str(self.owner),
+            state=f"sqlite:///{home / 'state.db'}",
+        )
+
+
+def made(network: LocalNetwork, folder: Path) -> World:
+    """Create a node, upload the model to it, promote and load it."""
+    pem = folder / "owner.pem"
+    identities.generate(pem)
+    where = Network(url=network.url, root_key=network.root_key, name="local")
+    with closing(Agent(where, identities.load(pem))) as agent:
+        canister = deploy.create_node(agent)
+        world = World(network, canister, pem)
+        patch = pytest.MonkeyPatch()
+        with patch.context() as patched:
+            patched.setenv("HOME", str(folder))
+            world.upload(tiny_checkpoint.write(folder / "tiny"), MODEL, folder)
+        deploy.promote_node(agent, canister)
+        node = InferenceNode(agent, canister)
+        node.configure(MODEL)
+        assert list(node.load())[-1].done
+    return world
+
+
+def loaded(node: InferenceNode, *, exact: bool = False) -> None:
+    """Bring the model back, whatever an earlier test did."""
+    status = node.status()
+    if (status.model, status.exact) != (MODEL, exact) or not status.loaded:
+        node.configure(MODEL, exact=exact)
+    list(node.load())
