@@ -18,19 +18,22 @@ MAX_STEPS: Final = 1 << 20
 """Most steps of a scrub: a node could go on for ever. Ours."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scrubbed:
     """Result of a scrub for the requested frames.
 
     Attributes:
-        checked: Frames that the node has re-hashed.
+        checked: Frames that the node has re-hashed, as far as it names them.
         corrupt: Of those, frames whose bytes do not have their digest.
         restored: Frames of sealed versions whose reference was missing and is there again.
+        names_checked: Whether the node names the frames that it has re-hashed; interface version 1
+            names the damaged ones only.
     """
 
     checked: set[FrameDigest] = field(default_factory=set)
     corrupt: set[FrameDigest] = field(default_factory=set)
     restored: set[FrameDigest] = field(default_factory=set)
+    names_checked: bool = True
 
     def judge(self, digest: FrameDigest) -> tuple[Outcome, str]:
         """Return the outcome for a frame, and why it is not OK."""
@@ -57,6 +60,7 @@ def scrub_node(node: StorageNode, asked: set[FrameDigest]) -> Scrubbed:
     cursor = b""
     for _ in range(MAX_STEPS):
         step = node.scrub(cursor, STEP_BYTES)
+        scrubbed.names_checked = scrubbed.names_checked and step.names_checked
         scrubbed.checked.update(asked.intersection(step.checked))
         scrubbed.corrupt.update(asked.intersection(step.corrupt))
         scrubbed.restored.update(asked.intersection(step.restored))

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Final
 
 from datanode.auditing.outcomes import AuditedPart, Outcome
@@ -131,11 +131,15 @@ class Walk:
     def scrub(self) -> Iterator[ChunkCheck]:
         """Have the node re-hash its frames, and judge every frame that the manifest names.
 
-        A frame is good only if the node names it as checked and finds nothing wrong with it.
+        A frame is good only if the node names it as checked and finds nothing wrong with it. Where
+        a node names damaged frames only, the others are read as well.
         """
         parts = [*self.parts(), *self._pages()]
         bad_pages = {check.index for check in parts if _is_bad_page(check)}
         scrubbed = scrub_node(self.node, self._frames(bad_pages))
+        if not scrubbed.names_checked:
+            yield from self._read_beside(scrubbed)
+            return
         for check in parts:
             digest = self._digest_of(check.part, check.index)
             is_read = check.outcome is Outcome.OK
@@ -148,6 +152,15 @@ class Walk:
                 continue
             for index, record in enumerate(self._records(page), first):
                 yield _judged(scrubbed, AuditedPart.CHUNK, index, record.frame, record)
+
+    def _read_beside(self, scrubbed: Scrubbed) -> Iterator[ChunkCheck]:
+        """Read everything, and take the node's word for what it calls damaged."""
+        for check in chain(self.parts(), self.chunks(range(self.version.head.chunk_count))):
+            record = check.record
+            if record is None or record.frame not in scrubbed.corrupt:
+                yield check
+            else:
+                yield _judged(scrubbed, check.part, check.index, record.frame, record)
 
     def _pages(self) -> Iterator[ChunkCheck]:
         for page in range(len(self.version.head.chunk_pages)):

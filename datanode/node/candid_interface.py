@@ -206,3 +206,8 @@ METHODS: Final = {
     "set_visibility": CandidMethod((Record({"model": Text, "visibility": VISIBILITY}),), Null),
     "status": CandidMethod((), STATUS, query=True, fallible=False),
 }
+
+SCRUB_1: Final = CandidMethod(
+    (Blob, Nat64), Record({"next": Opt(Blob), "checked": Nat32, "corrupt": Vec(Blob)})
+)
+"""`scrub` of interface version 1: how many frames were checked, and which are damaged."""

@@ -28,7 +28,7 @@ from datanode.errors import (
 from datanode.limits import MAX_DIGESTS_A_CALL
 from datanode.model import ChunkRecord
 from datanode.node import reply_decoding
-from datanode.node.candid_interface import INTERFACE_VERSION, METHODS
+from datanode.node.candid_interface import INTERFACE_VERSION, METHODS, SCRUB_1, CandidMethod
 from datanode.node.error_mapping import open_reply
 from datanode.node.management import canister_status
 from datanode.node.port import (
@@ -62,7 +62,7 @@ MAX_LEASE_FRAMES = 1 << 22
 _NO_CODE = "IC0537"
 
 _VERSION_2 = 2
-_SINCE_VERSION_2 = frozenset({"find_contents", "leases", "end_lease", "scrub"})
+_SINCE_VERSION_2 = frozenset({"find_contents", "leases", "end_lease"})
 """Methods that a node of interface version 1 has not, or answers in another form."""
 _UPDATES_SINCE_VERSION_2 = frozenset({"models", "model", "lease_frames"})
 """Queries that a node of interface version 1 refuses as updates: there one replica is asked, as
@@ -294,12 +294,15 @@ class CanisterNode:
 
     def scrub(self, cursor: bytes, max_bytes: int) -> ScrubStep:
         """See `StorageNode`."""
-        row = Row.of(self._call("scrub", cursor, max_bytes))
+        is_first = self._version() < _VERSION_2
+        kind = SCRUB_1 if is_first else METHODS["scrub"]
+        row = Row.of(self._send(self._agent.call, "scrub", kind, (cursor, max_bytes)))
         return ScrubStep(
             next_cursor=row.optional("next", bytes),
-            checked=_digests(row, "checked"),
+            checked=() if is_first else _digests(row, "checked"),
             corrupt=_digests(row, "corrupt"),
-            restored=_digests(row, "restored"),
+            restored=() if is_first else _digests(row, "restored"),
+            names_checked=not is_first,
         )
 
     def delete_model(self, name: str, version: int | None = None) -> None:
@@ -369,11 +372,18 @@ class CanisterNode:
                 f"{self._principal} speaks interface version 1, whose `{method}` this release does "
                 "not use",
                 safe="Nothing was changed.",
-                hint="Copy its models to a node of this release with `datanode copy`; an audit "
-                "without --scrub checks every chunk.",
+                hint="Copy its models to a node of this release with `datanode copy`.",
             )
         self._version()
-        kind = METHODS[method]
+        return self._send(ask, method, METHODS[method], arguments)
+
+    def _send(
+        self,
+        ask: Callable[[Principal, str, bytes], bytes],
+        method: str,
+        kind: CandidMethod,
+        arguments: Sequence[Value],
+    ) -> Value:
         argument = encode(kind.arguments, arguments)
         return open_reply(kind, self._drained(lambda: ask(self._principal, method, argument)))
 

@@ -212,12 +212,14 @@ class ScrubStep:
         checked: Frames that were re-hashed.
         corrupt: Of those, frames whose bytes do not have their digest.
         restored: Frames of sealed versions whose reference was missing and is there again.
+        names_checked: Whether `checked` is told; interface version 1 names damaged frames only.
     """
 
     next_cursor: bytes | None
     checked: tuple[FrameDigest, ...]
     corrupt: tuple[FrameDigest, ...]
     restored: tuple[FrameDigest, ...] = ()
+    names_checked: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

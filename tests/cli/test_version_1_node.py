@@ -52,8 +52,18 @@ def test_version_1_node_takes_gives_and_proves_models(
     for model, node in (("llama", "old"), ("llama", "main"), ("wide", "pair")):
         user.ok("fetch", model, tmp_path / model / node, "--node", node)
         assert files_of(tmp_path / model / node) == files_of(source)
-    assert user.fails(34, "audit", "llama", "--node", "old", "--scrub").says("without --scrub")
+    assert user.ok("audit", "llama", "--node", "old", "--scrub")["verdict"] == "ok"
     verdict = paid(user.net.ledger(after=after))
     assert verdict.twice_count == 0
     assert verdict.stored_count == verdict.frames_count
+    user.canister = old[0]
+    user.patch.setenv("DATANODE_NODE", "old")
+    user.flip("llama", chunk=1)
+    done = user.run("audit", "llama", "--scrub", "--json")
+    found = [each for each in done.results if each.get("kind") == "finding"]
+    assert (done.code, [(each["index"], each["outcome"]) for each in found]) == (
+        40,
+        [(1, "corrupt")],
+    )
+    assert "re-hashed it by consensus" in found[0]["detail"]
     user.ok("delete", "llama", "--yes", "--node", "main")

@@ -353,7 +353,7 @@ def test_commands_take_a_fleet(fleet: Fleet, capsys: pytest.CaptureFixture[str])
 
 ANSWERS = 50
 FAULTS = 200
-FAULTS_TOGETHER = 40
+FAULTS_TOGETHER = 150
 
 
 def _harm(fleet: Fleet, draw: random.Random) -> bool:
@@ -401,7 +401,8 @@ def _answer_all(
             if isinstance(part, Generated):
                 texts[number] += part.text
             else:
-                assert isinstance(part, NotFoundError), part
+                # The driver was upgraded, or five calls in a row were lost.
+                assert isinstance(part, NotFoundError) or "does not answer" in part.what, part
                 again.append(number)
         harmed += _harm(fleet, draw)
     if again:
