@@ -87,7 +87,7 @@ pub async fn pull(pull: Pull) -> Result<Vec<PutResult>, Error> {
         }
     }
     let digests: Vec<Hash> = came.iter().map(|at| frames[*at]).collect();
-    for (at, result) in came.into_iter().zip(keep(&caller, lease, &bytes, &digests)?) {
+    for (at, result) in came.into_iter().zip(keep(&caller, lease, bytes, &digests)?) {
         results[at] = result;
     }
     Ok(results)
@@ -97,12 +97,12 @@ pub async fn pull(pull: Pull) -> Result<Vec<PutResult>, Error> {
 fn keep(
     caller: &Context,
     lease: u64,
-    bytes: &Vec<&[u8]>,
+    bytes: Vec<&[u8]>,
     digests: &[Hash],
 ) -> Result<Vec<PutResult>, Error> {
     let now = Context { caller: caller.caller, controller: caller.controller, ..context() };
     change(|store| {
-        let results = store.put_frames(&now, lease, bytes)?;
+        let results = store.put_frames(&now, lease, &bytes)?;
         let missing = store.missing_frames(&now, lease, digests)?;
         let is_kept =
             |result: &PutResult| matches!(result, PutResult::Stored | PutResult::AlreadyStored);
