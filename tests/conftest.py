@@ -20,10 +20,18 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+class SharedNetwork(LocalNetwork):
+    """A network whose time no test may change: grants and leases of others would end."""
+
+    def advance(self, *, seconds: int) -> None:
+        """Refuse."""
+        raise AssertionError(f"{seconds} s: let time pass on a network of the test's own")
+
+
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
-    """Run one embedded network for all tests that do not stop it."""
-    with LocalNetwork(tmp_path_factory.mktemp("network")) as running:
+    """Run one embedded network for all tests that do not stop it, or change its time."""
+    with SharedNetwork(tmp_path_factory.mktemp("network")) as running:
         yield running
 
 

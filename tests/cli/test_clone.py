@@ -23,6 +23,16 @@ from uploader.cli import main
 @pytest.fixture
 def own(user: User) -> User:
     """A user with a node `src` of their own that holds a model."""
+    return _with_source(user)
+
+
+@pytest.fixture
+def alone(mortal: User) -> User:
+    """The same on a network of their own, whose time may pass."""
+    return _with_source(mortal)
+
+
+def _with_source(user: User) -> User:
     made = user.ok("node", "create", "src", "--cycles", "40TC")
     user.canister = Principal.parse(made["canister"])
     _grow(user, 1)
@@ -279,16 +289,16 @@ def _sum(entries: list[BillEntry]) -> int:
     return sum(timeless_cycles(entry) for entry in entries)
 
 
-def test_a_clone_costs_two_snapshots_beside_a_creation(own: User) -> None:
-    _pass_checkpoint(own)
-    last = own.net.ledger()[-1].sequence
-    own.ok("node", "create", "plain", "--cycles", "20TC")
-    plain = _managed(own, _known(own, "plain"), after=last)
-    _pass_checkpoint(own)
-    last = own.net.ledger()[-1].sequence
-    own.ok("node", "clone", "src", "one", "--cycles", "20TC")
-    one = _known(own, "one")
-    calls = _managed(own, own.canister, one, after=last)
+def test_a_clone_costs_two_snapshots_beside_a_creation(alone: User) -> None:
+    _pass_checkpoint(alone)
+    last = alone.net.ledger()[-1].sequence
+    alone.ok("node", "create", "plain", "--cycles", "20TC")
+    plain = _managed(alone, _known(alone, "plain"), after=last)
+    _pass_checkpoint(alone)
+    last = alone.net.ledger()[-1].sequence
+    alone.ok("node", "clone", "src", "one", "--cycles", "20TC")
+    one = _known(alone, "one")
+    calls = _managed(alone, alone.canister, one, after=last)
     counts = Counter((entry.canister == one, entry.method) for entry in calls)
     assert {each: count for each, count in counts.items() if "snapshot" in each[1]} == {
         (False, "list_canister_snapshots"): 3,
@@ -310,19 +320,19 @@ def test_a_clone_costs_two_snapshots_beside_a_creation(own: User) -> None:
 
 
 @pytest.mark.nightly
-def test_a_clone_of_500_mb_costs_two_snapshots(own: User) -> None:
+def test_a_clone_of_500_mb_costs_two_snapshots(alone: User) -> None:
     size_mb = 500
-    own.ok("node", "top-up", "src", "--cycles", "100TC")
-    with own.node() as node:
+    alone.ok("node", "top-up", "src", "--cycles", "100TC")
+    with alone.node() as node:
         lease = node.begin_upload("big", frames_count=size_mb, frame_bytes=size_mb * 10**6)
         for index in range(size_mb // 2):
             outcome = node.send(node.prepare(lease.id, noise_frames(f"{index}", 1, 2_000_000)))
             assert isinstance(outcome, Settled)
-    _pass_checkpoint(own)
-    own.ok("node", "create", "one", "--cycles", "40TC")
-    one, last = _known(own, "one"), own.net.ledger()[-1].sequence
-    own.ok("node", "clone", "src", "one")
-    paid = _managed(own, own.canister, one, after=last)
+    _pass_checkpoint(alone)
+    alone.ok("node", "create", "one", "--cycles", "40TC")
+    one, last = _known(alone, "one"), alone.net.ledger()[-1].sequence
+    alone.ok("node", "clone", "src", "one")
+    paid = _managed(alone, alone.canister, one, after=last)
     of = {entry.method: entry.instructions for entry in paid}
     compiling = of["load_canister_snapshot"] - of["take_canister_snapshot"]
     print(f"{_sum(paid) / TC:.4f} TC, {compiling / TC:.4f} of them to compile the module again")

@@ -107,8 +107,8 @@ def test_version_1_is_asked_as_it_was_then(agent: ScriptedAgent, node: CanisterN
     assert node.find_contents([ContentDigest(bytes(32))], replicated=True) == [None]
     assert agent.asked == ["status", "models"]
     assert agent.called == []
-    with pytest.raises(UnsupportedVersionError, match="`scrub`"):
-        node.scrub(b"", 1)
+    with pytest.raises(UnsupportedVersionError, match="`end_lease`"):
+        node.end_lease(1)
 
 
 def test_replicated_reads_are_update_calls(agent: ScriptedAgent, node: CanisterNode) -> None:
