@@ -1,6 +1,6 @@
 """`datanode copy --by-canister`: a canister fetches a model from the node of another owner."""
 
-from datanode.errors import ConflictError, NotFoundError
+from datanode.errors import ConflictError, NotFoundError, UnauthorizedError
 from datanode.localnet.state.ledger import BillEntry
 from datanode.principal import Principal
 from tests.cli.stage import MakeUser, User, checkpoint
@@ -51,6 +51,11 @@ def test_canister_pulls_a_model_from_another_owner_and_speaks(
     assert other.ok(*copy)["unchanged"]
     assert not _calls(user, before)
     assert other.ok("audit", "tiny", "--node", "mine")["verdict"] == "ok"
+    other.ok("grant", user.principal, "uploader", "--model", "again", "--node", "mine")
+    user.arrive()
+    before = len(user.net.ledger())
+    user.fails(UnauthorizedError.exit_code, *copy[:5], target, "--as", "again", copy[-1])
+    assert not _calls(user, before)  # an uploader sends nobody the canister's cycles
 
 
 def test_fetched_bytes_cost_what_calls_cost(user: User) -> None:

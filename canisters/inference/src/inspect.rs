@@ -2,7 +2,7 @@
 
 use datanode_storage::inspect::need;
 use datanode_storage::state::{context, peek};
-use datanode_store::{Context, Error, Need};
+use datanode_store::{Context, Error};
 
 use crate::reader::Reader;
 use crate::state::look;
@@ -28,11 +28,12 @@ pub fn require_asker(reader: &Reader, context: &Context) -> Result<(), Error> {
 /// Tell whether an ingress message of a method of this crate could succeed.
 fn admits(reader: &Reader, context: &Context, method: &str) -> bool {
     match method {
-        "model_configure" | "model_add_runner" | "model_remove_runner" => context.controller,
+        "model_configure" | "model_add_runner" | "model_remove_runner" | "model_pull" => {
+            context.controller
+        }
         "model_load" | "model_start" | "model_continue" | "model_generate_many" | "model_end" => {
             reader.may_run(context)
         }
-        "model_pull" => peek(|store| store.admits(context, Need::Uploader)),
         _ => false,
     }
 }

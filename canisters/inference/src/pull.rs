@@ -1,7 +1,7 @@
 //! Frames of a node of anybody, fetched by a call of its `get_frames`.
 //!
-//! An uploader asks for frames that its lease lacks; what it holds is not fetched again. The frames
-//! are stored as if the uploader had put them, each under the digest of its bytes, or not at all: a
+//! A controller asks for frames that its lease lacks; what it holds is not fetched again. The frames
+//! are stored as if the controller had put them, each under the digest of its bytes, or not at all: a
 //! message whose source gives other frames than were asked for traps, and leaves nothing.
 
 use candid::{CandidType, Principal};
@@ -64,7 +64,11 @@ pub async fn pull(pull: Pull) -> Result<Vec<PutResult>, Error> {
         return Err(Error::BadRequest("there is not a digest for each chunk".into()));
     }
     let caller = context();
-    let missing = write(|store| store.missing_frames(&caller, lease, &frames))?;
+    // A call sends cycles to a canister that the caller names, which only controllers may do.
+    let missing = write(|store| match caller.controller {
+        true => store.missing_frames(&caller, lease, &frames),
+        false => Err(Error::Unauthorized),
+    })?;
     let asked: Vec<usize> = (0..frames.len()).filter(|at| is_set(&missing, *at)).collect();
     let mut results = vec![PutResult::AlreadyStored; frames.len()];
     if asked.is_empty() {
