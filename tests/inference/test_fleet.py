@@ -413,19 +413,21 @@ def _answer_all(
     return texts, harmed
 
 
+def _disturb(fleet: Fleet, draw: random.Random, probability: float) -> None:
+    """Have hops lost before and after they are executed, and refused, each as often."""
+    for kind in ("lose-response", "lose-call", "refuse-call"):
+        seed = draw.randrange(1 << 30)
+        fleet.network.faults.set(
+            kind, canister=fleet.block, method=HOP, probability=probability, seed=seed
+        )
+
+
 @pytest.mark.nightly
 def test_random_faults_during_many_answers_together_give_the_same_text(fleet: Fleet) -> None:
     draw, faults, struck = random.Random(13), fleet.network.faults, 0
     for first in range(0, ANSWERS, 5):
         prompts = tuple(PROMPT[: 4 + number % 19] for number in range(first, first + 5))
-        for kind in ("lose-response", "lose-call", "refuse-call"):
-            faults.set(
-                kind,
-                canister=fleet.block,
-                method=HOP,
-                probability=0.15,
-                seed=draw.randrange(1 << 30),
-            )
+        _disturb(fleet, draw, 0.15)
         texts, harmed = _answer_all(fleet, asked(prompts), draw)
         assert texts == answers(prompts), first
         struck += harmed + faults.struck_count()
@@ -440,14 +442,7 @@ def test_random_faults_during_many_answers_give_the_same_text(fleet: Fleet) -> N
     draw, faults, struck = random.Random(12), fleet.network.faults, 0
     for number in range(ANSWERS):
         question = replace(QUESTION, prompt=PROMPT[: 8 + number % 17])
-        for kind in ("lose-response", "lose-call", "refuse-call"):
-            faults.set(
-                kind,
-                canister=fleet.block,
-                method=HOP,
-                probability=0.07,
-                seed=draw.randrange(1 << 30),
-            )
+        _disturb(fleet, draw, 0.07)
         text, harmed = _answer(fleet, question, draw)
         assert text == tiny_checkpoint.answer(question.prompt, TOKENS), number
         struck += harmed + faults.struck_count()
