@@ -1,6 +1,7 @@
 """uploader.fleet_placement: by layer, balanced, sticky, never beyond a member's room."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from datanode.errors import NodeFullError
 from datanode.model import FileSpec, TensorSpec
 from datanode.units import GIB
+from tests.bench.llama_shapes import Shapes, SyntheticSource
 from uploader.chunker import Layout
 from uploader.fleet_placement import HEAP_BYTES, divide, members_for_heaps, place
 
@@ -72,6 +74,21 @@ def owners_by_tensor(laid: Layout, members: object) -> dict[str, set[int]]:
         tensor.name: {members[chunk] for chunk in range(first, first + count)}  # type: ignore[index]
         for tensor, first, count in laid.tensor_chunks()
     }
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "inner", "members"), [(32, 4_096, 14_336, 5), (80, 8_192, 28_672, 41)]
+)
+def test_documents_tell_how_many_canisters_run_llama_3(
+    layers: int, width: int, inner: int, members: int
+) -> None:
+    shapes = Shapes(
+        layers=layers, hidden=width, keys=1_024, inner=inner, words=128_256, shards=layers // 8
+    )
+    source = SyntheticSource(shapes)
+    assert members_for_heaps(Layout(source.files(), source.tensors())) == members
+    table = (Path(__file__).parents[2] / "docs" / "large-models.md").read_text()
+    assert f"| 1 | {members} |" in table
 
 
 def test_llama_8b_over_five_is_balanced_and_fits_heaps() -> None:
