@@ -41,7 +41,7 @@ def decoded(decoder: CompiledDecoder | Turns, packed: bytes) -> bytes | None:
 
 
 def judged(packed: bytes) -> bytes | None:
-    """What NumPy and libzstd make of a frame; none if they refuse it."""
+    """Decode with NumPy and libzstd; none if they refuse it."""
     parsed = frame.parse(packed)
     codec = codec_for(parsed.codec_id)
     try:
