@@ -11,6 +11,7 @@ mod attention;
 mod cache;
 mod chat;
 mod config;
+mod decimal;
 mod json;
 mod matrix;
 mod model;

@@ -3,16 +3,19 @@
 //! No method awaits, so that every message is atomic. `put_frames` is exported in `put`, since it
 //! reads its argument by hand; `storage.did` describes all of them.
 
+extern crate self as datanode_storage;
+
 pub mod argument;
+pub mod export;
 pub mod inspect;
 mod metadata;
 pub mod put;
 pub mod reply;
 pub mod state;
 
+use datanode_idl::{query, update};
 use datanode_store::Error;
 use datanode_store::api::*;
-use ic_cdk::{query, update};
 use serde_bytes::ByteBuf;
 
 use state::{certify, context, read, write};
@@ -20,7 +23,7 @@ use state::{certify, context, read, write};
 type Answer<T> = Result<T, Error>;
 
 #[cfg(not(feature = "library"))]
-#[ic_cdk::init]
+#[datanode_idl::init]
 fn init(settings: Settings) {
     state::create(settings);
 }
