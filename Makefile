@@ -94,7 +94,7 @@ wasm:  ## build canisters/wasm from source
 	canisters/build.sh
 
 wasm-check:  ## rebuild and compare with the committed modules
-	canisters/build.sh --check storage inference
+	canisters/build.sh --check storage inference host_decode
 
 conformance: setup  ## clients that nobody here wrote, against the embedded network (npm)
 	$(BIN)/pytest -q -m "conformance and not nightly" tests/conformance

@@ -6,7 +6,8 @@
 #   canisters/build.sh --check [NAME...]   build in a temporary folder, and compare
 #
 # canisters/wasm holds storage.wasm.gz and inference.wasm.gz (what is installed), candid_text.wasm.gz
-# (a parser that the embedded network's client runs), SHA256SUMS (of them and of the modules in them)
+# (a parser that the embedded network's client runs), host_decode.wasm.gz (the decoder of frames for
+# the Python package), SHA256SUMS (of them and of the modules in them)
 # and RUSTC (the compiler they belong to). tests/inference/wasm holds
 # llama_lab.wasm.gz, which only tests run. The toolchain is Debian 12's rustc-web, because its
 # archive carries both a wasm linker and the sources of std; rustup's wasm32 target gives other
@@ -27,6 +28,7 @@ root="$(dirname "$here")"
 modules=(
   "storage canisters/wasm release"
   "inference canisters/wasm reader -C llvm-args=-disable-lsr -C strip=symbols"
+  "host_decode canisters/wasm release"
   "llama_lab tests/inference/wasm release -C llvm-args=-disable-lsr"
   "candid_text canisters/wasm reader -C strip=symbols"
 )

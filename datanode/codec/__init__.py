@@ -9,9 +9,10 @@ from datanode.codec.zstd import Zstd, compress
 from datanode.errors import UnsupportedVersionError
 from datanode.model import ElementType
 
-__all__ = ["RAW_ID", "Codec", "codec_for", "smallest"]
+__all__ = ["MASK_SPLIT_ID", "RAW_ID", "Codec", "codec_for", "smallest"]
 
 RAW_ID: Final = Raw.id
+MASK_SPLIT_ID: Final = MaskSplit.id
 _ZSTD: Final = Zstd()
 _MASK_SPLIT: Final = MaskSplit()
 _CODECS: Final[dict[int, Codec]] = {codec.id: codec for codec in (Raw(), _ZSTD, _MASK_SPLIT)}

@@ -1,8 +1,13 @@
 """Questions to a model, and what messages generate."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from datanode.errors import DataNodeError
+
+MESSAGE_INSTRUCTIONS: Final = 400_000_000_000
+"""Instructions of all canisters after which a message over a fleet ends. Ours: they take some
+minutes, and a client gives a message up after ten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,8 @@ class Question:
         max_tokens: Most tokens to generate.
         temperature: Sampling temperature; 0: always the most probable token.
         seed: Seed of the sampling.
-        max_instructions: Instructions after which a message ends; None: what it may use.
+        max_instructions: Instructions of all canisters after which a message ends; a canister ends
+            its own part at what a message may use.
     """
 
     prompt: str
@@ -68,7 +74,7 @@ class Question:
     max_tokens: int = 256
     temperature: float = 0.0
     seed: int = 0
-    max_instructions: int | None = None
+    max_instructions: int = MESSAGE_INSTRUCTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,4 +89,4 @@ class Continuation:
 
     conversation: int
     max_tokens: int
-    max_instructions: int | None = None
+    max_instructions: int = MESSAGE_INSTRUCTIONS

@@ -13,13 +13,9 @@ from datanode.errors import ConflictError, DataNodeError
 from datanode.inference.client import TOKENS_A_MESSAGE, InferenceNode
 from datanode.inference.questions import Continuation, Generated, Question
 
-CONVERSATIONS_A_MESSAGE: Final = 16
-"""Conversations that generate together; a canister takes 64. Ours: sixteen share what touching the
-weights costs, and more would only wait longer for their text."""
-
-MESSAGE_INSTRUCTIONS: Final = 400_000_000_000
-"""Instructions of all canisters after which a message over a fleet ends. Ours: they take some
-minutes, and a client gives a message up after ten."""
+CONVERSATIONS_A_MESSAGE: Final = 64
+"""Conversations that generate together: as many as a canister takes. The more share a hop, the less
+touching the weights costs each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +100,13 @@ def generate_together(
 
 def _wish(talk: _Talk, question: Question, tokens_a_message: int) -> Question | Continuation:
     tokens = min(talk.left, tokens_a_message)
-    most = MESSAGE_INSTRUCTIONS if question.max_instructions is None else question.max_instructions
     if talk.conversation is None:
-        return replace(question, max_tokens=tokens, max_instructions=most)
-    return Continuation(conversation=talk.conversation, max_tokens=tokens, max_instructions=most)
+        return replace(question, max_tokens=tokens)
+    return Continuation(
+        conversation=talk.conversation,
+        max_tokens=tokens,
+        max_instructions=question.max_instructions,
+    )
 
 
 def _taken(talk: _Talk, part: Generated | DataNodeError) -> tuple[Generated | DataNodeError, bool]:

@@ -124,6 +124,17 @@ def _codec_rows(found: Figures) -> list[Row]:
                     least=150,
                 ),
                 Row(
+                    f"frame to raw bytes, compiled decoder, one core, {name}",
+                    _per_core(kind["decode_compiled"]),
+                    "MB/s",
+                    least=400,
+                ),
+                Row(
+                    f"  the same, NumPy, {name}",
+                    _per_core(kind["decode"]),
+                    "MB/s",
+                ),
+                Row(
                     f"file to frame with decode check, one core, {name}",
                     _per_core(kind["pipeline_one_thread"]),
                     "MB/s",

@@ -25,7 +25,9 @@ import zstandard
 from safetensors.numpy import load_file, save_file
 
 from datanode import codec, frame
+from datanode.codec import compiled
 from datanode.digest import content_digest, frame_digest
+from datanode.limits import FRAME_HEADER_BYTES
 from datanode.model import ChunkSpec, ElementType
 from uploader.chunker import Layout
 from uploader.session.encode_pipeline import record_of
@@ -153,6 +155,16 @@ def measure(tensors: dict[str, np.ndarray], rounds: int) -> dict[str, object]:
             for payload, spec in zip(payloads, weights, strict=True):
                 split.decode(payload, spec.length_bytes, spec.element, spec.row_elements)
 
+        decoder = compiled.CompiledDecoder(compiled.DecoderModule.compile())
+        frames = [
+            frame.seal(raw, spec.element, spec.row_elements)
+            for raw, spec in zip(raws, weights, strict=True)
+        ]
+
+        def decode_compiled() -> None:
+            for data in frames:
+                decoder.decode(data[:FRAME_HEADER_BYTES], memoryview(data)[FRAME_HEADER_BYTES:])
+
         def pipeline(threads: int) -> None:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(lambda spec: seal(source, spec), specs))
@@ -164,6 +176,7 @@ def measure(tensors: dict[str, np.ndarray], rounds: int) -> dict[str, object]:
             "chunks": len(weights),
             "encode": rate(encode, raw_bytes, rounds),
             "decode": rate(decode, raw_bytes, rounds),
+            "decode_compiled": rate(decode_compiled, raw_bytes, rounds),
             "pipeline_one_thread": rate(lambda: pipeline(1), raw_bytes, rounds),
             "pipeline_two_threads": rate(lambda: pipeline(2), raw_bytes, rounds),
         }

@@ -1,6 +1,6 @@
 """Measure what a hop costs: SmolLM2 over two canisters, beside the same answers of one.
 
-`python -m tests.bench.hops [--metering NAME] [--tokens N] [--conversations N]` prints one JSON
+`python -m tests.bench.hops [--metering NAME] [--tokens N] [--together N...]` prints one JSON
 object: cycles a token of both from the network's ledger, by item, of one conversation and of
 several together. Returns 1 if any texts differ.
 """
@@ -26,6 +26,14 @@ from tests.inference.fleet_stage import HOP, MODEL, promoted, running_fleet
 from tests.smollm2 import make_checkpoint
 
 PROMPT: Final = "The capital of France is Paris. The capital of Italy is"
+COUNTRIES: Final = (
+    "Italy Spain Greece Poland Norway Japan Egypt Peru Austria Belgium Bulgaria Croatia "
+    "Denmark Estonia Finland Germany Hungary Iceland Ireland Latvia Lithuania Malta Portugal "
+    "Romania Serbia Slovakia Slovenia Sweden Switzerland Turkey Ukraine Albania China India "
+    "Iran Iraq Israel Jordan Kenya Laos Libya Mali Mexico Mongolia Morocco Nepal Niger "
+    "Nigeria Oman Pakistan Panama Qatar Russia Rwanda Somalia Sudan Syria Thailand Tunisia "
+    "Uganda Uruguay Vietnam Yemen Zambia"
+)
 RENT: Final = ("storage", "base", "compute")
 
 
@@ -34,45 +42,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.hops", description=__doc__)
     parser.add_argument("--metering", default=DEFAULT_METERING)
     parser.add_argument("--tokens", type=int, default=33)
-    parser.add_argument("--conversations", type=int, default=8)
+    parser.add_argument("--together", type=int, nargs="+", default=[8], metavar="N")
     args = parser.parse_args(argv)
+    if max(args.together) > (most := len(COUNTRIES.split())):
+        parser.error(f"--together takes up to {most} conversations")
     with tempfile.TemporaryDirectory() as name:
-        result = measure(Path(name), args.metering, args.tokens, args.conversations)
+        result = measure(Path(name), args.metering, args.tokens, args.together)
     print(json.dumps(result, indent=2))
     return 0 if result["same_text"] else 1
 
 
-def measure(folder: Path, metering: str, tokens: int, conversations: int) -> dict[str, Any]:
+def measure(folder: Path, metering: str, tokens: int, together: Sequence[int]) -> dict[str, Any]:
     """Generate on two canisters and on one; say what each paid."""
     checkpoint = make_checkpoint(folder / "smollm2")
     for name in ("two", "one"):
         (folder / name).mkdir()
     with LocalNetwork(folder / "network", metering=metering) as network:
+
+        def run(node: InferenceNode, members: Sequence[Principal]) -> list[dict[str, Any]]:
+            alone = _asked(network, node, members, tokens)
+            many = [_together(network, node, members, tokens, count) for count in together]
+            return [alone, *many]
+
         with running_fleet(network, folder / "two", checkpoint, 2) as fleet:
-            nodes = [part.node for part in fleet.parts]
-            over_two = _asked(network, fleet.driver, nodes, tokens)
-            together = _together(network, fleet.driver, nodes, tokens, conversations)
+            over_two = run(fleet.driver, [part.node for part in fleet.parts])
         with promoted(network, folder / "one", checkpoint, 1) as (agent, members):
             node = InferenceNode(agent, members[0])
             node.configure(MODEL)
             list(node.load())
-            on_one = _asked(network, node, members, tokens)
-            together_on_one = _together(network, node, members, tokens, conversations)
-    overhead = over_two["cycles_a_token"] - on_one["cycles_a_token"]
-    return {
-        "metering": metering,
-        "same_text": over_two["text"] == on_one["text"]
-        and together["texts"] == together_on_one["texts"]
-        and on_one["text"] in together["texts"],
-        "overhead_cycles_a_token": overhead,
-        "conversations": conversations,
-        "overhead_cycles_a_token_together": together["cycles_a_token"]
-        - together_on_one["cycles_a_token"],
-        "two": over_two,
-        "one": on_one,
-        "together_over_two": together,
-        "together_on_one": together_on_one,
-    }
+            on_one = run(node, members)
+    runs = [
+        {
+            "conversations": count,
+            "overhead_cycles_a_token": two["cycles_a_token"] - one["cycles_a_token"],
+            "two": two,
+            "one": one,
+        }
+        for count, two, one in zip((1, *together), over_two, on_one, strict=True)
+    ]
+    same = [two["texts"] == one["texts"] for two, one in zip(over_two, on_one, strict=True)]
+    return {"metering": metering, "same_text": all(same), "runs": runs}
 
 
 def _asked(
@@ -85,7 +94,7 @@ def _asked(
     answer = list(node.generate(question, tokens_a_message=tokens))
     count = sum(len(each.tokens) for each in answer)
     text = "".join(each.text for each in answer)
-    return {"text": text, **_bill(network, last, members, count)}
+    return {"texts": [text], **_bill(network, last, members, count)}
 
 
 def _together(
@@ -95,27 +104,39 @@ def _together(
     tokens: int,
     conversations: int,
 ) -> dict[str, Any]:
-    """The same for several conversations in one message."""
-    cities = ["Italy", "Spain", "Greece", "Poland", "Norway", "Japan", "Egypt", "Peru"]
-    places = [cities[at % len(cities)] for at in range(conversations)]
-    questions = [
-        Question(prompt=PROMPT.replace("Italy", place), max_tokens=tokens) for place in places
-    ]
-    begun = [_answered(each) for each in node.generate_many(questions).answers]
-    wishes = [Continuation(conversation=each.conversation, max_tokens=tokens) for each in begun]
-    last = network.ledger()[-1].sequence
-    more = [_answered(each) for each in node.generate_many(wishes).answers]
-    count = sum(len(each.tokens) for each in more)
+    """The same for several conversations together: each has its first token before."""
+    prompts = [PROMPT.replace("Italy", country) for country in COUNTRIES.split()[:conversations]]
+    told: dict[int, list[Generated]] = {}
+
+    def generate(wishes: Sequence[Question | Continuation]) -> None:
+        for answer in node.generate_many(wishes).answers:
+            if isinstance(answer, DataNodeError):
+                raise answer
+            told.setdefault(answer.conversation, []).append(answer)
+
+    def until(count: int) -> None:
+        # A message of one canister ends when its instructions are used.
+        while wishes := [
+            Continuation(conversation=number, max_tokens=count - has)
+            for number, answers in told.items()
+            if (has := _tokens(answers)) < count and not answers[-1].finished
+        ]:
+            generate(wishes)
+
+    generate([Question(prompt=prompt, max_tokens=1) for prompt in prompts])
+    until(1)
+    before, last = sum(map(_tokens, told.values())), network.ledger()[-1].sequence
+    until(1 + tokens)
+    count = sum(map(_tokens, told.values())) - before
     bill = _bill(network, last, members, count)
-    for each in begun:
-        node.end(each.conversation)
-    return {"texts": [each.text for each in begun], **bill}
+    for number in told:
+        node.end(number)
+    texts = ["".join(part.text for part in answers) for answers in told.values()]
+    return {"texts": texts, **bill}
 
 
-def _answered(answer: Generated | DataNodeError) -> Generated:
-    if isinstance(answer, DataNodeError):
-        raise answer
-    return answer
+def _tokens(answers: Sequence[Generated]) -> int:
+    return sum(len(answer.tokens) for answer in answers)
 
 
 def _bill(

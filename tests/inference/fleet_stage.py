@@ -53,13 +53,21 @@ class Fleet:
         """Open a member."""
         return InferenceNode(self.agent, principal)
 
-    def load(self) -> None:
+    def load(self, *, exact: bool = False) -> None:
         """Configure and load what is not."""
-        list(load_fleet(self.parts, self.node, exact=False))
+        list(load_fleet(self.parts, self.node, exact=exact))
 
-    def hops(self) -> int:
-        """Count hops that the member with the next blocks has executed."""
-        entries = self.network.canister(self.block).ledger()
+    def reload(self, member: int) -> None:
+        """Have a member forget what it holds, and load it again."""
+        part = self.parts[member]
+        self.node(part.node).configure(
+            part.model, version=part.version, part=part.part, role=part.role
+        )
+        self.load()
+
+    def hops(self, member: int = 1) -> int:
+        """Count hops that a member has executed."""
+        entries = self.network.canister(self.parts[member].node).ledger()
         return sum(entry.method == HOP for entry in entries)
 
 

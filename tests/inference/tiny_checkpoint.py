@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from safetensors.numpy import save_file
 
 from tests.inference import tiny_models
@@ -29,19 +29,20 @@ TEMPLATE: Final = (
 )
 
 
-def config() -> dict[str, Any]:
-    """Return the fields of `config.json`."""
+def config(**shape: int) -> dict[str, Any]:
+    """Return the fields of `config.json`, some of them changed."""
     return {
         **tiny_models._BASE,
         **tiny_models.CONFIGS[NAME],
         "architectures": ["LlamaForCausalLM"],
         "max_position_embeddings": 256,
+        **shape,
     }
 
 
-def weights() -> dict[str, NDArray[np.float64]]:
+def weights(**shape: int) -> dict[str, NDArray[np.float64]]:
     """Return the tensors by name."""
-    shapes = tiny_models.shapes(config())
+    shapes = tiny_models.shapes(config(**shape))
     return {name: tiny_models.tensor(name, *shape) for name, shape in shapes.items()}
 
 
@@ -63,9 +64,9 @@ def decode(tokens: list[int]) -> str:
 
 
 @functools.cache
-def answer(prompt: str, count: int) -> str:
+def answer(prompt: str, count: int, **shape: int) -> str:
     """Continue a prompt greedily in float64."""
-    reference = Reference(config(), dict(weights()))
+    reference = Reference(config(**shape), dict(weights(**shape)))
     tokens, _ = reference.greedy(encode(prompt), count)
     if END in tokens:
         tokens = tokens[: tokens.index(END)]
@@ -77,14 +78,20 @@ def write(
     *,
     without: tuple[str, ...] = (),
     changes: Mapping[str, Any] | None = None,
+    number_type: DTypeLike = ml_dtypes.bfloat16,
+    shape: Mapping[str, int] | None = None,
 ) -> Path:
-    """Write the folder, without some tensors and with other fields in `config.json`."""
+    """Write the folder: without some tensors, with other fields in `config.json`.
+
+    Fields of `shape` decide about the tensors as well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    fields = {**config(), **(changes or {})}
+    shape = shape or {}
+    fields = {**config(**shape), **(changes or {})}
     (folder / "config.json").write_text(json.dumps(fields))
     tensors = {
-        name: values.astype(np.float32 if values.ndim == 1 else ml_dtypes.bfloat16)
-        for name, values in weights().items()
+        name: values.astype(np.float32 if values.ndim == 1 else number_type)
+        for name, values in weights(**shape).items()
         if name not in without
     }
     save_file(tensors, folder / "model.safetensors")

@@ -20,7 +20,7 @@ HOMES = {
     ),
     "tenacity": ("datanode/agent/transport.py", "datanode/agent/retry.py"),
     "py_arkworks_bls12381": ("datanode/agent/bls.py", "datanode/localnet/"),
-    "wasmtime": ("datanode/localnet/",),
+    "wasmtime": ("datanode/localnet/", "datanode/codec/compiled.py"),
     "uvicorn": ("datanode/localnet/",),
     "jinja2": ("datanode/localnet/gateway/page/", "datanode/inference/chat.py"),
     "fsspec": ("datanode/filesystem.py",),

@@ -4,6 +4,7 @@
 //! `merge` has a scalar twin, which native builds use and which the tests compare on chain.
 #![allow(unsafe_code)]
 
+use crate::Outcome;
 use crate::backward::Backward;
 use crate::huffman::{MOST_BITS, MOST_PACKED, STATES};
 
@@ -19,69 +20,88 @@ const _: () = assert!(LOOK_UPS * MOST_BITS as usize + 8 <= 63);
 /// A bit stream read backward in rounds, eight bytes in view.
 pub struct Window<'a> {
     bytes: &'a [u8],
-    /// Where the view begins; at most `bytes.len() - 8`.
+    /// Where the view begins; at most `bytes.len() - 8`. 0 without a view.
     at: usize,
-    /// The view without its used bits; its lowest set bit marks how many those are.
+    /// The view without its used bits; its lowest set bit marks how many those are. 0 without a view.
     view: u64,
 }
 
 impl<'a> Window<'a> {
-    /// Open a stream of at least eight bytes with an end mark; none for another.
-    pub fn open(bytes: &'a [u8]) -> Option<Self> {
-        let last = bytes.last().filter(|&&last| last != 0)?;
-        let view = u64::from_le_bytes(*bytes.last_chunk()?);
-        Some(Self { bytes, at: bytes.len() - 8, view: (view | 1) << (last.leading_zeros() + 1) })
-    }
-
-    /// Decode as many symbols as whole rounds give; return how many bytes of `output` they fill.
-    ///
-    /// `packed` has the layout of `huffman::Code`.
-    pub fn decode<const WIDTH: usize>(
-        &mut self,
-        packed: &[u64; STATES],
-        output: &mut [u8],
-    ) -> usize {
-        let mut written = 0;
-        loop {
-            let room = output.len() - written;
-            let by_room = room.saturating_sub(8) / (LOOK_UPS * MOST_PACKED * WIDTH);
-            let rounds = by_room.min(self.at / ROUND_BYTES);
-            if rounds == 0 {
-                return written;
-            }
-            let before = written;
-            // SAFETY: a round writes at most LOOK_UPS * MOST_PACKED * WIDTH bytes, and `by_room` leaves
-            // eight bytes after the last one. `at` falls from at most `bytes.len() - 8` by at most
-            // ROUND_BYTES a round, and there are at most `at / ROUND_BYTES` rounds. `packed` has the
-            // states of MOST_BITS bits.
-            unsafe {
-                let packed = packed.as_ptr().cast();
-                let output = output.as_mut_ptr().add(written);
-                let mut place = Place { bytes: self.bytes.as_ptr().add(self.at), output };
-                self.view = rounds_of(packed, &mut place, self.view, rounds);
-                self.at = place.bytes.offset_from_unsigned(self.bytes.as_ptr());
-                written += place.output.offset_from_unsigned(output);
-            }
-            // A look-up may give nothing; see `huffman::Code`.
-            if written == before {
-                return written;
-            }
-        }
+    /// Open a stream; of one that is shorter than the view, or has no end mark, nothing is in view.
+    pub fn open(bytes: &'a [u8]) -> Self {
+        let last = bytes.last().copied().unwrap_or(0);
+        let (Some(view), 1..) = (bytes.last_chunk(), last) else {
+            return Self { bytes, at: 0, view: 0 };
+        };
+        let view = (u64::from_le_bytes(*view) | 1) << (last.leading_zeros() + 1);
+        Self { bytes, at: bytes.len() - 8, view }
     }
 
     /// Return the bits that are left.
-    pub fn rest(self) -> Backward<'a> {
-        Backward::resume(&self.bytes[..self.at + 8], self.view.trailing_zeros())
+    pub fn rest(self) -> Outcome<Backward<'a>> {
+        match self.view {
+            0 => Backward::open(self.bytes),
+            view => Ok(Backward::resume(&self.bytes[..self.at + 8], view.trailing_zeros())),
+        }
     }
 }
 
-/// Where a round reads and writes.
+/// Decode as many symbols of each stream as whole rounds of all give; return how many bytes of each
+/// output they fill.
+///
+/// The streams take turns, so that a processor need not wait for a look-up of one before it begins
+/// that of another. `packed` has the layout of `huffman::Code`.
+pub fn decode<const WIDTH: usize, const N: usize>(
+    windows: &mut [Window<'_>; N],
+    packed: &[u64; STATES],
+    outputs: &mut [&mut [u8]; N],
+) -> [usize; N] {
+    let mut written = [0; N];
+    loop {
+        let rounds = (0..N).map(|n| {
+            let room = outputs[n].len() - written[n];
+            let by_room = room.saturating_sub(8) / (LOOK_UPS * MOST_PACKED * WIDTH);
+            by_room.min(windows[n].at / ROUND_BYTES)
+        });
+        let rounds = rounds.min().unwrap_or(0);
+        if rounds == 0 {
+            return written;
+        }
+        let before = written;
+        // SAFETY: a round writes at most LOOK_UPS * MOST_PACKED * WIDTH bytes, and `by_room` leaves
+        // eight bytes after the last one. `at` falls from at most `bytes.len() - 8` by at most
+        // ROUND_BYTES a round, and there are at most `at / ROUND_BYTES` rounds. `packed` has the
+        // states of MOST_BITS bits.
+        unsafe {
+            let packed = packed.as_ptr().cast();
+            let mut places: [Place; N] = core::array::from_fn(|n| Place {
+                bytes: windows[n].bytes.as_ptr().add(windows[n].at),
+                output: outputs[n].as_mut_ptr().add(written[n]),
+                view: windows[n].view,
+            });
+            rounds_of(packed, &mut places, rounds);
+            for n in 0..N {
+                windows[n].view = places[n].view;
+                windows[n].at = places[n].bytes.offset_from_unsigned(windows[n].bytes.as_ptr());
+                written[n] = places[n].output.offset_from_unsigned(outputs[n].as_ptr());
+            }
+        }
+        // A look-up may give nothing; see `huffman::Code`.
+        if written == before {
+            return written;
+        }
+    }
+}
+
+/// Where a stream is read and written, and its bits in view.
+#[derive(Clone, Copy)]
 struct Place {
     bytes: *const u8,
     output: *mut u8,
+    view: u64,
 }
 
-/// Decode whole rounds; return the view after them.
+/// Decode whole rounds of each stream.
 ///
 /// Pointers instead of slices: the parts of an entry are then loaded apart, which takes fewer
 /// instructions than to shift them out of it.
@@ -90,28 +110,29 @@ struct Place {
 /// `packed` points to `STATES` entries. Each round reads eight bytes from at most `ROUND_BYTES` before
 /// the last ones, and writes as many as its look-ups give, the last of them eight bytes.
 #[inline(never)]
-unsafe fn rounds_of(packed: *const u8, place: &mut Place, mut view: u64, rounds: usize) -> u64 {
-    let Place { mut bytes, mut output } = *place;
+unsafe fn rounds_of<const N: usize>(packed: *const u8, places: &mut [Place; N], rounds: usize) {
+    let mut now = *places;
     for _ in 0..rounds {
-        for _ in 0..LOOK_UPS {
-            // SAFETY: the upper MOST_BITS bits number an entry of eight bytes.
+        for Place { bytes, output, view } in &mut now {
+            for _ in 0..LOOK_UPS {
+                // SAFETY: the upper MOST_BITS bits number an entry of eight bytes.
+                unsafe {
+                    let entry = packed.add((*view >> (64 - MOST_BITS)) as usize * 8);
+                    output.cast::<u64>().write_unaligned(entry.cast::<u64>().read_unaligned());
+                    *output = output.add(usize::from(entry.add(OUTPUT_BYTE).read()));
+                    *view = view.wrapping_shl(entry.add(BITS_BYTE).read().into());
+                }
+            }
+            // At most 63 bits are used: the marker is still there.
+            let used = view.trailing_zeros();
+            // SAFETY: see above.
             unsafe {
-                let entry = packed.add((view >> (64 - MOST_BITS)) as usize * 8);
-                output.cast::<u64>().write_unaligned(entry.cast::<u64>().read_unaligned());
-                output = output.add(usize::from(entry.add(OUTPUT_BYTE).read()));
-                view = view.wrapping_shl(entry.add(BITS_BYTE).read().into());
+                *bytes = bytes.sub(used as usize >> 3);
+                *view = (u64::from_le(bytes.cast::<u64>().read_unaligned()) | 1) << (used & 7);
             }
         }
-        // At most 63 bits are used: the marker is still there.
-        let used = view.trailing_zeros();
-        // SAFETY: see above.
-        unsafe {
-            bytes = bytes.sub(used as usize >> 3);
-            view = (u64::from_le(bytes.cast::<u64>().read_unaligned()) | 1) << (used & 7);
-        }
     }
-    *place = Place { bytes, output };
-    view
+    *places = now;
 }
 
 /// How bits of a stored byte come to their place in a word.

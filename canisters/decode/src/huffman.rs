@@ -124,7 +124,7 @@ impl Code {
             self.pack(symbols);
         }
         if !is_split {
-            return self.stream(bytes, symbols, output);
+            return self.streams([bytes], symbols, [output]);
         }
         let Some((&[a0, a1, b0, b1, c0, c1], mut rest)) = bytes.split_first_chunk() else {
             return broken("four Huffman streams are cut off");
@@ -133,31 +133,44 @@ impl Code {
         if 3 * segment > output.len() {
             return broken("four Huffman streams of too few literals");
         }
-        let mut output = output;
-        for length in [[a0, a1], [b0, b1], [c0, c1]] {
+        let mut streams = [&[][..]; 4];
+        for (stream, length) in streams.iter_mut().zip([[a0, a1], [b0, b1], [c0, c1]]) {
             let length = usize::from(u16::from_le_bytes(length));
-            let stream = crate::take(&mut rest, length, "Huffman streams")?;
-            let (head, tail) = output.split_at_mut(segment);
-            self.stream(stream, symbols, head)?;
-            output = tail;
+            *stream = crate::take(&mut rest, length, "Huffman streams")?;
         }
-        self.stream(rest, symbols, output)
+        let [a, b, c, _] = streams;
+        let (first, output) = output.split_at_mut(segment);
+        let (second, output) = output.split_at_mut(segment);
+        let (third, fourth) = output.split_at_mut(segment);
+        self.streams([a, b, c, rest], symbols, [first, second, third, fourth])
     }
 
-    fn stream<const WIDTH: usize>(
+    /// Decode streams, each to exactly the length of its output.
+    fn streams<const WIDTH: usize, const N: usize>(
         &self,
-        bytes: &[u8],
+        streams: [&[u8]; N],
+        symbols: &Symbols<WIDTH>,
+        mut outputs: [&mut [u8]; N],
+    ) -> Outcome<()> {
+        let mut windows = streams.map(fast::Window::open);
+        let mut written = [0; N];
+        if self.is_packed {
+            written = fast::decode::<WIDTH, N>(&mut windows, &self.packed, &mut outputs);
+        }
+        for ((window, output), written) in windows.into_iter().zip(outputs).zip(written) {
+            self.rest(window.rest()?, symbols, &mut output[written..])?;
+        }
+        Ok(())
+    }
+
+    /// Decode symbol by symbol to the end of a stream.
+    fn rest<const WIDTH: usize>(
+        &self,
+        mut bits: Backward<'_>,
         symbols: &Symbols<WIDTH>,
         output: &mut [u8],
     ) -> Outcome<()> {
-        let (mut bits, written) = match fast::Window::open(bytes) {
-            Some(mut window) if self.is_packed => {
-                let written = window.decode::<WIDTH>(&self.packed, output);
-                (window.rest(), written)
-            }
-            _ => (Backward::open(bytes)?, 0),
-        };
-        for output in output[written..].chunks_exact_mut(WIDTH) {
+        for output in output.chunks_exact_mut(WIDTH) {
             let cell = self.single[bits.peek(MOST_BITS) as usize];
             bits.take(u32::from(cell >> 8));
             output.copy_from_slice(&symbols.get(cell as u8)?.to_le_bytes()[..WIDTH]);

@@ -51,11 +51,12 @@ pub fn decode(
     let mut upper = Vec::new();
     decode_plane(zstd, &mut payload, &first, count, &mut upper)?;
     decode_plane(zstd, &mut payload, &second, count, half)?;
-    raw.clear();
+    raw.resize(4 * count, 0);
     let (upper, _) = upper.as_chunks::<2>();
     let (lower, _) = half.as_chunks::<2>();
-    for ([c, d], [a, b]) in upper.iter().zip(lower).take(count) {
-        raw.extend_from_slice(&[*a, *b, *c, *d]);
+    let (words, _) = raw.as_chunks_mut::<4>();
+    for ((word, [c, d]), [a, b]) in words.iter_mut().zip(upper).zip(lower) {
+        *word = [*a, *b, *c, *d];
     }
     end(payload, raw_len - 4 * count, raw)
 }
