@@ -4,7 +4,7 @@ The library's regular expressions, its digits and its NFC come from three source
 versions. A model was trained with what they say, so the tables are read off the library itself.
 Combining classes are those of Python's `unicodedata`, for the marks that the library reorders.
 
-`python -m tests.inference.unicode_tables` writes `canisters/llama/src/tokenizer/tables.rs`.
+`python -m tests.inference.unicode_tables` writes `canisters/llama_text/src/tokenizer/tables.rs`.
 """
 
 import textwrap
@@ -16,7 +16,7 @@ from typing import Final
 
 from tokenizers import Regex, normalizers, pre_tokenizers
 
-TABLES: Final = Path(__file__).parents[2] / "canisters/llama/src/tokenizer/tables.rs"
+TABLES: Final = Path(__file__).parents[2] / "canisters/llama_text/src/tokenizer/tables.rs"
 CLASSES: Final = (("Letter", r"\p{L}"), ("Number", r"\p{N}"), ("Space", r"\s"))
 _HANGUL: Final = range(0xAC00, 0xD7A4)
 _FIRST_MARK: Final = 0x300
