@@ -116,7 +116,7 @@ def check(full: dict[int, str], pairs: list[tuple[int, int, int]]) -> None:
 def _table(name: str, doc: str, of: str, rows: Iterable[str]) -> str:
     listed = [row.replace(" ", "") + "," for row in rows]
     body = textwrap.fill(" ".join(listed), 100, break_long_words=False, break_on_hyphens=False)
-    static = f"pub(super) const {name}: [{of}; {len(listed)}] = [\n{body}\n];\n"
+    static = f"pub(super) static {name}: [{of}; {len(listed)}] = [\n{body}\n];\n"
     return f"\n/// {doc}\n#[rustfmt::skip]\n{static}"
 
 

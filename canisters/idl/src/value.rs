@@ -199,19 +199,24 @@ pub trait Arguments: Sized {
     fn read(items: &mut Items<'_>) -> Self;
 }
 
+impl Arguments for () {
+    const SHAPES: &'static [&'static Shape] = &[];
+
+    fn read(_: &mut Items<'_>) -> Self {}
+}
+
 macro_rules! arguments {
     ($($name:ident),*) => {
         impl<$($name: Idl),*> Arguments for ($($name,)*) {
             const SHAPES: &'static [&'static Shape] = &[$(&$name::SHAPE),*];
 
-            fn read(_items: &mut Items<'_>) -> Self {
-                ($($name::read(_items),)*)
+            fn read(items: &mut Items<'_>) -> Self {
+                ($($name::read(items),)*)
             }
         }
     };
 }
 
-arguments!();
 arguments!(A);
 arguments!(A, B);
 arguments!(A, B, C);

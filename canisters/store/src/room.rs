@@ -58,7 +58,7 @@ impl<M: Memory + Clone> Inner<M> {
         if context.liquid_cycles >= needed {
             return Ok(());
         }
-        let balance = context.controller.then(|| context.liquid_cycles);
+        let balance = context.controller.then_some(context.liquid_cycles);
         Err(Error::LowCycles { balance, needed })
     }
 }

@@ -6,7 +6,7 @@ use super::unicode::Class::{self, Letter, Number, Space};
 
 /// First and last code point of each class of regular expressions.
 #[rustfmt::skip]
-pub(super) const CLASSES: [(u32, u32, Class); 831] = [
+pub(super) static CLASSES: [(u32, u32, Class); 831] = [
 (0x9,0xd,Space), (0x20,0x20,Space), (0x30,0x39,Number), (0x41,0x5a,Letter), (0x61,0x7a,Letter),
 (0x85,0x85,Space), (0xa0,0xa0,Space), (0xaa,0xaa,Letter), (0xb2,0xb3,Number), (0xb5,0xb5,Letter),
 (0xb9,0xb9,Number), (0xba,0xba,Letter), (0xbc,0xbe,Number), (0xc0,0xd6,Letter), (0xd8,0xf6,Letter),
@@ -249,13 +249,13 @@ pub(super) const CLASSES: [(u32, u32, Class); 831] = [
 
 /// Code points that `Digits` separates although they are no `Number`.
 #[rustfmt::skip]
-pub(super) const MORE_DIGITS: [(u32, u32); 2] = [
+pub(super) static MORE_DIGITS: [(u32, u32); 2] = [
 (0x11de0,0x11de9), (0x16ff4,0x16ff6),
 ];
 
 /// First and last code point of marks and their combining class.
 #[rustfmt::skip]
-pub(super) const COMBINING: [(u32, u32, u8); 333] = [
+pub(super) static COMBINING: [(u32, u32, u8); 333] = [
 (0x300,0x314,230), (0x315,0x315,232), (0x316,0x319,220), (0x31a,0x31a,232), (0x31b,0x31b,216),
 (0x31c,0x320,220), (0x321,0x322,202), (0x323,0x326,220), (0x327,0x328,202), (0x329,0x333,220),
 (0x334,0x338,1), (0x339,0x33c,220), (0x33d,0x344,230), (0x345,0x345,240), (0x346,0x346,230),
@@ -333,7 +333,7 @@ pub(super) const COMBINING: [(u32, u32, u8); 333] = [
 
 /// Code points that nothing composes to, and their full canonical decomposition.
 #[rustfmt::skip]
-pub(super) const DECOMPOSITIONS: [(u32, &str); 1120] = [
+pub(super) static DECOMPOSITIONS: [(u32, &str); 1120] = [
 (0x340,"\u{300}"), (0x341,"\u{301}"), (0x343,"\u{313}"), (0x344,"\u{308}\u{301}"),
 (0x374,"\u{2b9}"), (0x37e,"\u{3b}"), (0x387,"\u{b7}"), (0x958,"\u{915}\u{93c}"),
 (0x959,"\u{916}\u{93c}"), (0x95a,"\u{917}\u{93c}"), (0x95b,"\u{91c}\u{93c}"),
@@ -628,7 +628,7 @@ pub(super) const DECOMPOSITIONS: [(u32, &str); 1120] = [
 
 /// Code points and the two that compose to each, without Hangul.
 #[rustfmt::skip]
-pub(super) const COMPOSITIONS: [(u32, u32, u32); 940] = [
+pub(super) static COMPOSITIONS: [(u32, u32, u32); 940] = [
 (0xc0,0x41,0x300), (0xc1,0x41,0x301), (0xc2,0x41,0x302), (0xc3,0x41,0x303), (0xc4,0x41,0x308),
 (0xc5,0x41,0x30a), (0xc7,0x43,0x327), (0xc8,0x45,0x300), (0xc9,0x45,0x301), (0xca,0x45,0x302),
 (0xcb,0x45,0x308), (0xcc,0x49,0x300), (0xcd,0x49,0x301), (0xce,0x49,0x302), (0xcf,0x49,0x308),
