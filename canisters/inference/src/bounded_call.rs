@@ -52,8 +52,8 @@ impl Failure {
     pub fn into_error(self, is_controller: bool, name: impl FnOnce(&str) -> Error) -> Error {
         match self {
             Self::LowCycles { balance, needed } => {
-                let balance = is_controller.then(|| balance.into());
-                Error::LowCycles { balance, needed: needed.into() }
+                let balance = is_controller.then_some(balance);
+                Error::LowCycles { balance, needed }
             }
             Self::NoAnswer(why) => name(&format!("does not answer: {why}")),
         }
@@ -216,10 +216,7 @@ mod tests {
     #[test]
     fn only_controllers_are_told_the_balance() {
         let low = Failure::LowCycles { balance: 5, needed: 7 };
-        let told = |balance: Option<u64>| Error::LowCycles {
-            balance: balance.map(Into::into),
-            needed: 7u8.into(),
-        };
+        let told = |balance| Error::LowCycles { balance, needed: 7 };
         assert_eq!(low.clone().into_error(true, named), told(Some(5)));
         assert_eq!(low.into_error(false, named), told(None));
     }

@@ -5,6 +5,7 @@
 //! message whose source gives other frames than were asked for traps, and leaves nothing.
 
 use candid::{CandidType, Principal};
+use datanode_idl::Idl;
 use datanode_storage::argument::{Argument, Cursor, Ranges};
 use datanode_storage::get::{DID_NOT_FIT, FRAME, OK, TABLE};
 use datanode_storage::state::{change, context, write};
@@ -19,7 +20,7 @@ const METHOD: &str = "get_frames";
 const TABLE_BYTES: usize = TABLE.len();
 
 /// Argument of `model_pull`.
-#[derive(CandidType, Deserialize, Clone, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug)]
 pub struct Pull {
     /// The node that has the frames; this canister may read the model there.
     pub source: Principal,
@@ -71,7 +72,7 @@ pub async fn pull(pull: Pull) -> Result<Vec<PutResult>, Error> {
     Error::bound(MAX_MESSAGE_FRAMES as u64, asked.len() as u64)?;
     wanted.chunks = asked.iter().map(|at| wanted.chunks[*at]).collect();
     let digests: Vec<Hash> = asked.iter().map(|at| frames[*at]).collect();
-    let argument = candid::encode_one(&wanted).expect("an argument can be encoded");
+    let argument = datanode_idl::encode(&wanted);
     let request = Request { callee: source, method: METHOD, argument: &argument };
     let kept = bounded_call::call(
         request,

@@ -3,7 +3,7 @@
 //! Kept in chunks of 32 positions, so that growing never moves what is there. A chunk holds, for
 //! each block and key head, 32 keys and then 32 values, each contiguous.
 
-use crate::config::Config;
+use datanode_llama_text::Config;
 
 /// Positions of a chunk.
 pub(crate) const CHUNK_POSITIONS: usize = 32;
