@@ -125,8 +125,8 @@ async fn call(member: Principal, argument: &[u8], group: &mut Group) -> Result<R
             Err(CallFailed::InsufficientLiquidCycleBalance(_)) => {
                 let needed = call_cost(hop::METHOD.len(), argument.len());
                 let balance = ic_cdk::api::canister_liquid_cycle_balance();
-                let balance = group.is_controller.then(|| balance.into());
-                return Err(Error::LowCycles { balance, needed: needed.into() });
+                let balance = group.is_controller.then_some(balance);
+                return Err(Error::LowCycles { balance, needed });
             }
             Err(CallFailed::CallPerformFailed(_)) => {
                 reason = "too many calls are under way".into();

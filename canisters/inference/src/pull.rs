@@ -5,6 +5,7 @@
 //! message whose source gives other frames than were asked for traps, and leaves nothing.
 
 use candid::{CandidType, Principal};
+use datanode_idl::Idl;
 use datanode_storage::get::{DID_NOT_FIT, FRAME, OK, TABLE};
 use datanode_storage::state::{CALL_CYCLES, change, context, write};
 use datanode_store::api::{FrameRef, Hash, PutResult};
@@ -21,7 +22,7 @@ const TIMEOUT_S: u32 = 120;
 const TRIES: u32 = 5;
 
 /// Argument of `model_pull`.
-#[derive(CandidType, Deserialize, Clone, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug)]
 pub struct Pull {
     /// The node that has the frames; this canister may read the model there.
     pub source: Principal,
@@ -107,7 +108,7 @@ fn is_set(bits: &[u8], at: usize) -> bool {
 
 /// Ask a node for frames; again while the outcome is unknown.
 async fn call(source: Principal, wanted: &FrameRef, is_controller: bool) -> Result<Vec<u8>, Error> {
-    let argument = candid::encode_one(wanted).expect("an argument can be encoded");
+    let argument = datanode_idl::encode(wanted);
     let mut reason = String::new();
     for _ in 0..TRIES {
         let call = Call::bounded_wait(source, METHOD)
@@ -127,8 +128,8 @@ async fn call(source: Principal, wanted: &FrameRef, is_controller: bool) -> Resu
                 let needed = CALL_CYCLES
                     + ic_cdk::api::cost_call(METHOD.len() as u64, argument.len() as u64);
                 let balance = ic_cdk::api::canister_liquid_cycle_balance();
-                let balance = is_controller.then(|| balance.into());
-                return Err(Error::LowCycles { balance, needed: needed.into() });
+                let balance = is_controller.then_some(balance);
+                return Err(Error::LowCycles { balance, needed });
             }
             Err(CallFailed::CallPerformFailed(_)) => {
                 reason = "too many calls are under way".into();

@@ -5,7 +5,7 @@
 //! to all of its chunk, and each page that a message touches has a price: small chunks are cheap where
 //! a message computes a single position, as in a fleet.
 
-use crate::config::Config;
+use datanode_llama_text::Config;
 
 /// Positions of a chunk.
 pub(crate) const CHUNK_POSITIONS: usize = 8;

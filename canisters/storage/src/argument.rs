@@ -4,17 +4,17 @@
 //! the heap before. The two type tables that encoders write for `(nat64, vec blob)` are recognised;
 //! any other goes through the decoder.
 
-use candid::DecoderConfig;
+use datanode_idl::{Arguments, SKIPPING_QUOTA, Shape};
 use datanode_store::Incoming;
 use datanode_store::limits::MAX_MESSAGE_FRAMES;
-use serde_bytes::Bytes;
+use serde_bytes::ByteBuf;
 
 /// Type tables of `(nat64, vec blob)`: blob before or behind the vector that it stands in.
 const HEADERS: [&[u8; 12]; 2] =
     [b"DIDL\x02\x6d\x01\x6d\x7b\x02\x78\x00", b"DIDL\x02\x6d\x7b\x6d\x00\x02\x78\x01"];
 
-/// What decoding may cost, in Candid's own units, for an argument that is not recognised.
-const SKIPPING_QUOTA: usize = 10_000;
+/// What the decoder expects.
+const SHAPES: &[&Shape] = <(u64, Vec<ByteBuf>)>::SHAPES;
 
 /// Most bytes of a length that is read: four groups of seven bits.
 const LENGTH_BYTES: usize = 4;
@@ -125,20 +125,18 @@ impl<'a, A: Argument> Cursor<'a, A> {
     }
 }
 
-/// Read a lease id and frames with Candid's decoder.
+/// Read a lease id and frames with the decoder.
 pub fn lease_and_frames(argument: &[u8]) -> Result<(u64, Vec<&[u8]>), String> {
-    let mut config = DecoderConfig::new();
-    config.set_skipping_quota(SKIPPING_QUOTA);
-    let (lease, frames): (u64, Vec<&Bytes>) =
-        candid::utils::decode_args_with_config(argument, &config)
-            .map_err(|error| error.to_string())?;
-    Ok((lease, frames.into_iter().map(|frame| &**frame).collect()))
+    let mut items = datanode_idl::decode(argument, SHAPES, SKIPPING_QUOTA)
+        .map_err(|fault| fault.text().to_string())?;
+    let lease = items.number();
+    let count = items.number();
+    Ok((lease, (0..count).map(|_| items.bytes()).collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_bytes::ByteBuf;
 
     fn cases() -> Vec<Vec<ByteBuf>> {
         let blob = |length| ByteBuf::from(vec![7; length]);

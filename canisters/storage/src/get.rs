@@ -1,8 +1,7 @@
 //! `get_frames`, exported by hand: frames go from stable memory into the reply through one page of the
 //! heap, because a message pays for each page that it touches.
 
-use candid::DecoderConfig;
-use candid::utils::decode_args_with_config;
+use datanode_idl::SKIPPING_QUOTA;
 use datanode_store::api::{FrameAnswer, FrameRef};
 use datanode_store::{Error, Found, FoundFrames, Stored};
 
@@ -20,10 +19,6 @@ const BYTE_CYCLES: u64 = 53;
 /// Longest argument, bytes: as many chunks as a call may name, four times over.
 #[cfg(any(target_family = "wasm", test))]
 const MAX_ARGUMENT_BYTES: usize = 65_536;
-
-/// What decoding may cost, in Candid's own units.
-const DECODING_QUOTA: usize = 1_000_000;
-const SKIPPING_QUOTA: usize = 10_000;
 
 /// Type table of `variant { Ok : vec FrameAnswer; Err : Error }`, and that there is one value.
 pub const TABLE: &[u8] = b"\
@@ -65,11 +60,7 @@ pub fn price(chunks: usize, answer: &Result<FoundFrames, Error>) -> u128 {
 /// # Errors
 /// It is too long, or none.
 pub fn wanted(argument: &[u8]) -> Result<FrameRef, String> {
-    let mut config = DecoderConfig::new();
-    config.set_decoding_quota(DECODING_QUOTA).set_skipping_quota(SKIPPING_QUOTA);
-    let (wanted,) =
-        decode_args_with_config(argument, &config).map_err(|error| error.to_string())?;
-    Ok(wanted)
+    datanode_idl::decode_one(argument, SKIPPING_QUOTA).map_err(|fault| fault.text().to_string())
 }
 
 /// Encode the answer: `read` copies a part of a frame, `append` takes the reply a page at a time.
@@ -83,7 +74,7 @@ pub fn encode(
     match answer {
         Err(error) => {
             let answer = Err::<Vec<FrameAnswer>, Error>(error);
-            reply.put(&candid::encode_one(answer).expect("a reply can be encoded"));
+            reply.put(&datanode_idl::encode(&answer));
         }
         Ok(answers) => {
             reply.put(TABLE);

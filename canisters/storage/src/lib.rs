@@ -3,7 +3,10 @@
 //! No method awaits, so that every message is atomic. `put_frames` and `get_frames` are exported in
 //! `put` and `get`, since frames are never in the heap as a whole; `storage.did` describes all of them.
 
+extern crate self as datanode_storage;
+
 pub mod argument;
+pub mod export;
 pub mod get;
 pub mod inspect;
 mod metadata;
@@ -11,9 +14,9 @@ pub mod put;
 pub mod reply;
 pub mod state;
 
+use datanode_idl::{query, update};
 use datanode_store::Error;
 use datanode_store::api::*;
-use ic_cdk::{query, update};
 use serde_bytes::ByteBuf;
 
 use state::{certify, context, read, write};
@@ -21,7 +24,7 @@ use state::{certify, context, read, write};
 type Answer<T> = Result<T, Error>;
 
 #[cfg(not(feature = "library"))]
-#[ic_cdk::init]
+#[datanode_idl::init]
 fn init(settings: Settings) {
     state::create(settings);
 }

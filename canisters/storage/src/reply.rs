@@ -27,7 +27,7 @@ const NO_ROOM: u8 = 3;
 /// Encode the answer to `put_frames`.
 pub fn put_results(answer: &Result<Vec<PutResult>, Error>) -> Vec<u8> {
     let Ok(results) = answer else {
-        return candid::encode_one(answer).expect("a reply can be encoded");
+        return datanode_idl::encode(answer);
     };
     let mut reply = TABLE.to_vec();
     reply.push(OK);
