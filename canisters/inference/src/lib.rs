@@ -10,6 +10,7 @@ mod alike;
 pub mod api;
 mod batch;
 mod block;
+mod bounded_call;
 mod checkpoint;
 mod conversation;
 mod conversations;
