@@ -13,6 +13,7 @@ from datanode import frame
 from datanode.agent.candid import Value
 from datanode.agent.identity import Identity
 from datanode.localnet.state.subnet import SubnetChoice
+from datanode.node.settings import CALL_CYCLES
 from tests.bench.rig import fixed_identity
 from tests.fakes.checkpoints import Checkpoint, checkpoint, some_bytes
 from tests.fakes.gateway import Gateway
@@ -22,6 +23,7 @@ FRAMES: Final = 1_000
 CHUNK_BYTES: Final = 96
 SMALL_FRAMES: Final = 256
 SMALL_BYTES: Final = 1_024 - 64
+LARGE_BYTES: Final = 1_900_000 - 64
 MOST_SCRUBBED_BYTES: Final = 1 << 30
 
 
@@ -96,7 +98,21 @@ def _counted(meter: _Meter, model: Checkpoint) -> dict[str, Call]:
     counts["delete_model"] = meter.steps("delete_model", "many", None, frames=FRAMES)
     force: Value = {"force": True}
     counts["collect_garbage"] = meter.steps("collect_garbage", force, frames=FRAMES + len(small))
+    counts["get_frames"] = _get_frame(meter)
     return counts
+
+
+def _get_frame(meter: _Meter) -> Call:
+    """Have a canister get one large frame."""
+    node, owner = meter.node, meter.owner
+    large = checkpoint(node, {"a.bin": some_bytes(LARGE_BYTES)}, chunk_bytes=LARGE_BYTES)
+    node.upload(owner, "large", large)
+    caller = node.net.puppet(owner)
+    node.grant(caller, "reader", "large")
+    wanted: Value = {"model": "large", "manifest": large.manifest, "chunks": [0]}
+    last = node.last()
+    node.net.call(owner, caller, "run", node.script("get_frames", wanted, cycles=CALL_CYCLES))
+    return meter.since(last, "get_frames", 1)
 
 
 def _scrub(meter: _Meter) -> Call:

@@ -102,6 +102,7 @@ _PUT_ROWS: Final = {
 _CALL_ROWS: Final = {
     "put_frames": ("`put_frames`, 256 frames of 1 KiB", "frame"),
     "put_frames again": ("`put_frames`, the same 256 frames again", "frame"),
+    "get_frames": ("`get_frames`, a frame of 1.9 MB for a canister", "frame"),
     "seal_model": ("`seal_model`, 1,000 chunks, all steps", "chunk"),
     "find_contents": ("`find_contents`, 1,000 digests", "digest"),
     "missing_frames": ("`missing_frames`, 1,000 digests", "digest"),

@@ -1,7 +1,7 @@
-"""A canister that answers `get_frames` with whatever it is told to, and keeps all cycles.
+"""A canister that answers `get_frames` and `model_hop` as it is told to, and keeps all cycles.
 
 set(bytes) : update;        // how from now on: a byte for the manner, then what to say
-get_frames(...) : update;   // answers so
+get_frames(...), model_hop(...) : update;   // answer so
 """
 
 from enum import IntEnum
@@ -45,7 +45,7 @@ _WAT = """
   (global.set $length (call $msg_arg_data_size))
   (call $msg_arg_data_copy (i32.const 1024) (i32.const 0) (global.get $length))
   (call $msg_reply))
-(func (export "canister_update get_frames")
+(func (export "canister_update get_frames") (export "canister_update model_hop")
   (local $manner i32) (local $size i32)
   (local.set $manner (i32.load8_u (i32.const 1024)))
   (local.set $size (i32.sub (global.get $length) (i32.const 1)))
@@ -74,5 +74,5 @@ def answer(source: CanisterHandle, manner: Manner, what: bytes = b"") -> None:
 
 def calls_count(source: CanisterHandle) -> int:
     """Return how often it has executed a call."""
-    executed = (entry for entry in source.ledger() if entry.instructions)
-    return sum(entry.method == "get_frames" for entry in executed)
+    executed = (entry.method for entry in source.ledger() if entry.instructions)
+    return sum(method in {"get_frames", "model_hop"} for method in executed)

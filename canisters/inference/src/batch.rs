@@ -7,6 +7,10 @@ use candid::Principal;
 
 use crate::hop::{Answer, Head, Leg, Outcome};
 
+/// How often a canister may say of a conversation that a later hop was answered before. Once is enough
+/// for one that keeps its word; without a bound, another one has the driver pay for hops for ever.
+const MAX_STALE: u32 = 4;
+
 /// The conversations that travel together.
 pub struct Batch {
     pub head: Head,
@@ -30,6 +34,8 @@ pub struct Passenger {
     results: Vec<f32>,
     /// Sequence number of the next hop.
     pub sequence: u64,
+    /// How often the present canister has called the number stale.
+    stale: u32,
     /// Why it travels no further, and whose answer that is.
     arrival: Option<(Outcome, Principal)>,
 }
@@ -38,8 +44,8 @@ impl Passenger {
     /// Set out with what the driver has computed.
     pub fn new(turn: usize, is_new: bool, leg: Leg) -> Self {
         let (first, positions, sequence) = (leg.position, leg.positions, leg.sequence);
-        let (results, arrival) = (Vec::new(), None);
-        Self { turn, is_new, leg, first, positions, results, sequence, arrival }
+        let (results, stale, arrival) = (Vec::new(), 0, None);
+        Self { turn, is_new, leg, first, positions, results, sequence, stale, arrival }
     }
 
     /// Return the positions of the batch.
@@ -97,7 +103,11 @@ impl Passenger {
             Outcome::Gap { held } if held >= u64::from(leg.position) => return false,
             Outcome::Token(..) if computed != leg.positions => return false,
             Outcome::Activations(_) => return false,
-            Outcome::Stale { sequence } => self.sequence = sequence.saturating_add(1),
+            Outcome::Stale { .. } if self.stale == MAX_STALE => return false,
+            Outcome::Stale { sequence } => {
+                self.stale += 1;
+                self.sequence = sequence.saturating_add(1);
+            }
             outcome => self.arrival = Some((outcome, member)),
         }
         true
@@ -127,7 +137,7 @@ impl Batch {
     pub fn encode(&mut self) -> Vec<u8> {
         for passenger in &mut self.passengers {
             passenger.leg.sequence = passenger.sequence;
-            passenger.sequence += 1;
+            passenger.sequence = passenger.sequence.saturating_add(1);
         }
         let unserved = self.passengers.iter().filter(|passenger| passenger.is_unserved());
         self.head.encode(unserved.map(|passenger| &passenger.leg))
@@ -162,6 +172,7 @@ impl Batch {
             let leg = &mut passenger.leg;
             (leg.position, leg.positions) = (passenger.first, passenger.positions);
             leg.activations = std::mem::take(&mut passenger.results);
+            passenger.stale = 0;
         }
         Some(true)
     }
@@ -248,6 +259,22 @@ mod tests {
         let outcomes: Vec<_> = batch.passengers.into_iter().map(Passenger::outcome).collect();
         assert_eq!(outcomes[1], (refused, Some(MEMBER)));
         assert_eq!(outcomes[3], (Outcome::Activations(vec![1.0; HIDDEN]), None));
+    }
+
+    #[test]
+    fn a_canister_that_calls_every_number_stale_is_given_up() {
+        let mut batch = batch(&[1]);
+        for sequence in 40..44 {
+            batch.encode();
+            let answers = vec![other(Outcome::Stale { sequence })];
+            assert_eq!(batch.take(MEMBER, 2, answers), Some(false));
+        }
+        let answers = vec![other(Outcome::Stale { sequence: u64::MAX })];
+        assert_eq!(batch.take(MEMBER, 2, answers), None);
+        assert_eq!(batch.take(MEMBER, 2, vec![computed(1)]), Some(true));
+        batch.encode();
+        let answers = vec![other(Outcome::Stale { sequence: 50 })];
+        assert_eq!(batch.take(MEMBER, 3, answers), Some(false));
     }
 
     #[test]

@@ -90,7 +90,7 @@ async fn pass(member: Principal, batch: &mut Batch, group: &mut Group) -> Result
     }
 }
 
-const NO_SENSE: &str = "gave no sensible reply";
+pub const NO_SENSE: &str = "gave no sensible reply";
 
 /// Make one hop: again, unchanged, while its outcome is unknown.
 async fn call(member: Principal, argument: &[u8], group: &mut Group) -> Result<Reply, Error> {

@@ -7,7 +7,7 @@ use datanode_store::{Context, Error};
 use crate::api::{Continue, Fleet, Generated, Hops, Wanted};
 use crate::batch::{Batch, Passenger};
 use crate::conversation::{Conversation, STEP, embed, whole_only};
-use crate::driver::{incomplete, member_error};
+use crate::driver::{NO_SENSE, incomplete, member_error};
 use crate::group::{Group, MAX_TOGETHER, Turn};
 use crate::hop::{Head, Leg, MAX_ACTIVATION_BYTES, MAX_LEGS, Outcome};
 use crate::load::Loaded;
@@ -225,28 +225,13 @@ impl Reader {
         let loaded = self.stage.loaded()?;
         let turn = group.turns[passenger.turn].as_ref().map_err(Error::clone)?;
         let conversation = self.conversations.get(group.owner, turn.number)?;
-        conversation.sequence = conversation.sequence.max(passenger.sequence);
-        let (end, wants_result) = (passenger.end(), passenger.wants_result());
-        let (outcome, member) = passenger.outcome();
-        let computed = if let Outcome::Gap { held } = outcome { held as usize } else { end };
-        // Others may have had the cache dropped meanwhile.
-        conversation.computed = computed.min(conversation.cache.length());
-        let token = match (outcome, member) {
-            (Outcome::Gap { .. }, _) => return Ok(Taken::Gap),
-            (Outcome::Refused(why), Some(member)) => return Err(member_error(member, &why)),
-            _ if !wants_result => return Ok(Taken::Positions),
-            (Outcome::Token(token, state), _) => {
-                conversation.sampler.set_state(state);
-                token
-            }
-            (Outcome::Activations(last), _) => {
-                let logits = loaded.model.logits(&last).ok_or_else(incomplete)?;
-                conversation.sampler.next(&logits)
-            }
-            _ => return Err(incomplete()),
-        };
-        conversation.add(&loaded.model, token);
-        Ok(Taken::Token)
+        let before = conversation.computed;
+        let taken = conversation.take(loaded, passenger);
+        if taken.is_err() {
+            // Its positions travel again, since no token is known that follows them.
+            conversation.computed = before.min(conversation.cache.length());
+        }
+        taken
     }
 
     /// Tell what a message has generated.
@@ -287,6 +272,37 @@ enum Taken {
 }
 
 impl Conversation {
+    /// Take what came of this conversation's way.
+    fn take(&mut self, loaded: &Loaded, passenger: Passenger) -> Result<Taken, Error> {
+        self.sequence = self.sequence.max(passenger.sequence);
+        let (end, wants_result) = (passenger.end(), passenger.wants_result());
+        let (outcome, member) = passenger.outcome();
+        let computed = if let Outcome::Gap { held } = outcome { held as usize } else { end };
+        // Others may have had the cache dropped meanwhile.
+        self.computed = computed.min(self.cache.length());
+        let token = match (outcome, member) {
+            (Outcome::Gap { .. }, _) => return Ok(Taken::Gap),
+            (Outcome::Refused(why), Some(member)) => return Err(member_error(member, &why)),
+            _ if !wants_result => return Ok(Taken::Positions),
+            (Outcome::Token(token, _), Some(member))
+                if token as usize >= loaded.model.config().vocabulary =>
+            {
+                return Err(member_error(member, NO_SENSE));
+            }
+            (Outcome::Token(token, state), _) => {
+                self.sampler.set_state(state);
+                token
+            }
+            (Outcome::Activations(last), _) => {
+                let logits = loaded.model.logits(&last).ok_or_else(incomplete)?;
+                self.sampler.next(&logits)
+            }
+            _ => return Err(incomplete()),
+        };
+        self.add(&loaded.model, token);
+        Ok(Taken::Token)
+    }
+
     /// Compute this canister's blocks for the next positions that other canisters lack, at most
     /// `most`.
     fn passenger(
