@@ -16,6 +16,7 @@ from datanode.errors import (
 )
 from datanode.inference.client import InferenceNode
 from datanode.inference.questions import Generated, Question
+from datanode.inference.together import generate_together
 from datanode.node import deploy
 from datanode.node.canister import CanisterNode
 from datanode.node.port import Visibility
@@ -80,6 +81,16 @@ def test_prompts_of_one_message_that_begin_alike_are_computed_once(node: Inferen
     list(node.load())
     alone = node.ask(Question(prompt=prompts[0], max_tokens=1))
     assert found.instructions < 1.6 * alone.instructions
+    # Messages that end within the beginning: all of them advance.
+    most = alone.instructions // 3
+    limited = [Question(prompt=each, max_tokens=1, max_instructions=most) for each in prompts]
+    told = dict.fromkeys(range(len(prompts)), "")
+    messages = list(generate_together(node, limited))
+    for number, part, _ in (each for message in messages for each in message.parts):
+        assert isinstance(part, Generated), part
+        told[number] += part.text
+    assert list(told.values()) == [tiny_checkpoint.answer(prompt, 1) for prompt in prompts]
+    assert len(messages) > 2
 
 
 def test_prompts_that_begin_alike_are_computed_once(node: InferenceNode) -> None:

@@ -44,13 +44,15 @@ impl Reader {
             && let Some(other) = self.conversations.peek(leader.number)
         {
             let held = if is_driver { other.computed } else { other.positions() };
-            if held >= beginning.positions {
-                let (base, cache) = (leader.number, other.prefix(beginning.positions));
-                if let Some(own) = self.conversations.peek_mut(number) {
-                    own.begin_with(base, cache);
-                }
-            } else if leader.is_active() {
+            if held < beginning.positions && leader.is_active() {
                 return true;
+            }
+            // One that has ended early leaves what it has: the turn advances in any case.
+            let (base, cache) = (leader.number, other.prefix(held.min(beginning.positions)));
+            if let Some(own) = self.conversations.peek_mut(number)
+                && own.positions() < cache.length()
+            {
+                own.begin_with(base, cache);
             }
         }
         if let Ok(turn) = &mut group.turns[index] {
