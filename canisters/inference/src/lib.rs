@@ -9,6 +9,7 @@
 pub mod api;
 mod batch;
 mod block;
+mod bounded_call;
 mod checkpoint;
 mod conversation;
 mod conversations;

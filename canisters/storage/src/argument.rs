@@ -25,6 +25,39 @@ pub trait Argument {
     fn length(&self) -> usize;
     /// Copy a part; it must lie inside.
     fn read(&self, offset: usize, into: &mut [u8]);
+    /// Copy all of them.
+    fn whole(&self) -> Vec<u8> {
+        let mut whole = vec![0; self.length()];
+        self.read(0, &mut whole);
+        whole
+    }
+}
+
+/// What the message under way brings: its argument, or in a callback the reply.
+pub struct Received {
+    length: usize,
+}
+
+impl Received {
+    /// Of this message.
+    #[allow(clippy::new_without_default)] // it is no value of its own
+    pub fn new() -> Self {
+        Self { length: ic0::msg_arg_data_size() }
+    }
+}
+
+impl Argument for Received {
+    fn length(&self) -> usize {
+        self.length
+    }
+
+    fn read(&self, offset: usize, into: &mut [u8]) {
+        ic0::msg_arg_data_copy(into, offset);
+    }
+
+    fn whole(&self) -> Vec<u8> {
+        ic_cdk::api::msg_arg_data()
+    }
 }
 
 impl Argument for Vec<u8> {
@@ -39,10 +72,12 @@ impl Argument for Vec<u8> {
 
 /// Frames that lie in a message.
 pub struct Ranges<'a, A> {
-    argument: &'a A,
-    count: usize,
+    /// The message.
+    pub argument: &'a A,
+    /// How many there are.
+    pub count: usize,
     /// Offset and length of each; none if they are more than a message may have.
-    ranges: Vec<(usize, usize)>,
+    pub ranges: Vec<(usize, usize)>,
 }
 
 impl<A: Argument> Incoming for Ranges<'_, A> {
@@ -70,28 +105,50 @@ pub fn lease_and_ranges<A: Argument>(argument: &A) -> Option<Found<'_, A>> {
     }
     argument.read(0, &mut header);
     HEADERS.contains(&&header).then(|| {
-        let mut cursor = Cursor { argument, at: header.len() };
-        cursor.frames().ok_or_else(|| "the argument is cut off".into())
+        Cursor { argument, at: header.len() }
+            .frames()
+            .ok_or_else(|| "the argument is cut off".into())
     })
 }
 
 /// Reads an argument from front to back.
-struct Cursor<'a, A> {
+pub struct Cursor<'a, A> {
     argument: &'a A,
     at: usize,
 }
 
 impl<'a, A: Argument> Cursor<'a, A> {
+    /// Begin in front.
+    pub fn new(argument: &'a A) -> Self {
+        Self { argument, at: 0 }
+    }
+
+    /// Pass so many bytes, and return where they are.
+    pub fn pass(&mut self, length: usize) -> Option<usize> {
+        let at = self.at;
+        self.at = at.checked_add(length).filter(|end| *end <= self.argument.length())?;
+        Some(at)
+    }
+
+    /// Take some bytes.
+    pub fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let at = self.pass(N)?;
+        let mut bytes = [0; N];
+        self.argument.read(at, &mut bytes);
+        Some(bytes)
+    }
+
+    /// Tell whether nothing is left.
+    pub fn is_at_end(&self) -> bool {
+        self.at == self.argument.length()
+    }
+
     /// Take a lease id and find the frames behind it.
     ///
     /// Frames that are too many are counted alone: the store refuses them, and a message of 2 MiB
     /// can hold two million empty ones.
     fn frames(&mut self) -> Option<(u64, Ranges<'a, A>)> {
-        let mut lease = [0; 8];
-        let end = self.at.checked_add(lease.len()).filter(|end| *end <= self.argument.length())?;
-        self.argument.read(self.at, &mut lease);
-        self.at = end;
-        let lease = u64::from_le_bytes(lease);
+        let lease = u64::from_le_bytes(self.take()?);
         let count = self.length()?;
         let mut ranges = Vec::new();
         if count > MAX_MESSAGE_FRAMES {
@@ -100,16 +157,13 @@ impl<'a, A: Argument> Cursor<'a, A> {
         ranges.reserve(count);
         for _ in 0..count {
             let length = self.length()?;
-            let end = self.at.checked_add(length).filter(|end| *end <= self.argument.length())?;
-            ranges.push((self.at, length));
-            self.at = end;
+            ranges.push((self.pass(length)?, length));
         }
-        let whole = self.at == self.argument.length();
-        whole.then_some((lease, Ranges { argument: self.argument, count, ranges }))
+        self.is_at_end().then_some((lease, Ranges { argument: self.argument, count, ranges }))
     }
 
-    /// Take a LEB128 number.
-    fn length(&mut self) -> Option<usize> {
+    /// Take a LEB128 number of at most four groups.
+    pub fn length(&mut self) -> Option<usize> {
         let mut bytes = [0x80; LENGTH_BYTES];
         let held = LENGTH_BYTES.min(self.argument.length() - self.at);
         self.argument.read(self.at, &mut bytes[..held]);

@@ -81,7 +81,11 @@ impl Error {
         Self::BadManifest(error.to_string())
     }
 
-    pub(crate) fn bound(limit: u64, got: u64) -> Result<(), Self> {
+    /// Check what came against a bound.
+    ///
+    /// # Errors
+    /// It is larger.
+    pub fn bound(limit: u64, got: u64) -> Result<(), Self> {
         if got > limit { Err(Self::TooLarge { limit, got }) } else { Ok(()) }
     }
 }
