@@ -67,6 +67,21 @@ def test_conversations_together_say_what_each_says_alone(node: InferenceNode) ->
         node.end(found.conversation)
 
 
+def test_prompts_of_one_message_that_begin_alike_are_computed_once(node: InferenceNode) -> None:
+    node.configure(MODEL)
+    list(node.load())
+    prompts = [PROMPT + end for end in (" not", " now", "")]
+    found = node.generate_many([Question(prompt=each, max_tokens=1) for each in prompts])
+    for prompt, answer in zip(prompts, found.answers, strict=True):
+        assert isinstance(answer, Generated)
+        assert answer.text == tiny_checkpoint.answer(prompt, 1)
+        node.end(answer.conversation)
+    node.configure(MODEL)
+    list(node.load())
+    alone = node.ask(Question(prompt=prompts[0], max_tokens=1))
+    assert found.instructions < 1.6 * alone.instructions
+
+
 def test_prompts_that_begin_alike_are_computed_once(node: InferenceNode) -> None:
     node.configure(MODEL)
     list(node.load())

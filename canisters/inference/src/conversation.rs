@@ -99,6 +99,23 @@ impl Conversation {
         self.computed = self.computed.min(self.prompt_tokens);
     }
 
+    /// Tell whether nothing is generated, and no other canister knows it.
+    pub fn is_new(&self) -> bool {
+        self.tokens.len() == self.prompt_tokens && self.sequence == 1
+    }
+
+    /// Count the positions that the prompt has in common with another text, all but its last one.
+    pub fn in_common(&self, other: &Self) -> usize {
+        let most = self.prompt_tokens.saturating_sub(1);
+        let pairs = self.tokens.iter().zip(&other.tokens).take(most);
+        pairs.take_while(|(ours, theirs)| ours == theirs).count()
+    }
+
+    /// Begin with the first positions of another conversation, which both have in common.
+    pub fn begin_with(&mut self, base: u64, cache: Cache) {
+        (self.computed, self.cache, self.base) = (cache.length(), cache, base);
+    }
+
     /// Count the computed positions that another prompt begins with; its last one is always computed.
     pub fn shared_positions(&self, prompt: &[u32]) -> usize {
         let most = self.cache.length().min(prompt.len().saturating_sub(1));

@@ -6,6 +6,7 @@
 //! those that generate with a model over several canisters. Every other message is atomic: one that
 //! runs out of instructions leaves the model and the conversations as they were.
 
+mod alike;
 pub mod api;
 mod batch;
 mod block;
