@@ -13,6 +13,9 @@ use crate::{Case, Shape};
 /// How deep what is skipped may nest.
 const MAX_DEPTH: usize = 256;
 
+/// Most items of a message: more than any method takes. They stay in the heap, 16 bytes each.
+const MAX_ITEMS: usize = 1 << 18;
+
 /// Most bytes of a principal.
 const MAX_PRINCIPAL: u64 = 29;
 
@@ -51,8 +54,16 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn number(&mut self, number: u64) {
-        self.items.push(Item::Number(number));
+    fn keep(&mut self, item: Item<'a>) -> Result<(), Fault> {
+        if self.items.len() == MAX_ITEMS {
+            return Err(Fault::Quota);
+        }
+        self.items.push(item);
+        Ok(())
+    }
+
+    fn number(&mut self, number: u64) -> Result<(), Fault> {
+        self.keep(Item::Number(number))
     }
 
     /// Decode a value of a type of the message; `Fault::Type` if it does not fit.
@@ -65,7 +76,7 @@ impl<'a> Decoder<'a> {
                 bytes.ok_or(Fault::Type)?;
                 let length = (self.bytes.number()?, length);
                 let bytes = self.bytes.take(length.0)?;
-                self.items.push(Item::Bytes(bytes));
+                self.keep(Item::Bytes(bytes))?;
                 if length.1.is_some_and(|expected| u64::from(expected) != length.0) {
                     return Err(Fault::Length);
                 }
@@ -74,7 +85,7 @@ impl<'a> Decoder<'a> {
             Shape::Vec(inner) => {
                 let element = self.types.inner(of, wire::VEC).ok_or(Fault::Type)?;
                 let count = self.bytes.number()?;
-                self.number(count);
+                self.number(count)?;
                 for _ in 0..count {
                     let before = self.bytes.at();
                     self.value(element, inner)?;
@@ -89,7 +100,7 @@ impl<'a> Decoder<'a> {
                 let (hash, inner) = self.case(of)?;
                 let found = cases.iter().position(|(case, _)| *case == hash);
                 let found = found.ok_or(Fault::Type)?;
-                self.number(found as u64);
+                self.number(found as u64)?;
                 self.value(inner, cases[found].1)
             }
         }
@@ -108,8 +119,7 @@ impl<'a> Decoder<'a> {
             wire::PRINCIPAL => Item::Bytes(self.principal()?),
             _ => Item::Number(self.bytes.fixed(wire::width(code).ok_or(Fault::Type)?)?),
         };
-        self.items.push(item);
-        Ok(())
+        self.keep(item)
     }
 
     /// Decode a natural number of at most 128 bits into two items, the low half first.
@@ -126,9 +136,8 @@ impl<'a> Decoder<'a> {
             }
             shift += 7;
             if byte < 0x80 {
-                self.number(number as u64);
-                self.number((number >> 64) as u64);
-                return Ok(());
+                self.number(number as u64)?;
+                return self.number((number >> 64) as u64);
             }
         }
     }
@@ -137,12 +146,11 @@ impl<'a> Decoder<'a> {
         let is_none = [wire::NULL.into(), wire::RESERVED.into()].contains(&of);
         let value = self.types.inner(of, wire::OPT);
         if is_none || (value.is_some() && !self.flag()?) {
-            self.number(0);
-            return Ok(());
+            return self.number(0);
         }
         let value = value.unwrap_or(of);
         let (at, items) = (self.bytes.at(), self.items.len());
-        self.number(1);
+        self.number(1)?;
         let tried = self.value(value, inner);
         if tried != Err(Fault::Type) {
             return tried;
@@ -150,7 +158,7 @@ impl<'a> Decoder<'a> {
         self.items.truncate(items);
         self.bytes.rewind(at);
         self.charge(RETRY)?;
-        self.number(0);
+        self.number(0)?;
         self.skip(value, 0)
     }
 

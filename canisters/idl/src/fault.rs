@@ -19,7 +19,7 @@ pub enum Fault {
     Text,
     /// A blob has another length than expected.
     Length,
-    /// It has more to skip than is allowed, or it nests too deep.
+    /// It has more values or more to skip than is allowed, or it nests too deep.
     Quota,
     /// Bytes follow its values.
     Trailing,
@@ -36,7 +36,7 @@ impl Fault {
             Self::Value => "a value is malformed",
             Self::Text => "a text is not UTF-8",
             Self::Length => "a digest is not 32 bytes long",
-            Self::Quota => "there is too much in it that is not expected",
+            Self::Quota => "it has too many values, or too much that is not expected",
             Self::Trailing => "bytes follow its values",
         }
     }

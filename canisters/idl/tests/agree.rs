@@ -108,6 +108,8 @@ fn bombs_are_refused() {
     assert_eq!(decode_one::<Option<bool>>(&deep, SKIPPING_QUOTA), Err(Fault::Quota));
     let long = [b"DIDL\x00\x01\x71".as_slice(), &many].concat();
     assert_eq!(decode_one::<String>(&long, SKIPPING_QUOTA), Err(Fault::End));
+    let many = candid::encode_one(vec![7_u8; 300_000].iter().map(|n| Some(*n)).collect::<Vec<_>>());
+    assert_eq!(decode_one::<Vec<Option<u8>>>(&many.unwrap(), SKIPPING_QUOTA), Err(Fault::Quota));
     let types = [b"DIDL".as_slice(), &[0x91, 0x4e], &[0x6d, 0x7f].repeat(10_001), &[0]].concat();
     assert_eq!(decode_all::<()>(&types, SKIPPING_QUOTA), Err(Fault::Table));
 }

@@ -23,6 +23,8 @@ pub struct Conversation {
     pub(crate) sequence: u64,
     /// Conversation with whose first positions the cache began; 0: none.
     pub(crate) base: u64,
+    /// When it got its last turn, by the clock of all conversations.
+    pub(crate) served: u64,
 }
 
 /// What one message added.
@@ -63,6 +65,7 @@ impl Conversation {
             returned_bytes: 0,
             sequence: 1,
             base,
+            served: 0,
         })
     }
 

@@ -126,6 +126,12 @@ impl Conversations {
         }
     }
 
+    /// Advance the clock that tells which conversation was used or served before another.
+    pub fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
     /// Look at a conversation, whosever it is.
     pub fn peek(&self, number: u64) -> Option<&Conversation> {
         self.entries.get(&number).map(|entry| &entry.conversation)

@@ -43,6 +43,8 @@ impl Reader {
             group.add(turn);
         }
         self.find_beginnings(&mut group);
+        // A message may end before all had a turn: those that wait longest come first.
+        group.order(|turn| self.conversations.peek(turn.number).map_or(0, |each| each.served));
         if group.hops.is_none() {
             let numbers = group.numbers();
             self.generate_here(&mut group, &used);
@@ -107,11 +109,13 @@ impl Reader {
         positions: usize,
         instructions: u64,
     ) -> Result<Option<(u64, &mut Conversation, &Loaded)>, Error> {
+        self.copy_beginning(group, index);
         let loaded = self.stage.loaded()?;
         let Ok(turn) = &group.turns[index] else { return Ok(None) };
         let number = turn.number;
         let others = group.active_beside(index);
         let others: usize = others.map(|each| self.conversations.cache_bytes_of(each)).sum();
+        let served = self.conversations.tick();
         let conversation = self.conversations.get(group.owner, number)?;
         if turn.is_done(conversation, instructions) {
             group.end(index);
@@ -123,6 +127,7 @@ impl Reader {
             group.park(index);
             return Ok(None);
         }
+        conversation.served = served;
         Ok(Some((number, conversation, loaded)))
     }
 

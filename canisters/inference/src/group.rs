@@ -120,6 +120,13 @@ impl Group {
         self.turns.iter().flatten().map(|turn| turn.number).collect()
     }
 
+    /// Sort the queue, turns of equal keys as they are.
+    pub fn order(&mut self, key: impl Fn(&Turn) -> u64) {
+        let turns = &self.turns;
+        let key = |index: &usize| turns[*index].as_ref().map_or(0, &key);
+        self.queue.make_contiguous().sort_by_key(key);
+    }
+
     /// Take the next turn from the queue.
     pub fn next(&mut self) -> Option<usize> {
         self.queue.pop_front()
@@ -245,6 +252,13 @@ mod tests {
         group.advanced(1, true);
         group.advanced(0, false);
         assert_eq!(drain(&mut group), [1, 0]);
+    }
+
+    #[test]
+    fn the_queue_is_sorted_by_a_key() {
+        let mut group = group(5);
+        group.order(|turn| [7, 0, 3, 0, 1][turn.number as usize]);
+        assert_eq!(drain(&mut group), [1, 3, 4, 2, 0]);
     }
 
     #[test]

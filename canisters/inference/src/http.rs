@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 
 use candid::CandidType;
-use datanode_idl::Idl;
-use datanode_storage::reply::length;
+use datanode_idl::{Idl, number};
 use datanode_storage::state::peek;
 use datanode_store::Digest;
 use serde::Deserialize;
@@ -77,7 +76,7 @@ fn requested(argument: Vec<u8>) -> String {
 fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut reply = TABLE.to_vec();
     blob(&mut reply, body);
-    length(&mut reply, headers.len());
+    number(&mut reply, headers.len() as u64);
     for (name, value) in headers {
         blob(&mut reply, name.as_bytes());
         blob(&mut reply, value.as_bytes());
@@ -87,7 +86,7 @@ fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 }
 
 fn blob(reply: &mut Vec<u8>, bytes: &[u8]) {
-    length(reply, bytes.len());
+    number(reply, bytes.len() as u64);
     reply.extend_from_slice(bytes);
 }
 

@@ -1,11 +1,10 @@
 //! `get_frames`, exported by hand: frames go from stable memory into the reply through one page of the
 //! heap, because a message pays for each page that it touches.
 
-use datanode_idl::SKIPPING_QUOTA;
+use datanode_idl::{SKIPPING_QUOTA, number};
 use datanode_store::api::{FrameAnswer, FrameRef};
 use datanode_store::{Error, Found, FoundFrames, Stored};
 
-use crate::reply::length;
 use crate::state::CALL_CYCLES;
 
 /// What a call of another canister pays, cycles: for its message, for each chunk that it names, which
@@ -79,12 +78,12 @@ pub fn encode(
         Ok(answers) => {
             reply.put(TABLE);
             reply.put(&[OK]);
-            reply.number(answers.len());
+            reply.length(answers.len());
             for found in answers {
                 match found {
                     Found::Frame(frame) => {
                         reply.put(&[FRAME]);
-                        reply.number(frame.length);
+                        reply.length(frame.length);
                         reply.fill(frame.length, |offset, into| read(frame, offset, into));
                     }
                     Found::DidNotFit => reply.put(&[DID_NOT_FIT]),
@@ -111,9 +110,9 @@ impl<A: FnMut(&[u8])> Reply<'_, A> {
     }
 
     /// Append a LEB128 number.
-    fn number(&mut self, number: usize) {
+    fn length(&mut self, length: usize) {
         let mut bytes = Vec::new();
-        length(&mut bytes, number);
+        number(&mut bytes, length as u64);
         self.put(&bytes);
     }
 

@@ -42,12 +42,12 @@ fn prompts(count: usize) -> Vec<Vec<u32>> {
 }
 
 fn begin(reader: &mut Reader, prompts: &[Vec<u32>]) -> Group {
-    let mut group = begin_apart(reader, prompts);
+    let mut group = begin_apart(reader, prompts, u64::MAX);
     reader.find_beginnings(&mut group);
     group
 }
 
-fn begin_apart(reader: &mut Reader, prompts: &[Vec<u32>]) -> Group {
+fn begin_apart(reader: &mut Reader, prompts: &[Vec<u32>], max_instructions: u64) -> Group {
     let hops = reader.is_driver().then(Hops::default);
     let mut group = Group::default();
     (group.owner, group.hops) = (OWNER, hops);
@@ -57,7 +57,7 @@ fn begin_apart(reader: &mut Reader, prompts: &[Vec<u32>]) -> Group {
         let conversation = Conversation::new(model, prompt.clone(), None, sampler).unwrap();
         let number = reader.conversations.insert(OWNER, 1, conversation);
         let conversation = reader.conversations.begin(OWNER, number).unwrap();
-        group.add(Ok(Turn::new(number, conversation, TOKENS as u32, u64::MAX)));
+        group.add(Ok(Turn::new(number, conversation, TOKENS as u32, max_instructions)));
     }
     group
 }
@@ -100,6 +100,9 @@ fn drive_counting(
 ) -> usize {
     let (mut guests, mut hops) = (Guests::default(), 0);
     while let Some((_, mut batch)) = reader.batch(group, 0) {
+        let loaded = reader.stage.loaded().unwrap();
+        let one = loaded.model.cache().bytes_for(2 * TOKENS);
+        assert!(reader.conversations.cache_bytes() <= loaded.cache_bytes.saturating_add(one));
         loop {
             hops += 1;
             harm(hops, &mut guests);
@@ -172,19 +175,43 @@ fn prompts_that_begin_alike_are_computed_once_and_give_the_same_texts() {
     let (prompts, whole) = (alike(6), Part { end_block: 3, ..DRIVEN });
     let expected = alone(&prompts);
     let mut positions = [0, 0];
-    for (computed, begin) in positions.iter_mut().zip([begin, begin_apart]) {
+    for (computed, is_shared) in positions.iter_mut().zip([true, false]) {
+        let begin = |reader: &mut Reader| {
+            if is_shared {
+                return begin(reader, &prompts);
+            }
+            begin_apart(reader, &prompts, u64::MAX)
+        };
         let mut here = reader(whole, usize::MAX);
-        let mut group = begin(&mut here, &prompts);
+        let mut group = begin(&mut here);
         here.generate_here(&mut group, &|| 0);
         assert_eq!(texts(&mut here, &group), expected);
         let mut driver = reader(DRIVEN, usize::MAX);
-        let mut group = begin(&mut driver, &prompts);
+        let mut group = begin(&mut driver);
         let mut member = tiny::loaded(REST);
         let count = |legs: &[Leg]| *computed += legs.iter().map(|leg| leg.positions).sum::<usize>();
         drive_counting(&mut driver, &mut group, &mut member, |_, _| (), count);
         assert_eq!(texts(&mut driver, &group), expected);
     }
     assert_eq!(positions[1] - positions[0], 5 * 20);
+}
+
+#[test]
+fn prompts_that_begin_alike_advance_in_messages_that_end_within_the_beginning() {
+    let prompts = alike(3);
+    let whole = Part { end_block: 3, ..DRIVEN };
+    let mut here = reader(whole, usize::MAX);
+    let mut group = begin_apart(&mut here, &prompts, 3);
+    here.find_beginnings(&mut group);
+    let used = std::cell::Cell::new(0);
+    here.generate_here(&mut group, &|| {
+        used.set(used.get() + 1);
+        used.get()
+    });
+    for number in group.numbers() {
+        let positions = here.conversations.peek(number).unwrap().positions();
+        assert!((1..20).contains(&positions), "{positions}");
+    }
 }
 
 #[test]
