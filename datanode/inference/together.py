@@ -18,6 +18,9 @@ CONVERSATIONS_A_MESSAGE: Final = 64
 touching the weights costs each."""
 
 
+_STUCK: Final = ConflictError("generation does not advance: a message may use too few instructions")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """Result of one message of several conversations.
@@ -79,9 +82,13 @@ def generate_together(
             new = [questions[talk.number] for talk in talks if talk.conversation is None]
             wishes = [_wish(talk, questions[talk.number], tokens_a_message) for talk in talks]
             found = node.generate_many(wishes)
+            pairs = list(zip(talks, found.answers, strict=True))
+            advances = [_advances(talk, part) for talk, part in pairs]
+            # A message may pay for a few conversations only, and leave the others for the next one.
+            is_stuck = not any(advances)
             parts = []
-            for talk, part in zip(list(talks), found.answers, strict=True):
-                answer, has_ended = _taken(talk, part)
+            for talk, part in pairs:
+                answer, has_ended = (_STUCK, True) if is_stuck else (part, _has_ended(talk, part))
                 parts.append((talk.number, answer, has_ended))
                 if has_ended:
                     talks.remove(talk)
@@ -109,19 +116,19 @@ def _wish(talk: _Talk, question: Question, tokens_a_message: int) -> Question | 
     )
 
 
-def _taken(talk: _Talk, part: Generated | DataNodeError) -> tuple[Generated | DataNodeError, bool]:
-    """Note what a conversation got; returns it and whether the conversation has ended."""
+def _advances(talk: _Talk, part: Generated | DataNodeError) -> bool:
+    """Note what a conversation got; returns whether it is further than before."""
     if isinstance(part, DataNodeError):
-        return part, True
+        return True
     is_first = talk.conversation is None
     before, talk.positions = talk.positions, part.positions_count
     talk.conversation = part.conversation
     talk.left -= len(part.tokens)
-    has_ended = part.finished or talk.left <= 0
-    if not has_ended and not is_first and not part.tokens and talk.positions <= before:
-        why = "generation does not advance: a message may use too few instructions"
-        return ConflictError(why), True
-    return part, has_ended
+    return is_first or part.finished or bool(part.tokens) or talk.positions > before
+
+
+def _has_ended(talk: _Talk, part: Generated | DataNodeError) -> bool:
+    return isinstance(part, DataNodeError) or part.finished or talk.left <= 0
 
 
 def _end(node: InferenceNode, talk: _Talk) -> None:

@@ -4,7 +4,7 @@ Calls between canisters walk round `inspect_message`. Here a canister without an
 method of the interface, alone and in batches; the ledger says what each side paid.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -195,3 +195,62 @@ def test_a_full_page_of_models_stays_below_its_bound(scene: Scene) -> None:
     page = instructions / (MODELS + 1) * MODELS_A_PAGE
     print(f"models: {instructions:,} for {MODELS + 1}, {page:,.0f} a page")
     assert page <= MODELS_PAGE_INSTRUCTIONS
+
+
+FRAME_BYTES = 1_800_000
+FILES = 2_000
+"""Files of a model whose manifest has a long head."""
+
+
+@pytest.fixture(scope="module")
+def frames(scene: Scene) -> dict[str, list[Value]]:
+    """Arguments of `get_frames`, by what they are about."""
+    owner, node = scene.owner, scene.node
+    models = {
+        "large": checkpoint(node, {"a.bin": some_bytes(FRAME_BYTES)}, chunk_bytes=FRAME_BYTES),
+        "middle": checkpoint(node, {"a.bin": some_bytes(FRAME_BYTES)}, chunk_bytes=60_000),
+        "wide": checkpoint(node, {f"{number}.bin": some_bytes(9) for number in range(FILES)}),
+    }
+    for name, model in models.items():
+        node.upload(owner, name, model)
+        node.ok(owner, "set_visibility", {"model": name, "visibility": ("public", None)})
+    models["open"] = scene.public
+
+    def wanted(model: str, chunks: Iterable[int], name: str = "") -> Value:
+        manifest = models[model].manifest
+        return {"model": name or model, "manifest": manifest, "chunks": list(chunks)}
+
+    return {
+        "refused": [
+            wanted("open", [], "model/39"),
+            wanted("open", [CHUNKS]),
+            wanted("open", [], "absent"),
+        ],
+        "refused long": [wanted("open", range(4_096), "x"), wanted("open", range(9_000))],
+        "tiny": [wanted("open", []), wanted("open", [0]), wanted("open", range(30))],
+        "many": [wanted("open", range(CHUNKS))],
+        "full": [wanted("large", [0]), wanted("middle", range(30))],
+        "full twice": [wanted("large", [0] * 40)],
+        "long head": [wanted("wide", []), wanted("wide", [0])],
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", ["refused", "refused long", "tiny", "many", "full", "full twice", "long head"]
+)
+def test_get_frames_keeps_what_it_costs_and_not_much_more(
+    scene: Scene, frames: dict[str, list[Value]], kind: str
+) -> None:
+    """Of each call alone, whatever the stranger pays for its own messages."""
+    for value in frames[kind]:
+        argument = scene.node.argument("get_frames", value)
+        last = scene.node.last()
+        one = puppet.call(scene.node.principal, argument, method="get_frames", cycles=CALL_CYCLES)
+        scene.net.call(scene.stranger, scene.caller, "run", one + puppet.reply())
+        scene.net.settle()
+        (entry,) = [e for e in scene.node.entries(after=last) if e.method == "get_frames"]
+        items = dict(entry.items)
+        kept = -items["accepted"]
+        cost = items["execution"] + items["instructions"]
+        print(f"{kind}: {entry.instructions:,} instructions, kept {kept:,}: {cost / kept:.3f}")
+        assert cost <= kept

@@ -16,6 +16,7 @@ from datanode.errors import (
 )
 from datanode.inference.client import InferenceNode
 from datanode.inference.questions import Generated, Question
+from datanode.inference.together import generate_together
 from datanode.node import deploy
 from datanode.node.canister import CanisterNode
 from datanode.node.port import Visibility
@@ -65,6 +66,40 @@ def test_conversations_together_say_what_each_says_alone(node: InferenceNode) ->
         assert isinstance(found, Generated)
         assert found.text == tiny_checkpoint.answer(prompt, TOKENS)
         node.end(found.conversation)
+
+
+def test_prompts_of_one_message_that_begin_alike_are_computed_once(node: InferenceNode) -> None:
+    node.configure(MODEL)
+    list(node.load())
+    prompts = [PROMPT + end for end in (" not", " now", "")]
+    found = node.generate_many([Question(prompt=each, max_tokens=1) for each in prompts])
+    for prompt, answer in zip(prompts, found.answers, strict=True):
+        assert isinstance(answer, Generated)
+        assert answer.text == tiny_checkpoint.answer(prompt, 1)
+        node.end(answer.conversation)
+    node.configure(MODEL)
+    list(node.load())
+    alone = node.ask(Question(prompt=prompts[0], max_tokens=1))
+    assert found.instructions < 1.6 * alone.instructions
+
+
+@pytest.mark.parametrize("starts", [("", "", ""), ("x", "y", "z")])
+def test_messages_that_pay_for_few_steps_bring_all_conversations_to_their_end(
+    node: InferenceNode, starts: tuple[str, ...]
+) -> None:
+    """With prompts that begin alike, and with others."""
+    loaded(node)
+    ends = (" not", " now", "")
+    prompts = [first + PROMPT + end for first, end in zip(starts, ends, strict=True)]
+    most = node.ask(Question(prompt="q" + prompts[0], max_tokens=1)).instructions // 3
+    questions = [Question(prompt=each, max_tokens=2, max_instructions=most) for each in prompts]
+    messages = list(generate_together(node, questions))
+    told = ["", "", ""]
+    for number, part, _ in (each for message in messages for each in message.parts):
+        assert isinstance(part, Generated), part
+        told[number] += part.text
+    assert told == [tiny_checkpoint.answer(prompt, 2) for prompt in prompts]
+    assert len(messages) > 2
 
 
 def test_prompts_that_begin_alike_are_computed_once(node: InferenceNode) -> None:

@@ -236,6 +236,21 @@ def test_conversations_share_hops_and_say_what_each_says_alone(fleet: Fleet) -> 
     assert fleet.hops() - before <= TOKENS + 2
 
 
+def test_prompts_of_one_message_that_begin_alike_share_the_beginning(fleet: Fleet) -> None:
+    beginning = "zebras graze where the grass is long and"
+    (alone,) = fleet.driver.generate(replace(QUESTION, prompt=beginning[::-1], max_tokens=1))
+    prompts = tuple(beginning + end for end in [" wet", ", dry", " cold"])
+    before = fleet.hops()
+    found = fleet.driver.generate_many([replace(each, max_tokens=1) for each in asked(prompts)])
+    for prompt, answer in zip(prompts, found.answers, strict=True):
+        assert isinstance(answer, Generated)
+        assert answer.text == tiny_checkpoint.answer(prompt, 1)
+        fleet.driver.end(answer.conversation)
+    # The first prompt whole, and five positions of each other one.
+    assert found.instructions < 1.6 * alone.instructions
+    assert fleet.hops() - before <= 3
+
+
 def test_a_lost_hop_of_several_conversations_is_repeated(fleet: Fleet) -> None:
     fault = fleet.network.faults.set("lose-response", canister=fleet.block, method=HOP, every=2)
     told = together(fleet, asked(PROMPTS))

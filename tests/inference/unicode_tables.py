@@ -4,7 +4,7 @@ The library's regular expressions, its digits and its NFC come from three source
 versions. A model was trained with what they say, so the tables are read off the library itself.
 Combining classes are those of Python's `unicodedata`, for the marks that the library reorders.
 
-`python -m tests.inference.unicode_tables` writes `canisters/llama/src/tokenizer/tables.rs`.
+`python -m tests.inference.unicode_tables` writes `canisters/llama_text/src/tokenizer/tables.rs`.
 """
 
 import textwrap
@@ -16,7 +16,7 @@ from typing import Final
 
 from tokenizers import Regex, normalizers, pre_tokenizers
 
-TABLES: Final = Path(__file__).parents[2] / "canisters/llama/src/tokenizer/tables.rs"
+TABLES: Final = Path(__file__).parents[2] / "canisters/llama_text/src/tokenizer/tables.rs"
 CLASSES: Final = (("Letter", r"\p{L}"), ("Number", r"\p{N}"), ("Space", r"\s"))
 _HANGUL: Final = range(0xAC00, 0xD7A4)
 _FIRST_MARK: Final = 0x300
@@ -89,14 +89,28 @@ def decompositions() -> dict[int, str]:
 
 
 def compositions(full: dict[int, str]) -> list[tuple[int, int, int]]:
-    """List pairs of code points that compose to a third, in order."""
+    """List code points that two others compose to, with those, in order."""
     compose = normalizers.NFC().normalize_str
     found = []
     for point, text in full.items():
         first = compose(text[:-1])
         if compose(chr(point)) == chr(point) and len(first) == 1:
-            found.append((ord(first), ord(text[-1]), point))
+            found.append((point, ord(first), ord(text[-1])))
     return sorted(found)
+
+
+def check(full: dict[int, str], pairs: list[tuple[int, int, int]]) -> None:
+    """Check that taking pairs apart again and again gives the full decomposition."""
+    parts = {point: (first, second) for point, first, second in pairs}
+
+    def apart(point: int) -> str:
+        if point not in parts:
+            return full.get(point, chr(point))
+        first, second = parts[point]
+        assert second not in full, f"{second:#x} is decomposed itself"
+        return apart(first) + chr(second)
+
+    assert all(apart(point) == text for point, text in full.items())
 
 
 def _table(name: str, doc: str, of: str, rows: Iterable[str]) -> str:
@@ -113,6 +127,10 @@ def _escaped(text: str) -> str:
 def rust() -> str:
     """Write the tables as Rust source."""
     full = decompositions()
+    pairs = compositions(full)
+    check(full, pairs)
+    composed = {point for point, _, _ in pairs}
+    others = sorted((point, text) for point, text in full.items() if point not in composed)
     beyond = sorted(set(digits()) - set(matching(r"\p{N}")))
     return _HEADER + "".join(
         (
@@ -136,15 +154,15 @@ def rust() -> str:
             ),
             _table(
                 "DECOMPOSITIONS",
-                "Code points and their full canonical decomposition, without Hangul.",
+                "Code points that nothing composes to, and their full canonical decomposition.",
                 "(u32, &str)",
-                (f'({point:#x}, "{_escaped(found)}")' for point, found in sorted(full.items())),
+                (f'({point:#x}, "{_escaped(found)}")' for point, found in others),
             ),
             _table(
                 "COMPOSITIONS",
-                "Two code points and the one that they compose to, without Hangul.",
+                "Code points and the two that compose to each, without Hangul.",
                 "(u32, u32, u32)",
-                (f"({a:#x}, {b:#x}, {c:#x})" for a, b, c in compositions(full)),
+                (f"({c:#x}, {a:#x}, {b:#x})" for c, a, b in pairs),
             ),
         )
     )

@@ -1,11 +1,12 @@
 //! The types of `inference.did` that a storage canister does not have, as they travel.
 
 use candid::{CandidType, Principal};
+use datanode_idl::Idl;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
 /// How matrices are kept and multiplied.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// 16-bit integers on a grid a row: fewer instructions, logits within 1e-3.
     #[serde(rename = "fast")]
@@ -16,7 +17,7 @@ pub enum Mode {
 }
 
 /// Blocks of a model, and whether its embedding and its head go with them.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// First block.
     pub first_block: u32,
@@ -29,7 +30,7 @@ pub struct Part {
 }
 
 /// How a part goes together with those on other canisters.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Fleet {
     /// Manifest digest of the whole model; all parts are of the same one.
     pub whole: ByteBuf,
@@ -40,7 +41,7 @@ pub struct Fleet {
 }
 
 /// Argument of `model_configure`.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
     /// Name of a sealed model that this canister stores.
     pub model: String,
@@ -55,7 +56,7 @@ pub struct Configuration {
 }
 
 /// What loading a configured model takes.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadPlan {
     /// The version that is configured.
     pub version: u32,
@@ -68,14 +69,14 @@ pub struct LoadPlan {
 }
 
 /// Argument of `model_load`.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadBudget {
     /// Instructions after which the step ends; at most 8e9 are used.
     pub max_instructions: u64,
 }
 
 /// How far loading has come.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadStep {
     /// Whether the model is loaded.
     pub done: bool,
@@ -90,7 +91,7 @@ pub struct LoadStep {
 }
 
 /// Argument of `model_start` and `model_ask`.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq)]
 pub struct Prompt {
     /// The text to continue.
     pub prompt: String,
@@ -108,7 +109,7 @@ pub struct Prompt {
 }
 
 /// Argument of `model_continue`.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Continue {
     /// The conversation.
     pub conversation: u64,
@@ -119,7 +120,7 @@ pub struct Continue {
 }
 
 /// A conversation of `model_generate_many`.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq)]
 pub enum Wanted {
     /// Begin one.
     #[serde(rename = "start")]
@@ -130,7 +131,7 @@ pub enum Wanted {
 }
 
 /// What a message generated.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Generated {
     /// The conversation, to continue; 0 in a query.
     pub conversation: u64,
@@ -151,7 +152,7 @@ pub struct Generated {
 }
 
 /// What a message generated in several conversations.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct GeneratedMany {
     /// In the order of the argument.
     pub answers: Vec<Result<Generated, datanode_store::Error>>,
@@ -162,7 +163,7 @@ pub struct GeneratedMany {
 }
 
 /// Calls of canisters with further blocks.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hops {
     /// How many.
     pub count: u32,
@@ -171,7 +172,7 @@ pub struct Hops {
 }
 
 /// What the canister runs.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct ModelStatus {
     /// Version of the `model_*` interface.
     pub interface_version: u32,
@@ -194,7 +195,7 @@ pub struct ModelStatus {
 }
 
 /// Argument of `model_logits`.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
     /// Tokens from the start of a text.
     pub tokens: Vec<u32>,
@@ -205,3 +206,29 @@ pub type Logits = ByteBuf;
 
 /// Who may run the model, besides the controllers.
 pub type Runners = Vec<Principal>;
+
+#[cfg(test)]
+mod tests {
+    use datanode_idl::judge::agree;
+    use datanode_store::Error;
+
+    use super::*;
+    use crate::pull::Pull;
+    use crate::setup::Setup;
+
+    const COUNT: usize = 40;
+
+    macro_rules! agree {
+        ($($of:ty),*) => {$(
+            assert!(agree::<$of>(COUNT) > 0, stringify!($of));
+        )*};
+    }
+
+    #[test]
+    fn types_are_read_and_written_as_crate_candid_does() {
+        agree!(Configuration, LoadBudget, Prompt, Continue, Vec<Wanted>, Tokens, Pull, Setup);
+        agree!(Result<LoadPlan, Error>, Result<LoadStep, Error>, Result<ModelStatus, Error>);
+        agree!(Result<Generated, Error>, Result<GeneratedMany, Error>, Result<Runners, Error>);
+        agree!(Result<Logits, Error>, Result<Vec<u32>, Error>);
+    }
+}

@@ -23,6 +23,8 @@ pub struct Conversation {
     pub(crate) sequence: u64,
     /// Conversation with whose first positions the cache began; 0: none.
     pub(crate) base: u64,
+    /// When it got its last turn, by the clock of all conversations.
+    pub(crate) served: u64,
 }
 
 /// What one message added.
@@ -63,6 +65,7 @@ impl Conversation {
             returned_bytes: 0,
             sequence: 1,
             base,
+            served: 0,
         })
     }
 
@@ -97,6 +100,23 @@ impl Conversation {
         self.tokens.truncate(self.prompt_tokens);
         self.cache.truncate(self.prompt_tokens);
         self.computed = self.computed.min(self.prompt_tokens);
+    }
+
+    /// Tell whether nothing is generated, and no other canister knows it.
+    pub fn is_new(&self) -> bool {
+        self.tokens.len() == self.prompt_tokens && self.sequence == 1
+    }
+
+    /// Count the positions that the prompt has in common with another text, all but its last one.
+    pub fn in_common(&self, other: &Self) -> usize {
+        let most = self.prompt_tokens.saturating_sub(1);
+        let pairs = self.tokens.iter().zip(&other.tokens).take(most);
+        pairs.take_while(|(ours, theirs)| ours == theirs).count()
+    }
+
+    /// Begin with the first positions of another conversation, which both have in common.
+    pub fn begin_with(&mut self, base: u64, cache: Cache) {
+        (self.computed, self.cache, self.base) = (cache.length(), cache, base);
     }
 
     /// Count the computed positions that another prompt begins with; its last one is always computed.

@@ -126,6 +126,22 @@ impl Conversations {
         }
     }
 
+    /// Advance the clock that tells which conversation was used or served before another.
+    pub fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// Look at a conversation, whosever it is.
+    pub fn peek(&self, number: u64) -> Option<&Conversation> {
+        self.entries.get(&number).map(|entry| &entry.conversation)
+    }
+
+    /// The same, to change it.
+    pub fn peek_mut(&mut self, number: u64) -> Option<&mut Conversation> {
+        self.entries.get_mut(&number).map(|entry| &mut entry.conversation)
+    }
+
     /// Return the bytes of the cache of a conversation; 0 if there is none.
     pub fn cache_bytes_of(&self, number: u64) -> usize {
         self.entries.get(&number).map_or(0, |entry| entry.conversation.cache_bytes())

@@ -10,22 +10,16 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 
 use candid::Principal;
-use datanode_storage::state::CALL_CYCLES;
+use datanode_storage::argument::Argument;
 use datanode_store::Error;
-use ic_cdk::call::{Call, CallFailed, RejectCode};
 
 use crate::api::Fleet;
 use crate::batch::Batch;
+use crate::bounded_call::{self, Request};
 use crate::group::Group;
 use crate::hop::{self, Reply};
 use crate::reader::Reader;
 use crate::state::resume;
-
-/// How long a call waits for its response, seconds.
-const TIMEOUT_S: u32 = 120;
-
-/// How often a call is made whose outcome is unknown, or which the network refuses.
-const TRIES: u32 = 5;
 
 /// Sets conversations free when the message ends, however it does.
 struct Busy(Vec<u64>);
@@ -100,45 +94,18 @@ const NO_SENSE: &str = "gave no sensible reply";
 
 /// Make one hop: again, unchanged, while its outcome is unknown.
 async fn call(member: Principal, argument: &[u8], group: &mut Group) -> Result<Reply, Error> {
-    let mut reason = String::new();
-    for _ in 0..TRIES {
-        let hops = group.hops.get_or_insert_default();
+    let request = Request { callee: member, method: hop::METHOD, argument };
+    let hops = group.hops.get_or_insert_default();
+    let each_try = || {
         hops.count += 1;
         hops.bytes += argument.len() as u64;
-        let call = Call::bounded_wait(member, hop::METHOD)
-            .with_raw_args(argument)
-            .with_cycles(CALL_CYCLES)
-            .change_timeout(TIMEOUT_S);
-        match call.await {
-            Ok(response) => {
-                let bytes = response.into_bytes();
-                hops.bytes += bytes.len() as u64;
-                return Reply::decode(&bytes).ok_or_else(|| member_error(member, NO_SENSE));
-            }
-            Err(CallFailed::CallRejected(rejected)) => {
-                reason = rejected.reject_message().into();
-                match rejected.reject_code() {
-                    Ok(RejectCode::SysTransient | RejectCode::SysUnknown) => {}
-                    _ => break,
-                }
-            }
-            Err(CallFailed::InsufficientLiquidCycleBalance(_)) => {
-                let needed = call_cost(hop::METHOD.len(), argument.len());
-                let balance = ic_cdk::api::canister_liquid_cycle_balance();
-                let balance = group.is_controller.then(|| balance.into());
-                return Err(Error::LowCycles { balance, needed: needed.into() });
-            }
-            Err(CallFailed::CallPerformFailed(_)) => {
-                reason = "too many calls are under way".into();
-                break;
-            }
-        }
-    }
-    Err(member_error(member, &format!("does not answer: {reason}")))
-}
-
-fn call_cost(method: usize, argument: usize) -> u128 {
-    CALL_CYCLES + ic_cdk::api::cost_call(method as u64, argument as u64)
+    };
+    let reply = bounded_call::call(request, each_try, Argument::whole).await;
+    let reply = reply.map_err(|failure| {
+        failure.into_error(group.is_controller, |why| member_error(member, why))
+    })?;
+    hops.bytes += reply.len() as u64;
+    Reply::decode(&reply).ok_or_else(|| member_error(member, NO_SENSE))
 }
 
 pub fn member_error(member: Principal, why: &str) -> Error {

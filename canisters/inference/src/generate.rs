@@ -42,6 +42,9 @@ impl Reader {
             let turn = self.turn(context, each);
             group.add(turn);
         }
+        self.find_beginnings(&mut group);
+        // A message may end before all had a turn: those that wait longest come first.
+        group.order(|turn| self.conversations.peek(turn.number).map_or(0, |each| each.served));
         if group.hops.is_none() {
             let numbers = group.numbers();
             self.generate_here(&mut group, &used);
@@ -78,6 +81,10 @@ impl Reader {
     /// Generate without other canisters, a step of each conversation in turn.
     fn generate_here(&mut self, group: &mut Group, used: &dyn Fn() -> u64) {
         while let Some(index) = group.next() {
+            if self.waits(group, index) {
+                group.requeue(index);
+                continue;
+            }
             let advanced = match self.next_turn(group, index, STEP, used()) {
                 Ok(Some((_, conversation, loaded))) => conversation.advance(&loaded.model),
                 Ok(None) => continue,
@@ -107,6 +114,7 @@ impl Reader {
         let number = turn.number;
         let others = group.active_beside(index);
         let others: usize = others.map(|each| self.conversations.cache_bytes_of(each)).sum();
+        let served = self.conversations.tick();
         let conversation = self.conversations.get(group.owner, number)?;
         if turn.is_done(conversation, instructions) {
             group.end(index);
@@ -118,6 +126,7 @@ impl Reader {
             group.park(index);
             return Ok(None);
         }
+        conversation.served = served;
         Ok(Some((number, conversation, loaded)))
     }
 
@@ -131,17 +140,31 @@ impl Reader {
     /// Compute this canister's share of the next positions; none when all turns have ended. `used`
     /// are this canister's instructions so far.
     pub fn batch(&mut self, group: &mut Group, used: u64) -> Option<(Fleet, Batch)> {
-        let (fleet, mut batch, mut left) = match self.empty_batch() {
-            Ok(begun) => begun,
-            Err(error) => {
-                while let Some(index) = group.next() {
-                    group.fail(index, error.clone());
+        while group.waiting() > 0 {
+            match self.empty_batch() {
+                Ok((fleet, mut batch, left)) => {
+                    self.board(group, &mut batch, left, used);
+                    if !batch.passengers.is_empty() {
+                        return Some((fleet, batch));
+                    }
                 }
-                return None;
+                Err(error) => {
+                    while let Some(index) = group.next() {
+                        group.fail(index, error.clone());
+                    }
+                }
             }
-        };
+        }
+        None
+    }
+
+    /// Let the turns of the queue travel with a batch, at most `left` positions together.
+    fn board(&mut self, group: &mut Group, batch: &mut Batch, mut left: usize, used: u64) {
         let instructions = used.saturating_add(group.elsewhere);
-        let mut unserved = Vec::new();
+        let queue: Vec<_> = std::iter::from_fn(|| group.next()).collect();
+        let (mut unserved, ready): (Vec<_>, Vec<_>) =
+            queue.into_iter().partition(|index| self.waits(group, *index));
+        ready.into_iter().for_each(|index| group.requeue(index));
         while let Some(index) = group.next() {
             if left == 0 || batch.passengers.len() == MAX_LEGS {
                 unserved.push(index);
@@ -165,7 +188,6 @@ impl Reader {
             }
         }
         unserved.into_iter().for_each(|index| group.requeue(index));
-        (!batch.passengers.is_empty()).then_some((fleet, batch))
     }
 
     /// Return a batch without conversations, and the most positions that it takes.
@@ -306,162 +328,4 @@ impl Conversation {
 }
 
 #[cfg(test)]
-mod tests {
-    use candid::Principal;
-    use datanode_llama::{Part, Sampler};
-    use serde_bytes::ByteBuf;
-
-    use super::*;
-    use crate::api::{Configuration, Mode};
-    use crate::block::Guests;
-    use crate::hop::{Reply, decode};
-    use crate::reader::Stage;
-    use crate::setup::Setup;
-    use crate::tiny;
-
-    const MEMBER: Principal = Principal::management_canister();
-    const OWNER: Principal = Principal::anonymous();
-    const DRIVEN: Part = Part { first_block: 0, end_block: 1, embed: true, head: true };
-    const REST: Part = Part { first_block: 1, end_block: 3, embed: false, head: false };
-    const TOKENS: usize = 40;
-
-    /// A canister with a part of the tiny model, and the bytes that its caches may take.
-    fn reader(part: Part, cache_bytes: usize) -> Reader {
-        let configuration = Configuration {
-            model: String::new(),
-            version: None,
-            mode: Mode::Exact,
-            part: None,
-            fleet: (part == DRIVEN).then(|| Fleet {
-                whole: ByteBuf::from([0; 32]),
-                drivers: Vec::new(),
-                blocks: vec![MEMBER],
-            }),
-        };
-        let setup = Setup { configuration: Some(configuration), ..Setup::default() };
-        let mut reader = Reader::new(setup);
-        let loaded = Loaded { cache_bytes, ..tiny::loaded(part) };
-        reader.stage = Stage::Loaded(Box::new(loaded));
-        reader
-    }
-
-    fn prompts(count: usize) -> Vec<Vec<u32>> {
-        let token = |prompt: usize, at: usize| ((prompt * 7 + at * 5 + at * at) % 15) as u32;
-        (0..count).map(|prompt| (0..3 + 5 * prompt).map(|at| token(prompt, at)).collect()).collect()
-    }
-
-    fn begin(reader: &mut Reader, prompts: &[Vec<u32>]) -> Group {
-        let hops = reader.is_driver().then(Hops::default);
-        let mut group = Group::default();
-        (group.owner, group.hops) = (OWNER, hops);
-        for prompt in prompts {
-            let model = &reader.stage.loaded().unwrap().model;
-            let sampler = Sampler::new(0.7, prompt.len() as u64);
-            let conversation = Conversation::new(model, prompt.clone(), None, sampler).unwrap();
-            let number = reader.conversations.insert(OWNER, 1, conversation);
-            let conversation = reader.conversations.begin(OWNER, number).unwrap();
-            group.add(Ok(Turn::new(number, conversation, TOKENS as u32, u64::MAX)));
-        }
-        group
-    }
-
-    fn texts(reader: &mut Reader, group: &Group) -> Vec<Vec<u32>> {
-        assert!(group.turns.iter().all(Result::is_ok), "{:?}", group.turns);
-        let text = |number| reader.conversations.get(OWNER, number).unwrap().tokens.clone();
-        group.numbers().into_iter().map(text).collect()
-    }
-
-    /// What each prompt alone gives on one canister.
-    fn alone(prompts: &[Vec<u32>]) -> Vec<Vec<u32>> {
-        let whole = Part { end_block: 3, ..DRIVEN };
-        let one = |prompt: &Vec<u32>| {
-            let mut reader = reader(whole, usize::MAX);
-            let mut group = begin(&mut reader, std::slice::from_ref(prompt));
-            reader.generate_here(&mut group, &|| 0);
-            texts(&mut reader, &group).remove(0)
-        };
-        prompts.iter().map(one).collect()
-    }
-
-    /// Drive a group over two canisters; `harm` may change what the other one holds before a hop.
-    fn drive(
-        reader: &mut Reader,
-        group: &mut Group,
-        member: &mut Loaded,
-        mut harm: impl FnMut(usize, &mut Guests),
-    ) -> usize {
-        let (mut guests, mut hops) = (Guests::default(), 0);
-        while let Some((_, mut batch)) = reader.batch(group, 0) {
-            loop {
-                hops += 1;
-                harm(hops, &mut guests);
-                let (head, mut legs) = decode(&batch.encode()).unwrap();
-                assert_eq!(head.first_block, 1);
-                let reply = guests.answer(MEMBER, &mut legs, member, || 0);
-                let Some(Reply::Outcomes { end_block, answers }) = Reply::decode(&reply) else {
-                    panic!()
-                };
-                if batch.take(MEMBER, end_block, answers).unwrap() {
-                    break;
-                }
-            }
-            reader.take(group, batch, Ok(()));
-        }
-        hops
-    }
-
-    #[test]
-    fn conversations_together_get_what_each_gets_alone() {
-        let prompts = prompts(6);
-        let expected = alone(&prompts);
-        let lengths: Vec<_> = expected.iter().map(Vec::len).collect();
-        assert!(lengths.iter().zip(&prompts).all(|(length, prompt)| *length > prompt.len()));
-        let mut here = reader(Part { end_block: 3, ..DRIVEN }, usize::MAX);
-        let mut group = begin(&mut here, &prompts);
-        here.generate_here(&mut group, &|| 0);
-        assert_eq!(texts(&mut here, &group), expected);
-        let mut driver = reader(DRIVEN, usize::MAX);
-        let mut group = begin(&mut driver, &prompts);
-        let hops = drive(&mut driver, &mut group, &mut tiny::loaded(REST), |_, _| ());
-        assert_eq!(texts(&mut driver, &group), expected);
-        // Fewer than a third of those that each alone takes.
-        assert!(hops < 3 * TOKENS, "{hops}");
-    }
-
-    #[test]
-    fn caches_without_room_for_all_give_the_same_texts() {
-        let prompts = prompts(5);
-        let expected = alone(&prompts);
-        let bytes = |part| tiny::loaded(part).model.cache().bytes_for(32);
-        let whole = Part { end_block: 3, ..DRIVEN };
-        for room in [1, 3, 5] {
-            let mut here = reader(whole, room * bytes(whole));
-            let mut group = begin(&mut here, &prompts);
-            here.generate_here(&mut group, &|| 0);
-            assert_eq!(texts(&mut here, &group), expected, "{room}");
-            let mut driver = reader(DRIVEN, room * bytes(DRIVEN));
-            let mut group = begin(&mut driver, &prompts);
-            drive(&mut driver, &mut group, &mut tiny::loaded(REST), |_, _| ());
-            assert_eq!(texts(&mut driver, &group), expected, "{room}");
-            let mut driver = reader(DRIVEN, usize::MAX);
-            let mut group = begin(&mut driver, &prompts);
-            let mut member = Loaded { cache_bytes: room * bytes(REST), ..tiny::loaded(REST) };
-            let hops = drive(&mut driver, &mut group, &mut member, |_, _| ());
-            assert_eq!(texts(&mut driver, &group), expected, "{room}");
-            assert!(hops < 12 * TOKENS, "{hops}");
-        }
-    }
-
-    #[test]
-    fn a_member_that_is_loaded_anew_gets_all_positions_again() {
-        let prompts = prompts(4);
-        let mut driver = reader(DRIVEN, usize::MAX);
-        let mut group = begin(&mut driver, &prompts);
-        drive(&mut driver, &mut group, &mut tiny::loaded(REST), |hop, guests| {
-            if hop % 60 == 20 {
-                *guests = Guests::default();
-            }
-        });
-        assert_eq!(texts(&mut driver, &group), alone(&prompts));
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use candid::Principal;
 use datanode_store::{Context, Error};
 
+use crate::alike::Beginning;
 use crate::api::{Generated, GeneratedMany, Hops};
 use crate::conversation::Conversation;
 use crate::driver::member_error;
@@ -25,6 +26,8 @@ pub struct Turn {
     pub number: u64,
     /// Tokens of the conversation before it.
     pub first: usize,
+    /// What an earlier turn computes for it.
+    pub beginning: Option<Beginning>,
     max_tokens: usize,
     max_instructions: u64,
     /// How often other canisters have lacked positions since the last token.
@@ -65,8 +68,13 @@ impl Turn {
         max_instructions: u64,
     ) -> Self {
         let (first, max_tokens) = (conversation.tokens.len(), max_tokens as usize);
-        let (replays, state) = (0, State::Active);
-        Self { number, first, max_tokens, max_instructions, replays, state }
+        let (beginning, replays, state) = (None, 0, State::Active);
+        Self { number, first, beginning, max_tokens, max_instructions, replays, state }
+    }
+
+    /// Tell whether the turn is neither parked nor ended.
+    pub fn is_active(&self) -> bool {
+        self.state == State::Active
     }
 
     /// Tell whether the turn has given what it can.
@@ -110,6 +118,13 @@ impl Group {
     /// Return the numbers of the conversations.
     pub fn numbers(&self) -> Vec<u64> {
         self.turns.iter().flatten().map(|turn| turn.number).collect()
+    }
+
+    /// Sort the queue, turns of equal keys as they are.
+    pub fn order(&mut self, key: impl Fn(&Turn) -> u64) {
+        let turns = &self.turns;
+        let key = |index: &usize| turns[*index].as_ref().map_or(0, &key);
+        self.queue.make_contiguous().sort_by_key(key);
     }
 
     /// Take the next turn from the queue.
@@ -211,9 +226,15 @@ mod tests {
     fn group(turns: u64) -> Group {
         let mut group = Group::default();
         for number in 0..turns {
-            let (first, max_tokens, max_instructions, replays) = (0, 1, 1, 0);
-            let state = State::Active;
-            group.add(Ok(Turn { number, first, max_tokens, max_instructions, replays, state }));
+            group.add(Ok(Turn {
+                number,
+                first: 0,
+                beginning: None,
+                max_tokens: 1,
+                max_instructions: 1,
+                replays: 0,
+                state: State::Active,
+            }));
         }
         group
     }
@@ -231,6 +252,13 @@ mod tests {
         group.advanced(1, true);
         group.advanced(0, false);
         assert_eq!(drain(&mut group), [1, 0]);
+    }
+
+    #[test]
+    fn the_queue_is_sorted_by_a_key() {
+        let mut group = group(5);
+        group.order(|turn| [7, 0, 3, 0, 1][turn.number as usize]);
+        assert_eq!(drain(&mut group), [1, 3, 4, 2, 0]);
     }
 
     #[test]

@@ -292,12 +292,7 @@ fn start_reply(kind: u8, count: usize, end_block: u32, length: usize) -> Vec<u8>
 fn start_blob(length: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(BLOB.len() + 5 + length);
     bytes.extend(BLOB);
-    let mut rest = length;
-    while rest >= 0x80 {
-        bytes.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(rest as u8);
+    datanode_idl::number(&mut bytes, length as u64);
     bytes
 }
 

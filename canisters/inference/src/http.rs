@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use candid::CandidType;
-use datanode_storage::reply::length;
+use datanode_idl::{Idl, number};
 use datanode_storage::state::peek;
 use datanode_store::Digest;
 use serde::Deserialize;
@@ -17,8 +17,11 @@ const TABLE: &[u8] =
     b"DIDL\x04\x6c\x03\xa2\xf5\xed\x88\x04\x01\xc6\xa4\xa1\x98\x06\x02\x9a\xa1\xb2\xf9\x0c\x7a\
     \x6d\x7b\x6d\x03\x6c\x02\x00\x71\x01\x71\x01\x00";
 
+/// What skipping the rest of a request may cost: its headers and its body.
+const SKIPPED: usize = 4 << 20;
+
 /// What is read of a request.
-#[derive(CandidType, Deserialize)]
+#[derive(CandidType, Deserialize, Idl)]
 struct Request {
     url: String,
 }
@@ -63,7 +66,7 @@ fn http_request(url: String) -> Vec<u8> {
 }
 
 fn requested(argument: Vec<u8>) -> String {
-    match candid::decode_one::<Request>(&argument) {
+    match datanode_idl::decode_one::<Request>(&argument, SKIPPED) {
         Ok(request) => request.url,
         Err(_) => ic_cdk::api::trap("the argument is no request"),
     }
@@ -73,7 +76,7 @@ fn requested(argument: Vec<u8>) -> String {
 fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut reply = TABLE.to_vec();
     blob(&mut reply, body);
-    length(&mut reply, headers.len());
+    number(&mut reply, headers.len() as u64);
     for (name, value) in headers {
         blob(&mut reply, name.as_bytes());
         blob(&mut reply, value.as_bytes());
@@ -83,7 +86,7 @@ fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 }
 
 fn blob(reply: &mut Vec<u8>, bytes: &[u8]) {
-    length(reply, bytes.len());
+    number(reply, bytes.len() as u64);
     reply.extend_from_slice(bytes);
 }
 

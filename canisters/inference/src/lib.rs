@@ -6,9 +6,11 @@
 //! those that generate with a model over several canisters. Every other message is atomic: one that
 //! runs out of instructions leaves the model and the conversations as they were.
 
+mod alike;
 pub mod api;
 mod batch;
 mod block;
+mod bounded_call;
 mod checkpoint;
 mod conversation;
 mod conversations;
@@ -32,10 +34,11 @@ mod tiny;
 mod website;
 
 use candid::Principal;
+use datanode_idl::{init, query, update};
 use datanode_storage::state::{beside, create, open};
 use datanode_store::Error;
 use datanode_store::api::{PutResult, Settings};
-use ic_cdk::{init, post_upgrade, query, update};
+use ic_cdk::post_upgrade;
 
 use api::*;
 use pull::Pull;
@@ -106,7 +109,7 @@ fn generate(wanted: Vec<Wanted>) -> driver::Generating {
 }
 
 /// Compute this canister's blocks for a driver; see `hop`.
-#[update(guard = "require_driver", decode_with = "untouched", encode_with = "untouched")]
+#[ic_cdk::update(guard = "require_driver", decode_with = "untouched", encode_with = "untouched")]
 fn model_hop(hop: Vec<u8>) -> Vec<u8> {
     resume(|reader| reader.hop(ic_cdk::api::msg_caller(), &hop, used))
 }

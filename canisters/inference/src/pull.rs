@@ -5,39 +5,22 @@
 //! message whose source gives other frames than were asked for traps, and leaves nothing.
 
 use candid::{CandidType, Principal};
-use datanode_storage::state::{CALL_CYCLES, change, context, write};
+use datanode_idl::Idl;
+use datanode_storage::argument::{Argument, Cursor, Ranges};
+use datanode_storage::get::{DID_NOT_FIT, FRAME, OK, TABLE};
+use datanode_storage::state::{change, context, write};
 use datanode_store::api::{FrameRef, Hash, PutResult};
-use datanode_store::{Context, Error};
-use ic_cdk::call::{Call, CallFailed, RejectCode};
+use datanode_store::limits::MAX_MESSAGE_FRAMES;
+use datanode_store::{Context, Error, Incoming};
 use serde::Deserialize;
 
+use crate::bounded_call::{self, Request};
+
 const METHOD: &str = "get_frames";
-
-/// How long a call waits for its response, seconds.
-const TIMEOUT_S: u32 = 120;
-
-/// How often a call is made whose outcome is unknown: it only reads.
-const TRIES: u32 = 5;
-
-/// Type table of `variant { Ok : vec FrameAnswer; Err : Error }`, and that there is one value.
-const TABLE: &[u8] = b"\
-    \x44\x49\x44\x4c\x0e\x6b\x02\xbc\x8a\x01\x01\xc5\xfe\xd2\x01\x04\x6d\x02\x6b\x04\
-    \xad\xf0\x8d\x34\x03\xa5\xa6\xf3\xf6\x01\x7f\xe6\xfe\x92\x9c\x03\x7f\x8e\xb9\xc2\
-    \xa3\x03\x7f\x6d\x7b\x6b\x0c\x9e\x93\xb9\x10\x05\xfa\xab\xc9\x68\x07\xa9\x9a\xfb\
-    \x7d\x7f\x95\xef\x9a\xaf\x01\x71\x98\x99\xd2\xec\x01\x09\xd2\x94\x92\xa1\x02\x71\
-    \xa9\xc1\x95\xa3\x03\x71\xd6\xe5\xca\xc6\x04\x71\xb8\xc6\xc8\xef\x05\x0b\xb8\xec\
-    \xed\xfa\x0b\x0c\xb4\x9c\xfc\xd9\x0c\x7f\x90\x91\xd0\xad\x0d\x0d\x6c\x02\xe6\xfe\
-    \x92\x9c\x03\x06\xeb\xd5\x93\x9e\x0d\x79\x6d\x03\x6c\x02\xec\xde\x9c\xb2\x0c\x08\
-    \xb0\xbe\xf7\xda\x0d\x78\x6e\x68\x6c\x02\x9c\xba\xb6\x9c\x02\x0a\xb5\x9c\xa4\xae\
-    \x06\x7d\x6e\x7d\x6c\x02\xa7\x9a\xd0\xa0\x01\x78\xa9\xdb\x8e\xea\x02\x78\x6c\x01\
-    \x84\xb3\xa8\xcb\x0e\x78\x6c\x02\xcc\x92\xba\x02\x78\xbb\xbe\x84\xa8\x07\x78\x01\
-    \x00";
-const OK: u8 = 0;
-const FRAME: u8 = 0;
-const DID_NOT_FIT: u8 = 1;
+const TABLE_BYTES: usize = TABLE.len();
 
 /// Argument of `model_pull`.
-#[derive(CandidType, Deserialize, Clone, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug)]
 pub struct Pull {
     /// The node that has the frames; this canister may read the model there.
     pub source: Principal,
@@ -49,12 +32,24 @@ pub struct Pull {
     pub frames: Vec<Hash>,
 }
 
-/// An answer to one chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found<'a> {
-    Frame(&'a [u8]),
-    DidNotFit,
-    Missing,
+/// What a source gives for chunks.
+#[derive(Debug, PartialEq, Eq)]
+struct Given {
+    /// Positions of the chunks that it gives a frame for, rising.
+    came: Vec<usize>,
+    /// Offset and length of those frames in the reply.
+    ranges: Vec<(usize, usize)>,
+    /// What it says of the others.
+    others: Vec<(usize, PutResult)>,
+}
+
+/// What is wrong with a reply.
+#[derive(Debug, PartialEq, Eq)]
+enum Fault {
+    /// The source refuses.
+    Refusal,
+    /// It is no reply of `get_frames` to the call.
+    Nonsense,
 }
 
 /// Fetch frames and store them: a result for each, `no_room` for those that a further message gets.
@@ -74,125 +69,97 @@ pub async fn pull(pull: Pull) -> Result<Vec<PutResult>, Error> {
     if asked.is_empty() {
         return Ok(results);
     }
+    Error::bound(MAX_MESSAGE_FRAMES as u64, asked.len() as u64)?;
     wanted.chunks = asked.iter().map(|at| wanted.chunks[*at]).collect();
-    let reply = call(source, &wanted, caller.controller).await?;
-    let found = parse(&reply).filter(|found| found.len() == asked.len());
-    let found =
-        found.ok_or_else(|| refused(source, "does not let this canister read the model"))?;
-    let (mut came, mut bytes) = (Vec::new(), Vec::new());
-    for (at, found) in asked.into_iter().zip(found) {
-        match found {
-            Found::Frame(frame) => {
-                came.push(at);
-                bytes.push(frame);
+    let digests: Vec<Hash> = asked.iter().map(|at| frames[*at]).collect();
+    let argument = datanode_idl::encode(&wanted);
+    let request = Request { callee: source, method: METHOD, argument: &argument };
+    let kept = bounded_call::call(
+        request,
+        || (),
+        |reply| match parse(reply, digests.len()) {
+            Ok(given) => keep(&caller, lease, reply, given, &digests),
+            Err(Fault::Refusal) => {
+                Err(refused(source, "does not let this canister read the model"))
             }
-            Found::DidNotFit => results[at] = PutResult::NoRoom,
-            Found::Missing => results[at] = PutResult::Bad("the source has lost it".into()),
-        }
-    }
-    let digests: Vec<Hash> = came.iter().map(|at| frames[*at]).collect();
-    for (at, result) in came.into_iter().zip(keep(&caller, lease, bytes, &digests)?) {
-        results[at] = result;
+            Err(Fault::Nonsense) => Err(refused(source, "gave no sensible reply")),
+        },
+    );
+    let kept = kept
+        .await
+        .map_err(|failure| failure.into_error(caller.controller, |why| refused(source, why)))??;
+    for (at, result) in kept {
+        results[asked[at]] = result;
     }
     Ok(results)
 }
 
-/// Store frames for the caller that the message began with.
+/// Store the frames of a reply for the caller that the message began with.
 fn keep(
     caller: &Context,
     lease: u64,
-    bytes: Vec<&[u8]>,
+    reply: &impl Argument,
+    given: Given,
     digests: &[Hash],
-) -> Result<Vec<PutResult>, Error> {
+) -> Result<Vec<(usize, PutResult)>, Error> {
     let now = Context { caller: caller.caller, controller: caller.controller, ..context() };
-    change(|store| {
-        let results = store.put_frames(&now, lease, &bytes)?;
-        let missing = store.missing_frames(&now, lease, digests)?;
+    let Given { came, ranges, others: mut results } = given;
+    let digests: Vec<Hash> = came.iter().map(|at| digests[*at]).collect();
+    let frames = Ranges { argument: reply, count: came.len(), ranges };
+    let put = change(|store| {
+        let results = store.put_frames(&now, lease, &frames as &dyn Incoming)?;
+        let missing = store.missing_frames(&now, lease, &digests)?;
         let is_kept =
             |result: &PutResult| matches!(result, PutResult::Stored | PutResult::AlreadyStored);
         if results.iter().enumerate().any(|(at, result)| is_kept(result) && is_set(&missing, at)) {
             ic_cdk::api::trap("the source gives other frames than were asked for");
         }
         Ok(results)
-    })
+    })?;
+    results.extend(came.into_iter().zip(put));
+    Ok(results)
 }
 
 fn is_set(bits: &[u8], at: usize) -> bool {
     bits[at / 8] >> (at % 8) & 1 == 1
 }
 
-/// Ask a node for frames; again while the outcome is unknown.
-async fn call(source: Principal, wanted: &FrameRef, is_controller: bool) -> Result<Vec<u8>, Error> {
-    let argument = candid::encode_one(wanted).expect("an argument can be encoded");
-    let mut reason = String::new();
-    for _ in 0..TRIES {
-        let call = Call::bounded_wait(source, METHOD)
-            .with_raw_args(&argument)
-            .with_cycles(CALL_CYCLES)
-            .change_timeout(TIMEOUT_S);
-        match call.await {
-            Ok(response) => return Ok(response.into_bytes()),
-            Err(CallFailed::CallRejected(rejected)) => {
-                reason = rejected.reject_message().into();
-                match rejected.reject_code() {
-                    Ok(RejectCode::SysTransient | RejectCode::SysUnknown) => {}
-                    _ => break,
-                }
-            }
-            Err(CallFailed::InsufficientLiquidCycleBalance(_)) => {
-                let needed = CALL_CYCLES
-                    + ic_cdk::api::cost_call(METHOD.len() as u64, argument.len() as u64);
-                let balance = ic_cdk::api::canister_liquid_cycle_balance();
-                let balance = is_controller.then(|| balance.into());
-                return Err(Error::LowCycles { balance, needed: needed.into() });
-            }
-            Err(CallFailed::CallPerformFailed(_)) => {
-                reason = "too many calls are under way".into();
-                break;
-            }
-        }
-    }
-    Err(refused(source, &format!("does not answer: {reason}")))
-}
-
 fn refused(source: Principal, why: &str) -> Error {
     Error::Conflict(format!("{source} {why}"))
 }
 
-/// Take a reply of `get_frames` apart; none if it is an error, or no such reply.
-fn parse(reply: &[u8]) -> Option<Vec<Found<'_>>> {
-    let mut rest = reply.strip_prefix(TABLE)?.strip_prefix(&[OK])?;
-    let count = length(&mut rest)?;
-    let mut found = Vec::new();
-    for _ in 0..count {
-        let (kind, after) = rest.split_first()?;
-        rest = after;
-        found.push(match *kind {
-            FRAME => {
-                let length = length(&mut rest)?;
-                let (frame, after) = rest.split_at_checked(length)?;
-                rest = after;
-                Found::Frame(frame)
-            }
-            DID_NOT_FIT => Found::DidNotFit,
-            _ => Found::Missing,
-        });
+/// Find the frames in a reply of `get_frames` to a call that named so many chunks.
+fn parse<A: Argument>(reply: &A, asked: usize) -> Result<Given, Fault> {
+    let mut cursor = Cursor::new(reply);
+    if cursor.take::<TABLE_BYTES>().is_none_or(|table| table != TABLE) {
+        return Err(Fault::Nonsense);
     }
-    rest.is_empty().then_some(found)
+    match cursor.take() {
+        Some([OK]) => answers(cursor, asked).ok_or(Fault::Nonsense),
+        _ => Err(Fault::Refusal),
+    }
 }
 
-/// Take a LEB128 number of at most four groups.
-fn length(rest: &mut &[u8]) -> Option<usize> {
-    let mut number = 0;
-    for shift in [0, 7, 14, 21] {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        number |= usize::from(byte & 0x7f) << shift;
-        if *byte < 0x80 {
-            return Some(number);
+fn answers<A: Argument>(mut cursor: Cursor<'_, A>, asked: usize) -> Option<Given> {
+    if cursor.length()? != asked {
+        return None;
+    }
+    let mut given = Given { came: Vec::new(), ranges: Vec::new(), others: Vec::new() };
+    for at in 0..asked {
+        let [kind] = cursor.take()?;
+        if kind == FRAME {
+            let length = cursor.length()?;
+            given.came.push(at);
+            given.ranges.push((cursor.pass(length)?, length));
+        } else {
+            let result = match kind {
+                DID_NOT_FIT => PutResult::NoRoom,
+                _ => PutResult::Bad("the source has lost it".into()),
+            };
+            given.others.push((at, result));
         }
     }
-    None
+    cursor.is_at_end().then_some(given)
 }
 
 #[cfg(test)]
@@ -205,9 +172,12 @@ mod tests {
         candid::encode_one(answer).unwrap()
     }
 
+    fn frame(length: usize) -> FrameAnswer {
+        FrameAnswer::Frame(ByteBuf::from(vec![7; length]))
+    }
+
     #[test]
     fn replies_are_read_as_candid_writes_them() {
-        let frame = |length| FrameAnswer::Frame(ByteBuf::from(vec![7; length]));
         let answers = vec![
             frame(3),
             FrameAnswer::DidNotFit,
@@ -216,30 +186,39 @@ mod tests {
             frame(70_000),
         ];
         let reply = encoded(&Ok(answers));
-        let found = parse(&reply).unwrap();
-        let (short, long) = (vec![7; 3], vec![7; 70_000]);
-        assert_eq!(
-            found,
-            [
-                Found::Frame(&short),
-                Found::DidNotFit,
-                Found::Missing,
-                Found::Missing,
-                Found::Frame(&long)
-            ]
-        );
-        assert_eq!(parse(&encoded(&Err(Error::LeaseLost))), None);
-        assert_eq!(parse(&encoded(&Ok(Vec::new()))), Some(Vec::new()));
+        let given = parse(&reply, 5).unwrap();
+        let lost = || PutResult::Bad("the source has lost it".into());
+        assert_eq!(given.came, [0, 4]);
+        assert_eq!(given.others, [(1, PutResult::NoRoom), (2, lost()), (3, lost())]);
+        let frames = Ranges { argument: &reply, count: 2, ranges: given.ranges };
+        for (index, length) in [3, 70_000].into_iter().enumerate() {
+            assert_eq!(frames.length(index), length);
+            let mut bytes = vec![0; length];
+            frames.read(index, 0, &mut bytes);
+            assert_eq!(bytes, vec![7; length]);
+        }
+        assert_eq!(parse(&encoded(&Err(Error::LeaseLost)), 5), Err(Fault::Refusal));
+        assert!(parse(&encoded(&Ok(Vec::new())), 0).unwrap().came.is_empty());
     }
 
     #[test]
     fn every_cut_and_every_trailing_byte_is_refused() {
-        let reply = encoded(&Ok(vec![FrameAnswer::Frame(ByteBuf::from(vec![7; 300]))]));
+        let reply = encoded(&Ok(vec![frame(300)]));
         for end in 0..reply.len() {
-            assert_eq!(parse(&reply[..end]), None, "cut at {end}");
+            assert!(parse(&reply[..end].to_vec(), 1).is_err(), "cut at {end}");
         }
-        assert_eq!(parse(&[reply.as_slice(), &[0]].concat()), None);
+        assert_eq!(parse(&[reply.as_slice(), &[0]].concat(), 1), Err(Fault::Nonsense));
+    }
+
+    #[test]
+    fn another_count_than_that_of_the_chunks_is_refused_before_it_is_believed() {
+        for count in [0, 1, 3, 1_000] {
+            let reply = encoded(&Ok(vec![FrameAnswer::Missing; count]));
+            assert_eq!(parse(&reply, 2), Err(Fault::Nonsense), "{count}");
+        }
         let many = [TABLE, &[OK, 0xff, 0xff, 0xff, 0x7f]].concat();
-        assert_eq!(parse(&many), None);
+        assert_eq!(parse(&many, 2), Err(Fault::Nonsense));
+        let long = [TABLE, &[OK, 1, FRAME, 0xff, 0xff, 0xff, 0x7f]].concat();
+        assert_eq!(parse(&long, 1), Err(Fault::Nonsense));
     }
 }

@@ -13,6 +13,7 @@
 //! ```
 
 use candid::{CandidType, Principal};
+use datanode_idl::{Idl, SKIPPING_QUOTA};
 use serde::Deserialize;
 
 use crate::api::Configuration;
@@ -25,7 +26,7 @@ pub const HEADER_BYTES: usize = 12;
 pub const MAX_BYTES: usize = 1 << 16;
 
 /// What to run, and who may.
-#[derive(CandidType, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Setup {
     /// What to run.
     pub configuration: Option<Configuration>,
@@ -36,7 +37,7 @@ pub struct Setup {
 impl Setup {
     /// Encode it, header included.
     pub fn encode(&self) -> Vec<u8> {
-        let value = candid::encode_one(self).expect("a setup can be encoded");
+        let value = datanode_idl::encode(self);
         let mut bytes = MAGIC.to_vec();
         bytes.extend([VERSION, 0, 0, 0]);
         bytes.extend((value.len() as u32).to_le_bytes());
@@ -71,7 +72,8 @@ impl Setup {
     /// # Errors
     /// The bytes are not a setup.
     pub fn decode(value: &[u8]) -> Result<Self, String> {
-        candid::decode_one(value).map_err(|error| format!("the reader's setup is damaged: {error}"))
+        datanode_idl::decode_one(value, SKIPPING_QUOTA)
+            .map_err(|error| format!("the reader's setup is damaged: {error}"))
     }
 }
 

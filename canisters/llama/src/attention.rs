@@ -4,9 +4,6 @@ use crate::cache::{CHUNK_POSITIONS, Chunk};
 use crate::simd::F32x4;
 use crate::vector::exp;
 
-/// Positions that are added up before the output is stored again.
-const STEP: usize = 8;
-
 /// Attend to the first `length` positions of `chunks` and write the weighted mean of their values.
 ///
 /// `query`, keys and values have the same number of elements, a multiple of four. `scores` is a
@@ -25,13 +22,26 @@ pub(crate) fn attend<'a>(
     }
 }
 
+/// A number for each position of a chunk.
+type Eight = [f32; CHUNK_POSITIONS];
+
 /// The two products of attention, for heads of one size.
 trait Products {
-    /// Write the scores of whole quadruples of positions.
-    fn scores(&self, query: &[f32], keys: &[f32], scores: &mut [[f32; 4]]);
+    /// Write the scores of all positions of some chunks.
+    fn scores<'a>(
+        &self,
+        query: &[f32],
+        chunks: impl Iterator<Item = Chunk<'a>>,
+        scores: &mut [Eight],
+    );
 
-    /// Add the values of whole steps of positions, weighted.
-    fn add_values(&self, weights: &[[f32; STEP]], values: &[f32], to: &mut [f32]);
+    /// Add the values of all positions of some chunks, weighted.
+    fn add_values<'a>(
+        &self,
+        weights: &[Eight],
+        chunks: impl Iterator<Item = Chunk<'a>>,
+        to: &mut [f32],
+    );
 }
 
 fn attend_head<'a>(
@@ -43,20 +53,17 @@ fn attend_head<'a>(
     to: &mut [f32],
 ) {
     // The padding's keys and values are finite: zeros, or left from a truncated position.
-    scores.resize(length.next_multiple_of(STEP), 0.0);
-    let parts = scores.chunks_mut(CHUNK_POSITIONS);
-    for (part, chunk) in parts.zip(chunks.clone()) {
-        products.scores(query, chunk.keys, part.as_chunks_mut().0);
-    }
+    scores.resize(length.next_multiple_of(CHUNK_POSITIONS), 0.0);
+    products.scores(query, chunks.clone(), scores.as_chunks_mut().0);
     scores[length..].fill(f32::MIN);
     let scale = 1.0 / (query.len() as f32).sqrt();
     let sum = exponentials(scores.as_chunks_mut().0, scale);
     to.fill(0.0);
-    for (part, chunk) in scores.chunks(CHUNK_POSITIONS).zip(chunks) {
-        products.add_values(part.as_chunks().0, chunk.values, to);
+    products.add_values(scores.as_chunks().0, chunks, to);
+    let factor = F32x4::splat(1.0 / sum);
+    for four in to.as_chunks_mut().0 {
+        F32x4::load(four).mul(factor).store(four);
     }
-    let factor = 1.0 / sum;
-    to.iter_mut().for_each(|element| *element *= factor);
 }
 
 /// Replace scores by e^(scale * (score - greatest)) and return their sum.
@@ -82,56 +89,67 @@ struct Any;
 
 impl<const N: usize> Products for Fixed<N> {
     #[inline(never)]
-    fn scores(&self, query: &[f32], keys: &[f32], scores: &mut [[f32; 4]]) {
+    fn scores<'a>(
+        &self,
+        query: &[f32],
+        chunks: impl Iterator<Item = Chunk<'a>>,
+        scores: &mut [Eight],
+    ) {
         let query: &[[f32; 4]; N] = query.as_chunks().0.first_chunk().expect("a head");
         let query = query.map(|four| F32x4::load(&four));
-        let keys = keys.as_chunks::<4>().0.as_chunks::<N>().0.as_chunks::<4>().0;
-        for (keys, scores) in keys.iter().zip(scores) {
-            let dot = |key: &[[f32; 4]; N]| {
-                let mut sum = F32x4::load(&key[0]).mul(query[0]);
-                for n in 1..N {
-                    sum = sum.add(F32x4::load(&key[n]).mul(query[n]));
-                }
-                sum
-            };
-            let [a, b, c, d] = keys;
-            F32x4::sums([dot(a), dot(b), dot(c), dot(d)]).store(scores);
+        for (chunk, scores) in chunks.zip(scores) {
+            let keys = chunk.keys.as_chunks::<4>().0.as_chunks::<N>().0.as_chunks::<4>().0;
+            for (keys, scores) in keys.iter().zip(scores.as_chunks_mut().0) {
+                let dot = |key: &[[f32; 4]; N]| {
+                    let mut sum = F32x4::load(&key[0]).mul(query[0]);
+                    for n in 1..N {
+                        sum = sum.add(F32x4::load(&key[n]).mul(query[n]));
+                    }
+                    sum
+                };
+                let [a, b, c, d] = keys;
+                F32x4::sums([dot(a), dot(b), dot(c), dot(d)]).store(scores);
+            }
         }
     }
 
     #[inline(never)]
-    fn add_values(&self, weights: &[[f32; STEP]], values: &[f32], to: &mut [f32]) {
-        // Four vectors a turn: the loop's own steps cost as much as three products.
-        let to = to.as_chunks_mut::<4>().0.as_chunks_mut::<4>().0;
-        let values = values.as_chunks::<4>().0.as_chunks::<4>().0;
-        for (weights, values) in weights.iter().zip(values.chunks_exact(STEP * to.len())) {
+    fn add_values<'a>(
+        &self,
+        weights: &[Eight],
+        chunks: impl Iterator<Item = Chunk<'a>>,
+        to: &mut [f32],
+    ) {
+        let to: &mut [[f32; 4]; N] = to.as_chunks_mut().0.first_chunk_mut().expect("a head");
+        for (chunk, weights) in chunks.zip(weights) {
+            let values = chunk.values.as_chunks::<4>().0;
             let weights = weights.map(F32x4::splat);
-            let [a, b, c, d, e, f, g, h] =
-                std::array::from_fn(|at| &values[at * N / 4..(at + 1) * N / 4]);
-            let pairs = a.iter().zip(b).zip(c.iter().zip(d));
-            let others = e.iter().zip(f).zip(g.iter().zip(h));
-            for (to, (((a, b), (c, d)), ((e, f), (g, h)))) in to.iter_mut().zip(pairs.zip(others)) {
-                let add = |to: &mut [f32; 4], values: [&[f32; 4]; STEP]| {
-                    let products = weights.iter().zip(values);
-                    let sum = products.fold(F32x4::load(to), |sum, (weight, value)| {
-                        sum.add(F32x4::load(value).mul(*weight))
-                    });
+            // Four vectors a turn, all from one address: the loop's own steps cost as much as three
+            // products.
+            for (turn, to) in to.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                let values = &values[4 * turn..][..(CHUNK_POSITIONS - 1) * N + 4];
+                for (n, to) in to.iter_mut().enumerate() {
+                    let mut sum = F32x4::load(to);
+                    for (position, weight) in weights.iter().enumerate() {
+                        sum = sum.add(F32x4::load(&values[position * N + n]).mul(*weight));
+                    }
                     sum.store(to);
-                };
-                add(&mut to[0], [&a[0], &b[0], &c[0], &d[0], &e[0], &f[0], &g[0], &h[0]]);
-                add(&mut to[1], [&a[1], &b[1], &c[1], &d[1], &e[1], &f[1], &g[1], &h[1]]);
-                add(&mut to[2], [&a[2], &b[2], &c[2], &d[2], &e[2], &f[2], &g[2], &h[2]]);
-                add(&mut to[3], [&a[3], &b[3], &c[3], &d[3], &e[3], &f[3], &g[3], &h[3]]);
+                }
             }
         }
     }
 }
 
 impl Products for Any {
-    fn scores(&self, query: &[f32], keys: &[f32], scores: &mut [[f32; 4]]) {
+    fn scores<'a>(
+        &self,
+        query: &[f32],
+        chunks: impl Iterator<Item = Chunk<'a>>,
+        scores: &mut [Eight],
+    ) {
         let query = query.as_chunks::<4>().0;
-        let keys = keys.as_chunks::<4>().0.chunks_exact(query.len());
-        for (key, score) in keys.zip(scores.as_flattened_mut()) {
+        let keys = |chunk: Chunk<'a>| chunk.keys.as_chunks::<4>().0.chunks_exact(query.len());
+        for (key, score) in chunks.flat_map(keys).zip(scores.as_flattened_mut()) {
             let sum = query.iter().zip(key).fold(F32x4::splat(0.0), |sum, (query, key)| {
                 sum.add(F32x4::load(query).mul(F32x4::load(key)))
             });
@@ -139,10 +157,16 @@ impl Products for Any {
         }
     }
 
-    fn add_values(&self, weights: &[[f32; STEP]], values: &[f32], to: &mut [f32]) {
+    fn add_values<'a>(
+        &self,
+        weights: &[Eight],
+        chunks: impl Iterator<Item = Chunk<'a>>,
+        to: &mut [f32],
+    ) {
         let to = to.as_chunks_mut::<4>().0;
-        let values = values.as_chunks::<4>().0.chunks_exact(to.len());
-        for (weight, value) in weights.as_flattened().iter().zip(values) {
+        let length = to.len();
+        let values = |chunk: Chunk<'a>| chunk.values.as_chunks::<4>().0.chunks_exact(length);
+        for (weight, value) in weights.as_flattened().iter().zip(chunks.flat_map(values)) {
             let weight = F32x4::splat(*weight);
             for (to, value) in to.iter_mut().zip(value) {
                 F32x4::load(to).add(F32x4::load(value).mul(weight)).store(to);

@@ -1,12 +1,14 @@
 //! Keys and values of one conversation.
 //!
-//! Kept in chunks of 32 positions, so that growing never moves what is there. A chunk holds, for
-//! each block and key head, 32 keys and then 32 values, each contiguous.
+//! Kept in chunks of eight positions, so that growing never moves what is there. A chunk holds, for
+//! each block and key head, eight keys and then eight values, each contiguous. A position is written
+//! to all of its chunk, and each page that a message touches has a price: small chunks are cheap where
+//! a message computes a single position, as in a fleet.
 
-use crate::config::Config;
+use datanode_llama_text::Config;
 
 /// Positions of a chunk.
-pub(crate) const CHUNK_POSITIONS: usize = 32;
+pub(crate) const CHUNK_POSITIONS: usize = 8;
 
 /// Keys and values of the positions that a part has computed.
 #[derive(Clone, Debug)]
@@ -100,7 +102,7 @@ impl Cache {
     }
 }
 
-/// 32 keys and values of one head.
+/// Keys and values of one head.
 #[derive(Clone, Copy)]
 pub(crate) struct Chunk<'a> {
     pub(crate) keys: &'a [f32],

@@ -4,9 +4,9 @@ use std::fmt;
 
 use crate::attention::attend;
 use crate::cache::Cache;
-use crate::config::Config;
 use crate::matrix::{Dtype, Matrix, Mode, Scratch, multiply_all};
 use crate::vector::{add, rms_norm, rms_norm_heads, rotate, silu_multiply};
+use datanode_llama_text::Config;
 
 /// Positions that cannot be computed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -85,9 +85,21 @@ pub(crate) fn silu_multiply(gate: &mut [f32], up: &[f32]) {
 /// Rotate the two halves of each head by the angles of one position.
 pub(crate) fn rotate(x: &mut [f32], cosines: &[f32], sines: &[f32]) {
     let half = cosines.len();
+    let ((cosines, cosines_rest), (sines, sines_rest)) =
+        (cosines.as_chunks::<4>(), sines.as_chunks::<4>());
     for head in x.chunks_exact_mut(2 * half) {
         let (first, second) = head.split_at_mut(half);
+        let ((first, first_rest), (second, second_rest)) =
+            (first.as_chunks_mut::<4>(), second.as_chunks_mut::<4>());
         for ((a, b), (cosine, sine)) in first.iter_mut().zip(second).zip(cosines.iter().zip(sines))
+        {
+            let (x, y) = (F32x4::load(a), F32x4::load(b));
+            let (cosine, sine) = (F32x4::load(cosine), F32x4::load(sine));
+            x.mul(cosine).sub(y.mul(sine)).store(a);
+            y.mul(cosine).add(x.mul(sine)).store(b);
+        }
+        for ((a, b), (cosine, sine)) in
+            first_rest.iter_mut().zip(second_rest).zip(cosines_rest.iter().zip(sines_rest))
         {
             (*a, *b) = (*a * cosine - *b * sine, *b * cosine + *a * sine);
         }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::config::{BlockTensor, Config, Kind, Part, Role, TensorSpec};
 use crate::matrix::{Bf16, Dtype, F16, F32, Matrix, Mode, NotFinite, Word};
 use crate::model::{Block, Model};
+use datanode_llama_text::{BlockTensor, Config, Kind, Part, Role, TensorSpec};
 
 /// Bytes that do not belong where they were to be placed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,17 +4,17 @@
 //! the heap before. The two type tables that encoders write for `(nat64, vec blob)` are recognised;
 //! any other goes through the decoder.
 
-use candid::DecoderConfig;
+use datanode_idl::{Arguments, SKIPPING_QUOTA, Shape};
 use datanode_store::Incoming;
 use datanode_store::limits::MAX_MESSAGE_FRAMES;
-use serde_bytes::Bytes;
+use serde_bytes::ByteBuf;
 
 /// Type tables of `(nat64, vec blob)`: blob before or behind the vector that it stands in.
 const HEADERS: [&[u8; 12]; 2] =
     [b"DIDL\x02\x6d\x01\x6d\x7b\x02\x78\x00", b"DIDL\x02\x6d\x7b\x6d\x00\x02\x78\x01"];
 
-/// What decoding may cost, in Candid's own units, for an argument that is not recognised.
-const SKIPPING_QUOTA: usize = 10_000;
+/// What the decoder expects.
+const SHAPES: &[&Shape] = <(u64, Vec<ByteBuf>)>::SHAPES;
 
 /// Most bytes of a length that is read: four groups of seven bits.
 const LENGTH_BYTES: usize = 4;
@@ -25,6 +25,39 @@ pub trait Argument {
     fn length(&self) -> usize;
     /// Copy a part; it must lie inside.
     fn read(&self, offset: usize, into: &mut [u8]);
+    /// Copy all of them.
+    fn whole(&self) -> Vec<u8> {
+        let mut whole = vec![0; self.length()];
+        self.read(0, &mut whole);
+        whole
+    }
+}
+
+/// What the message under way brings: its argument, or in a callback the reply.
+pub struct Received {
+    length: usize,
+}
+
+impl Received {
+    /// Of this message.
+    #[allow(clippy::new_without_default)] // it is no value of its own
+    pub fn new() -> Self {
+        Self { length: ic0::msg_arg_data_size() }
+    }
+}
+
+impl Argument for Received {
+    fn length(&self) -> usize {
+        self.length
+    }
+
+    fn read(&self, offset: usize, into: &mut [u8]) {
+        ic0::msg_arg_data_copy(into, offset);
+    }
+
+    fn whole(&self) -> Vec<u8> {
+        ic_cdk::api::msg_arg_data()
+    }
 }
 
 impl Argument for Vec<u8> {
@@ -39,10 +72,12 @@ impl Argument for Vec<u8> {
 
 /// Frames that lie in a message.
 pub struct Ranges<'a, A> {
-    argument: &'a A,
-    count: usize,
+    /// The message.
+    pub argument: &'a A,
+    /// How many there are.
+    pub count: usize,
     /// Offset and length of each; none if they are more than a message may have.
-    ranges: Vec<(usize, usize)>,
+    pub ranges: Vec<(usize, usize)>,
 }
 
 impl<A: Argument> Incoming for Ranges<'_, A> {
@@ -70,28 +105,50 @@ pub fn lease_and_ranges<A: Argument>(argument: &A) -> Option<Found<'_, A>> {
     }
     argument.read(0, &mut header);
     HEADERS.contains(&&header).then(|| {
-        let mut cursor = Cursor { argument, at: header.len() };
-        cursor.frames().ok_or_else(|| "the argument is cut off".into())
+        Cursor { argument, at: header.len() }
+            .frames()
+            .ok_or_else(|| "the argument is cut off".into())
     })
 }
 
 /// Reads an argument from front to back.
-struct Cursor<'a, A> {
+pub struct Cursor<'a, A> {
     argument: &'a A,
     at: usize,
 }
 
 impl<'a, A: Argument> Cursor<'a, A> {
+    /// Begin in front.
+    pub fn new(argument: &'a A) -> Self {
+        Self { argument, at: 0 }
+    }
+
+    /// Pass so many bytes, and return where they are.
+    pub fn pass(&mut self, length: usize) -> Option<usize> {
+        let at = self.at;
+        self.at = at.checked_add(length).filter(|end| *end <= self.argument.length())?;
+        Some(at)
+    }
+
+    /// Take some bytes.
+    pub fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let at = self.pass(N)?;
+        let mut bytes = [0; N];
+        self.argument.read(at, &mut bytes);
+        Some(bytes)
+    }
+
+    /// Tell whether nothing is left.
+    pub fn is_at_end(&self) -> bool {
+        self.at == self.argument.length()
+    }
+
     /// Take a lease id and find the frames behind it.
     ///
     /// Frames that are too many are counted alone: the store refuses them, and a message of 2 MiB
     /// can hold two million empty ones.
     fn frames(&mut self) -> Option<(u64, Ranges<'a, A>)> {
-        let mut lease = [0; 8];
-        let end = self.at.checked_add(lease.len()).filter(|end| *end <= self.argument.length())?;
-        self.argument.read(self.at, &mut lease);
-        self.at = end;
-        let lease = u64::from_le_bytes(lease);
+        let lease = u64::from_le_bytes(self.take()?);
         let count = self.length()?;
         let mut ranges = Vec::new();
         if count > MAX_MESSAGE_FRAMES {
@@ -100,16 +157,13 @@ impl<'a, A: Argument> Cursor<'a, A> {
         ranges.reserve(count);
         for _ in 0..count {
             let length = self.length()?;
-            let end = self.at.checked_add(length).filter(|end| *end <= self.argument.length())?;
-            ranges.push((self.at, length));
-            self.at = end;
+            ranges.push((self.pass(length)?, length));
         }
-        let whole = self.at == self.argument.length();
-        whole.then_some((lease, Ranges { argument: self.argument, count, ranges }))
+        self.is_at_end().then_some((lease, Ranges { argument: self.argument, count, ranges }))
     }
 
-    /// Take a LEB128 number.
-    fn length(&mut self) -> Option<usize> {
+    /// Take a LEB128 number of at most four groups.
+    pub fn length(&mut self) -> Option<usize> {
         let mut bytes = [0x80; LENGTH_BYTES];
         let held = LENGTH_BYTES.min(self.argument.length() - self.at);
         self.argument.read(self.at, &mut bytes[..held]);
@@ -125,20 +179,18 @@ impl<'a, A: Argument> Cursor<'a, A> {
     }
 }
 
-/// Read a lease id and frames with Candid's decoder.
+/// Read a lease id and frames with the decoder.
 pub fn lease_and_frames(argument: &[u8]) -> Result<(u64, Vec<&[u8]>), String> {
-    let mut config = DecoderConfig::new();
-    config.set_skipping_quota(SKIPPING_QUOTA);
-    let (lease, frames): (u64, Vec<&Bytes>) =
-        candid::utils::decode_args_with_config(argument, &config)
-            .map_err(|error| error.to_string())?;
-    Ok((lease, frames.into_iter().map(|frame| &**frame).collect()))
+    let mut items = datanode_idl::decode(argument, SHAPES, SKIPPING_QUOTA)
+        .map_err(|fault| fault.text().to_string())?;
+    let lease = items.number();
+    let count = items.number();
+    Ok((lease, (0..count).map(|_| items.bytes()).collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_bytes::ByteBuf;
 
     fn cases() -> Vec<Vec<ByteBuf>> {
         let blob = |length| ByteBuf::from(vec![7; length]);

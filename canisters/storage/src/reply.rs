@@ -3,6 +3,7 @@
 //! Candid's encoder builds the table of all types of the reply anew in every message, some 200,000
 //! instructions. The table is always the same; a test compares it with the encoder's.
 
+use datanode_idl::{encode, number};
 use datanode_store::Error;
 use datanode_store::api::PutResult;
 
@@ -27,11 +28,11 @@ const NO_ROOM: u8 = 3;
 /// Encode the answer to `put_frames`.
 pub fn put_results(answer: &Result<Vec<PutResult>, Error>) -> Vec<u8> {
     let Ok(results) = answer else {
-        return candid::encode_one(answer).expect("a reply can be encoded");
+        return encode(answer);
     };
     let mut reply = TABLE.to_vec();
     reply.push(OK);
-    length(&mut reply, results.len());
+    number(&mut reply, results.len() as u64);
     for result in results {
         match result {
             PutResult::Stored => reply.push(STORED),
@@ -39,21 +40,12 @@ pub fn put_results(answer: &Result<Vec<PutResult>, Error>) -> Vec<u8> {
             PutResult::NoRoom => reply.push(NO_ROOM),
             PutResult::Bad(text) => {
                 reply.push(BAD);
-                length(&mut reply, text.len());
+                number(&mut reply, text.len() as u64);
                 reply.extend_from_slice(text.as_bytes());
             }
         }
     }
     reply
-}
-
-/// Append a LEB128 number.
-pub fn length(reply: &mut Vec<u8>, mut number: usize) {
-    while number >= 0x80 {
-        reply.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    reply.push(number as u8);
 }
 
 #[cfg(test)]

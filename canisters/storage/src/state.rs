@@ -9,7 +9,8 @@ use ic_stable_structures::DefaultMemoryImpl;
 
 /// What a call of another canister pays, cycles: more than executing any method costs. Callers
 /// must attach it (the canister setting `minimum_incoming_canister_call_cycles`). The price is the
-/// same for all calls: one that follows the instructions would tell what is stored.
+/// same for all calls but those of `get_frames` (see `get`): one that follows the instructions would
+/// tell what is stored.
 pub const CALL_CYCLES: u128 = 250_000_000;
 
 /// The store over stable memory.
@@ -39,7 +40,7 @@ fn keep(opened: Result<Node, OpenError>) {
 
 /// Run a query.
 pub fn read<R>(work: impl FnOnce(&Node) -> R) -> R {
-    charge();
+    charge(CALL_CYCLES);
     peek(work)
 }
 
@@ -53,16 +54,16 @@ pub fn peek<R>(work: impl FnOnce(&Node) -> R) -> R {
 
 /// Run an update.
 pub fn write<R>(work: impl FnOnce(&mut Node) -> R) -> R {
-    charge();
+    charge(CALL_CYCLES);
     change(work)
 }
 
-/// Have a call of another canister pay. Messages of users carry no cycles.
-fn charge() {
+/// Have a call of another canister pay, and give it the rest back. Messages of users carry no cycles.
+pub fn charge(price: u128) {
     if api::in_replicated_execution() {
         let attached = api::msg_cycles_available();
         if attached > 0 {
-            api::msg_cycles_accept(attached.min(CALL_CYCLES));
+            api::msg_cycles_accept(attached.min(price));
         }
     }
 }

@@ -50,6 +50,11 @@ impl Buffer {
         &mut self.0[before..before + PIECE_BYTES]
     }
 
+    /// Return its first page.
+    pub fn page(&mut self) -> &mut [u8] {
+        &mut self.pages()[..PAGE_BYTES as usize]
+    }
+
     /// Fill the buffer with whole frames from an index on; none if the first does not fit.
     pub fn fill<'a>(&'a mut self, incoming: &dyn Incoming, first: usize) -> Vec<&'a [u8]> {
         let mut rest = self.pages();

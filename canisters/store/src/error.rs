@@ -1,13 +1,14 @@
 //! Why a call was refused.
 
-use candid::{CandidType, Nat, Principal};
+use candid::{CandidType, Principal};
 use datanode_codec::FormatError;
+use datanode_idl::Idl;
 use serde::Deserialize;
 
 use crate::api::Hash;
 
 /// Every refusal, as `storage.did` names it.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The caller has not the role.
     #[serde(rename = "unauthorized")]
@@ -60,9 +61,9 @@ pub enum Error {
     #[serde(rename = "low_cycles")]
     LowCycles {
         /// Cycles that the canister has above its freezing reserve; told to controllers.
-        balance: Option<Nat>,
+        balance: Option<u128>,
         /// Cycles that it would need there.
-        needed: Nat,
+        needed: u128,
     },
     /// The state is another than the call assumes.
     #[serde(rename = "conflict")]
@@ -80,7 +81,11 @@ impl Error {
         Self::BadManifest(error.to_string())
     }
 
-    pub(crate) fn bound(limit: u64, got: u64) -> Result<(), Self> {
+    /// Check what came against a bound.
+    ///
+    /// # Errors
+    /// It is larger.
+    pub fn bound(limit: u64, got: u64) -> Result<(), Self> {
         if got > limit { Err(Self::TooLarge { limit, got }) } else { Ok(()) }
     }
 }

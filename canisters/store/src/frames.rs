@@ -74,6 +74,15 @@ impl Entry {
     }
 }
 
+/// Where the bytes of a stored frame lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Where they start in the frame region, bytes.
+    pub start: u64,
+    /// How many there are; none if the frame's entry is damaged and leads outside.
+    pub length: usize,
+}
+
 /// What became of a stored frame that the same frame arrived for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Healed {
@@ -273,6 +282,20 @@ impl<M: Memory + Clone> Frames<M> {
     /// Read a stored frame as it is.
     pub fn read(&self, entry: Entry) -> Vec<u8> {
         self.read_part(entry, 0, entry.length as usize)
+    }
+
+    /// Tell where the bytes of a frame lie.
+    pub fn stored(&self, entry: Entry) -> Stored {
+        match self.is_inside(entry) {
+            true => Stored { start: entry.start, length: entry.length as usize },
+            false => Stored { start: 0, length: 0 },
+        }
+    }
+
+    /// Copy a part of a stored frame; it must lie inside.
+    pub fn read_stored(&self, frame: Stored, offset: usize, into: &mut [u8]) {
+        assert!(offset + into.len() <= frame.length, "a part lies inside its frame");
+        self.region.read(frame.start + offset as u64, into);
     }
 
     /// Read some of the bytes of a stored frame; none if its entry is damaged and leads outside.

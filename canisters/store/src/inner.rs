@@ -1,5 +1,6 @@
 //! The parts of the store, and how they are put together.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use ic_stable_structures::Memory;
@@ -31,7 +32,7 @@ pub struct Inner<M: Memory> {
     pub(crate) contents: Contents<M>,
     pub(crate) tree: Tree,
     pub(crate) beside: Beside,
-    pub(crate) buffer: Buffer,
+    pub(crate) buffer: Cell<Buffer>,
     /// Who reads a model, by its id; it lives on the heap and is built anew at opening.
     pub(crate) audiences: BTreeMap<u32, Audience>,
     /// The counters as the memory holds them.
@@ -55,7 +56,7 @@ impl<M: Memory + Clone> Inner<M> {
             catalog,
             tree,
             beside: Beside::default(),
-            buffer: Buffer::new(),
+            buffer: Cell::new(Buffer::new()),
         }
     }
 

@@ -61,7 +61,9 @@ pub use access::Need;
 pub use arriving::Incoming;
 pub use context::Context;
 pub use error::Error;
+pub use frames::Stored;
 pub use open_error::OpenError;
+pub use read::{Found, FoundFrames};
 pub use store::Store;
 
 /// Version of the Candid interface.

@@ -86,7 +86,7 @@ impl<M: Memory + Clone> Inner<M> {
         let mut results = Vec::with_capacity(frames.count());
         let bytes = (0..frames.count()).map(|index| round(frames.length(index) as u64)).sum();
         self.frames.grow_ahead(bytes, &self.header);
-        let mut buffer = core::mem::take(&mut self.buffer);
+        let mut buffer = self.buffer.take();
         while results.len() < frames.count() {
             let batch = buffer.fill(frames, results.len());
             // Together, because that is cheaper than one by one.
@@ -101,7 +101,7 @@ impl<M: Memory + Clone> Inner<M> {
                 results.push(putting.put_large(self, &mut buffer, frame));
             }
         }
-        self.buffer = buffer;
+        self.buffer.set(buffer);
         let Putting { charge, refusal, .. } = putting;
         if let Some(error) = refusal
             && results.iter().all(|result| *result == PutResult::NoRoom)

@@ -6,22 +6,44 @@ use datanode_codec::manifest::{self, CHUNK_RECORD_BYTES, Head};
 use ic_stable_structures::Memory;
 use serde_bytes::ByteBuf;
 
-use crate::api::{FrameAnswer, FrameRef, ManifestPart, PartRef, Tensor, TensorPage};
+use crate::api::{FrameRef, ManifestPart, PartRef, Tensor, TensorPage};
 use crate::cursor;
+use crate::frames::{Entry, Stored};
 use crate::inner::Inner;
 use crate::limits::{MAX_CHUNKS_A_READ, MAX_QUERY_READ_BYTES, MAX_REPLICATED_READ_BYTES};
 use crate::models::VersionRow;
 use crate::name::check_name;
 use crate::{Context, Digest, Error, Outcome};
 
+/// The answer to one chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Its frame.
+    Frame(Stored),
+    /// The reply is full: ask again.
+    DidNotFit,
+    /// The node has lost it.
+    Missing,
+}
+
+/// Answers to all chunks of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundFrames {
+    /// An answer to each.
+    pub answers: Vec<Found>,
+    /// Length of the manifest's head, bytes, which was read for them.
+    pub head_bytes: usize,
+}
+
 impl<M: Memory + Clone> Inner<M> {
-    /// Return the frames of some chunks, as many as fit a reply, the first in any case.
+    /// Find the frames of some chunks, as many as fit a reply, the first in any case.
     ///
-    /// The bytes are as they are stored: the reader checks them against the manifest.
+    /// [`read_frame`](Self::read_frame) gives their bytes as they are stored: the reader checks them
+    /// against the manifest.
     ///
     /// # Errors
     /// The caller may not read the model, it has no such manifest, or that no such chunk.
-    pub fn get_frames(&self, context: &Context, wanted: &FrameRef) -> Outcome<Vec<FrameAnswer>> {
+    pub fn find_frames(&self, context: &Context, wanted: &FrameRef) -> Outcome<FoundFrames> {
         check_name(&wanted.model)?;
         Error::bound(MAX_CHUNKS_A_READ as u64, wanted.chunks.len() as u64)?;
         let version = self.readable_version(context, &wanted.model, &wanted.manifest.0)?;
@@ -29,25 +51,49 @@ impl<M: Memory + Clone> Inner<M> {
             let text = format!("the manifest has {} chunks", version.chunks);
             return Err(Error::BadRequest(text));
         }
-        let Some(head) = self.stored_head(&version.manifest) else {
-            return Ok(vec![FrameAnswer::Missing; wanted.chunks.len()]);
+        let head = self.stored_part(&version.manifest).unwrap_or_default();
+        let head_bytes = head.len();
+        let Ok(head) = manifest::parse_head(&head) else {
+            return Ok(FoundFrames {
+                answers: vec![Found::Missing; wanted.chunks.len()],
+                head_bytes,
+            });
         };
         let most =
             if context.replicated { MAX_REPLICATED_READ_BYTES } else { MAX_QUERY_READ_BYTES };
-        let mut left = None;
+        let (mut left, mut page) = (None, None);
         let answers = wanted.chunks.iter().map(|&chunk| {
-            let digest = self.chunk_frame(&head, chunk);
+            let index = chunk as usize / MAX_CHUNKS_A_PAGE;
+            if page.is_none_or(|(last, _)| last != index) {
+                page = Some((index, self.page_entry(&head, index)));
+            }
+            let entry = page.and_then(|(_, entry)| entry);
+            let digest = entry.and_then(|entry| self.chunk_frame(entry, chunk));
             let Some(entry) = digest.and_then(|digest| self.frames.get(&digest)) else {
-                return FrameAnswer::Missing;
+                return Found::Missing;
             };
             let length = entry.length as usize;
             if length > left.unwrap_or(length) {
-                return FrameAnswer::DidNotFit;
+                return Found::DidNotFit;
             }
             left = Some(left.unwrap_or(most).saturating_sub(length));
-            FrameAnswer::Frame(ByteBuf::from(self.frames.read(entry)))
+            Found::Frame(self.frames.stored(entry))
         });
-        Ok(answers.collect())
+        Ok(FoundFrames { answers: answers.collect(), head_bytes })
+    }
+
+    /// Copy a part of a frame that was found; it must lie inside.
+    pub fn read_frame(&self, frame: Stored, offset: usize, into: &mut [u8]) {
+        self.frames.read_stored(frame, offset, into);
+    }
+
+    /// Lend a page of the heap for what a message passes on: the same one in every message, because
+    /// a message pays for each page that it touches.
+    pub fn lend_page<R>(&self, work: impl FnOnce(&mut [u8]) -> R) -> R {
+        let mut buffer = self.buffer.take();
+        let result = work(buffer.page());
+        self.buffer.set(buffer);
+        result
     }
 
     /// Return the frame of a part of a manifest.
@@ -131,16 +177,18 @@ impl<M: Memory + Clone> Inner<M> {
         manifest::parse_head(&self.stored_part(digest)?).ok()
     }
 
+    fn page_entry(&self, head: &Head, index: usize) -> Option<Entry> {
+        self.frames.get(head.chunk_pages.get(index)?)
+    }
+
     /// Look up the frame of a chunk in its page, reading only its record.
-    fn chunk_frame(&self, head: &Head, chunk: u32) -> Option<Digest> {
-        let page = head.chunk_pages.get(chunk as usize / MAX_CHUNKS_A_PAGE)?;
+    fn chunk_frame(&self, page: Entry, chunk: u32) -> Option<Digest> {
         let record = chunk as usize % MAX_CHUNKS_A_PAGE;
         let offset = HEADER_BYTES + record * CHUNK_RECORD_BYTES;
-        let entry = self.frames.get(page)?;
-        if offset + CHUNK_RECORD_BYTES > entry.length as usize {
+        if offset + CHUNK_RECORD_BYTES > page.length as usize {
             return None;
         }
-        let record = self.frames.read_part(entry, offset as u64, CHUNK_RECORD_BYTES);
+        let record = self.frames.read_part(page, offset as u64, CHUNK_RECORD_BYTES);
         manifest::chunk_page(&record).ok()?.get(0).map(|record| record.frame)
     }
 }

@@ -1,6 +1,5 @@
 //! Whether the node can take a frame: memory and cycles, told before it hurts.
 
-use candid::Nat;
 use ic_stable_structures::Memory;
 
 use crate::extents::{Room, round};
@@ -59,7 +58,7 @@ impl<M: Memory + Clone> Inner<M> {
         if context.liquid_cycles >= needed {
             return Ok(());
         }
-        let balance = context.controller.then(|| Nat::from(context.liquid_cycles));
-        Err(Error::LowCycles { balance, needed: Nat::from(needed) })
+        let balance = context.controller.then_some(context.liquid_cycles);
+        Err(Error::LowCycles { balance, needed })
     }
 }

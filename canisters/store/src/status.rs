@@ -1,6 +1,5 @@
 //! What a node says of itself.
 
-use candid::Nat;
 use ic_stable_structures::Memory;
 
 use crate::api::{Status, StatusDetails};
@@ -28,8 +27,8 @@ impl<M: Memory + Clone> Inner<M> {
         let burn = DAY_S * (rented * RENT_CYCLES_PER_GIB_S / GIB + BASE_FEE_CYCLES_PER_S);
         let days = (context.liquid_cycles / burn).min(MAX_DAYS);
         StatusDetails {
-            cycles: Nat::from(context.balance_cycles),
-            burn_per_day: Nat::from(burn),
+            cycles: context.balance_cycles,
+            burn_per_day: burn,
             freezing_days: days as u32,
             stable_bytes,
             frames: self.header.frames,

@@ -24,7 +24,9 @@ pub(super) const WIDTHS: [usize; 7] = [16, 9, 8, 4, 3, 2, 1];
 pub(super) type Pair = [i16; 2];
 
 /// Pairs of a group.
-const GROUP_PAIRS: usize = GROUP_COLUMNS / 2;
+pub(super) const GROUP_PAIRS: usize = GROUP_COLUMNS / 2;
+/// The activations of a group.
+pub(super) type Group = [[f32; 4]; GROUP_COLUMNS / 4];
 const LANE_LIMIT: f32 = 2.13e9;
 /// Squares of activations from here on are normal numbers.
 const TINY: f32 = 1e-12;
@@ -33,9 +35,10 @@ const GREATEST_WORD: f32 = 32767.0;
 const ROOT_COLUMNS: f32 = 8.0;
 
 /// Quantize one group; returns its step, or NaN if an activation is not finite.
-pub(super) fn quantize(group: &[[f32; 4]], norm: f32, pairs: &mut [Pair]) -> f32 {
+pub(super) fn quantize(group: &Group, norm: f32, pairs: &mut [Pair; GROUP_PAIRS]) -> f32 {
     let zero = F32x4::splat(0.0);
     let (mut greatest, mut even, mut odd) = (zero, zero, zero);
+    // Lengths are constant, so that the compiler unrolls the loops.
     for [a, b] in group.as_chunks::<2>().0 {
         let (a, b) = (F32x4::load(a), F32x4::load(b));
         greatest = greatest.pmax(a.abs().pmax(b.abs()));
@@ -168,7 +171,8 @@ mod tests {
         let square = |weight: &i16| f64::from(*weight).powi(2);
         let norm = weights.iter().map(square).sum::<f64>().sqrt() as f32;
         let mut pairs = [[0; 2]; 32];
-        let step = quantize(x.as_chunks::<4>().0, norm, &mut pairs);
+        let group = x.as_chunks().0.first_chunk().expect("a group");
+        let step = quantize(group, norm, &mut pairs);
         assert!(step >= 0.0);
         let mut sum = 0_i64;
         for (weights, pair) in weights.as_chunks::<2>().0.iter().zip(&pairs) {

@@ -214,7 +214,7 @@ fn quantize<'a>(x: &[f32], all: impl Iterator<Item = &'a Matrix> + Clone, scratc
     let x = if columns == x.len() { x.as_chunks().0 } else { pad(x, 1.0, columns, padded) };
     pairs.resize(columns / 2, [0; 2]);
     steps.clear();
-    let groups = x.chunks(GROUP_COLUMNS / 4).zip(pairs.chunks_mut(GROUP_COLUMNS / 2));
+    let groups = x.as_chunks().0.iter().zip(pairs.as_chunks_mut().0);
     for ((x, to), &norm) in groups.zip(&*norms) {
         steps.push(fast::quantize(x, norm, to));
     }

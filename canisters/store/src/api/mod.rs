@@ -7,8 +7,9 @@ mod upload;
 
 use candid::CandidType;
 use candid::types::{Serializer, Type};
+use datanode_idl::{Idl, Items, Shape};
 use serde::{Deserialize, Deserializer};
-use serde_bytes::Bytes;
+use serde_bytes::ByteBuf;
 
 use crate::Digest;
 
@@ -31,9 +32,21 @@ impl CandidType for Hash {
     }
 }
 
+impl Idl for Hash {
+    const SHAPE: Shape = <Digest as Idl>::SHAPE;
+
+    fn write(&self, message: &mut Vec<u8>) {
+        self.0.write(message);
+    }
+
+    fn read(items: &mut Items<'_>) -> Self {
+        Self(Idl::read(items))
+    }
+}
+
 impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes: &Bytes = Deserialize::deserialize(deserializer)?;
+        let bytes: ByteBuf = Deserialize::deserialize(deserializer)?;
         let digest = Digest::try_from(&**bytes)
             .map_err(|_| serde::de::Error::invalid_length(bytes.len(), &"32 bytes"))?;
         Ok(Self(digest))

@@ -1,12 +1,13 @@
 //! Models, their versions and who may use them.
 
 use candid::{CandidType, Principal};
+use datanode_idl::Idl;
 use serde::Deserialize;
 
 use super::Hash;
 
 /// Who may read a model.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visibility {
     /// Everybody.
     #[serde(rename = "public")]
@@ -17,7 +18,7 @@ pub enum Visibility {
 }
 
 /// A sealed manifest under a name.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// Its number.
     pub version: u32,
@@ -38,7 +39,7 @@ pub struct Version {
 }
 
 /// A model.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Model {
     /// Its name.
     pub name: String,
@@ -53,7 +54,7 @@ pub struct Model {
 }
 
 /// A page of `models`.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct ModelPage {
     /// Models, by name.
     pub models: Vec<Model>,
@@ -62,7 +63,7 @@ pub struct ModelPage {
 }
 
 /// What a grant allows.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Upload and read.
     #[serde(rename = "uploader")]
@@ -73,7 +74,7 @@ pub enum Role {
 }
 
 /// A role of somebody on a model or on all.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// Who.
     pub to: Principal,
@@ -88,7 +89,7 @@ pub struct Grant {
 }
 
 /// Argument of `revoke`.
-#[derive(CandidType, Deserialize, Clone, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug)]
 pub struct Revoke {
     /// Whose.
     pub to: Principal,
@@ -99,7 +100,7 @@ pub struct Revoke {
 }
 
 /// Argument of `transfer_model`.
-#[derive(CandidType, Deserialize, Clone, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug)]
 pub struct Transfer {
     /// Name of the model.
     pub model: String,
@@ -108,7 +109,7 @@ pub struct Transfer {
 }
 
 /// Argument of `set_visibility`.
-#[derive(CandidType, Deserialize, Clone, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug)]
 pub struct SetVisibility {
     /// Name of the model.
     pub model: String,

@@ -1,20 +1,21 @@
 //! Running a node.
 
-use candid::{CandidType, Nat};
+use candid::CandidType;
+use datanode_idl::Idl;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
 use super::Hash;
 
 /// What the canister is created with.
-#[derive(CandidType, Deserialize, Clone)]
+#[derive(CandidType, Deserialize, Idl, Clone)]
 pub struct Settings {
     /// 32 secret random bytes that blind the models' subtrees in witnesses.
     pub blinding_seed: ByteBuf,
 }
 
 /// A step of `scrub`.
-#[derive(CandidType, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScrubPage {
     /// Where to go on.
     pub next: Option<ByteBuf>,
@@ -27,21 +28,21 @@ pub struct ScrubPage {
 }
 
 /// A step of `delete_model`.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct DeletePage {
     /// Where to go on.
     pub next: Option<ByteBuf>,
 }
 
 /// Argument of `collect_garbage`.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Copy, Debug)]
 pub struct Force {
     /// Do not wait until a frame has been unused for 14 days.
     pub force: bool,
 }
 
 /// A step of `collect_garbage`.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct GarbagePage {
     /// Where to go on.
     pub next: Option<ByteBuf>,
@@ -52,7 +53,7 @@ pub struct GarbagePage {
 }
 
 /// Versions of the node and, for controllers, its state.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Version of the Candid interface.
     pub interface_version: u32,
@@ -63,12 +64,12 @@ pub struct Status {
 }
 
 /// What a controller sees.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct StatusDetails {
     /// Cycles of the canister.
-    pub cycles: Nat,
+    pub cycles: u128,
     /// Cycles a day for memory and base fee, estimated by the published prices.
-    pub burn_per_day: Nat,
+    pub burn_per_day: u128,
     /// Days that the cycles above the freezing reserve last.
     pub freezing_days: u32,
     /// Stable memory, bytes.

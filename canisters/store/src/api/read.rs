@@ -1,13 +1,14 @@
 //! Reading frames, manifests and proofs.
 
 use candid::CandidType;
+use datanode_idl::Idl;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
 use super::Hash;
 
 /// Chunks of a sealed manifest.
-#[derive(CandidType, Deserialize, Clone, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug)]
 pub struct FrameRef {
     /// Name of the model.
     pub model: String,
@@ -18,7 +19,7 @@ pub struct FrameRef {
 }
 
 /// One frame of an answer.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub enum FrameAnswer {
     /// The frame as it is stored.
     #[serde(rename = "frame")]
@@ -35,7 +36,7 @@ pub enum FrameAnswer {
 }
 
 /// A part of a manifest.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Copy, Debug)]
 pub enum ManifestPart {
     /// The head.
     #[serde(rename = "head")]
@@ -52,7 +53,7 @@ pub enum ManifestPart {
 }
 
 /// Argument of `get_manifest`.
-#[derive(CandidType, Deserialize, Clone, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug)]
 pub struct PartRef {
     /// Name of the model.
     pub model: String,
@@ -63,7 +64,7 @@ pub struct PartRef {
 }
 
 /// A tensor.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Tensor {
     /// Its name.
     pub name: String,
@@ -74,7 +75,7 @@ pub struct Tensor {
 }
 
 /// A page of `tensor_list`.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct TensorPage {
     /// Tensors in the manifest's order.
     pub tensors: Vec<Tensor>,
@@ -83,7 +84,7 @@ pub struct TensorPage {
 }
 
 /// Argument of `witness`.
-#[derive(CandidType, Deserialize, Clone, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug)]
 pub struct WitnessRef {
     /// Name of the model.
     pub model: String,
@@ -92,7 +93,7 @@ pub struct WitnessRef {
 }
 
 /// Proof material for one version.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Witness {
     /// The subnet's certificate; the shell puts it in.
     pub certificate: Option<ByteBuf>,

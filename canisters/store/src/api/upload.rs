@@ -1,13 +1,14 @@
 //! Uploading and sealing.
 
 use candid::{CandidType, Principal};
+use datanode_idl::Idl;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
 use super::Hash;
 
 /// Argument of `begin_upload`.
-#[derive(CandidType, Deserialize, Clone, Debug)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug)]
 pub struct Upload {
     /// Name of the model.
     pub model: String,
@@ -20,7 +21,7 @@ pub struct Upload {
 }
 
 /// The right to upload one model for a while.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// Number of the lease.
     pub id: u64,
@@ -37,7 +38,7 @@ pub struct Lease {
 }
 
 /// A page of `leases`.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct LeasePage {
     /// Leases, by number.
     pub leases: Vec<Lease>,
@@ -46,7 +47,7 @@ pub struct LeasePage {
 }
 
 /// What became of one frame of a message.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub enum PutResult {
     /// Kept and held under the lease.
     #[serde(rename = "stored")]
@@ -63,7 +64,7 @@ pub enum PutResult {
 }
 
 /// A frame held under a lease, as its header describes it.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The writer's claim: digest of the raw bytes.
     pub content: Hash,
@@ -80,7 +81,7 @@ pub struct Held {
 }
 
 /// A page of `lease_frames`.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct HeldPage {
     /// Frames, by digest.
     pub frames: Vec<Held>,
@@ -89,7 +90,7 @@ pub struct HeldPage {
 }
 
 /// What is to be sealed.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub struct Seal {
     /// Name of the model.
     pub model: String,
@@ -102,7 +103,7 @@ pub struct Seal {
 }
 
 /// How far a seal has come.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(CandidType, Deserialize, Idl, Clone, Debug, PartialEq, Eq)]
 pub enum SealStep {
     /// Sealed as this version.
     #[serde(rename = "done")]

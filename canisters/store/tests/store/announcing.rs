@@ -68,7 +68,7 @@ fn announced_bytes_need_cycles_and_grow_no_memory() {
     else {
         panic!("ten buckets raise the reserve");
     };
-    world.cycles = world.reserve + u128::try_from(needed.0).unwrap();
+    world.cycles = world.reserve + needed;
     assert!(world.announce(Operator, "llama", 99, 10 * BUCKET).is_ok());
     assert_eq!(world.details().stable_bytes, before);
 }

@@ -3,8 +3,8 @@
 //!
 //! `STORE_CASES` tells how many walks of 150 operations are taken.
 
-use datanode_store::Store;
 use datanode_store::api::*;
+use datanode_store::{Found, Store};
 use proptest::prelude::*;
 
 use crate::quota_walks::{Act, NAMES, Walk, Who, acts};
@@ -52,7 +52,12 @@ fn ask(walk: &Walk, who: Who, name: usize, version: Option<u32>, cursor: &[u8]) 
     for found in store.model(&context, &model).iter().flat_map(|found| &found.versions) {
         let (model, manifest) = (model.clone(), found.manifest);
         let chunks = vec![0, found.chunks.saturating_sub(1), found.chunks];
-        let _ = store.get_frames(&context, &FrameRef { model, manifest, chunks });
+        let found = store.find_frames(&context, &FrameRef { model, manifest, chunks });
+        for found in found.into_iter().flat_map(|found| found.answers) {
+            if let Found::Frame(frame) = found {
+                store.read_frame(frame, 0, &mut vec![0; frame.length]);
+            }
+        }
         for part in [ManifestPart::Head, ManifestPart::ChunkPage(0), ManifestPart::TensorPage(9)] {
             let model = NAMES[name].to_string();
             let _ = store.get_manifest(&context, &PartRef { model, manifest, part });

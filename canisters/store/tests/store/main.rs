@@ -19,6 +19,7 @@ mod roles;
 mod scrubbing;
 mod sealing;
 mod support;
+mod types;
 mod unsealed;
 mod uploading;
 mod witness_names;

@@ -145,7 +145,7 @@ fn a_put_that_the_balance_does_not_cover_is_refused_with_nothing_lost() {
     match world.put(Operator, lease, std::slice::from_ref(&frame)) {
         Err(Error::LowCycles { balance, needed }) => {
             assert_eq!(balance, Some(44_999_999_999u64.into()));
-            assert_eq!(needed, 45_000_000_000u64);
+            assert_eq!(needed, 45_000_000_000);
         }
         other => panic!("{other:?}"),
     }
@@ -180,7 +180,7 @@ fn status_tells_strangers_versions_alone() {
     assert_eq!(status, Status { interface_version: 2, store_version: 3, details: None });
     let details = world.details();
     assert_eq!(details.stable_bytes, (1 + 8 * 256) * 65_536);
-    assert!(details.burn_per_day > 0u8 && details.freezing_days > 1_000);
+    assert!(details.burn_per_day > 0 && details.freezing_days > 1_000);
 }
 
 /// Return the size of a region, pages, from the memory manager's header.

@@ -7,7 +7,7 @@ pub mod memory;
 use candid::Principal;
 use datanode_codec::digest;
 use datanode_store::api::*;
-use datanode_store::{Context, Digest, Error, Store};
+use datanode_store::{Context, Digest, Error, Found, Store};
 use serde_bytes::ByteBuf;
 
 use manifest::Checkpoint;
@@ -214,7 +214,20 @@ impl World {
     ) -> Answer<Vec<FrameAnswer>> {
         let manifest = Hash(manifest);
         let wanted = FrameRef { model: model.into(), manifest, chunks: chunks.to_vec() };
-        self.store.get_frames(&self.context(user), &wanted)
+        let found = self.store.find_frames(&self.context(user), &wanted)?;
+        Ok(found.answers.into_iter().map(|found| self.read(found)).collect())
+    }
+
+    fn read(&self, found: Found) -> FrameAnswer {
+        match found {
+            Found::DidNotFit => FrameAnswer::DidNotFit,
+            Found::Missing => FrameAnswer::Missing,
+            Found::Frame(frame) => {
+                let mut bytes = vec![0; frame.length];
+                self.store.read_frame(frame, 0, &mut bytes);
+                FrameAnswer::Frame(bytes.into())
+            }
+        }
     }
 
     /// Flip a bit of a stored frame, behind the node's back.

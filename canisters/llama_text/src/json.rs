@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::decimal::decimal;
+
 /// Objects and arrays may be nested this deep.
 const MAX_DEPTH: usize = 64;
 
@@ -208,19 +210,18 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// Read a number.
+    /// Read a number; see `decimal` for which are too long.
     pub(crate) fn number(&mut self) -> Result<f64, JsonError> {
         self.peek();
         let rest = &self.text.as_bytes()[self.at..];
         let length =
             rest.iter().take_while(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte)).count();
-        let value = self.text[self.at..self.at + length].parse::<f64>();
-        match value {
-            Ok(value) if value.is_finite() && rest[0] != b'+' && rest[0] != b'.' => {
+        match decimal(&self.text[self.at..self.at + length]) {
+            Some(value) => {
                 self.at += length;
                 Ok(value)
             }
-            _ => self.fail("a number"),
+            None => self.fail("a number of at most 19 digits and an exponent of at most 27"),
         }
     }
 

@@ -53,29 +53,47 @@ impl TensorSpec {
 
 /// The role of a tensor inside its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BlockTensor {
+pub enum BlockTensor {
+    /// Weights of the norm before attention.
     InputNorm,
+    /// Weights of the norm behind attention.
     PostNorm,
+    /// Projection to queries.
     Query,
+    /// Projection to keys.
     Key,
+    /// Projection to values.
     Value,
+    /// Bias of the queries.
     QueryBias,
+    /// Bias of the keys.
     KeyBias,
+    /// Bias of the values.
     ValueBias,
+    /// Weights of the norm of queries.
     QueryNorm,
+    /// Weights of the norm of keys.
     KeyNorm,
+    /// Projection of what attention gives.
     Output,
+    /// Projection to the gate.
     Gate,
+    /// Projection beside the gate.
     Up,
+    /// Projection back from the gate.
     Down,
 }
 
 /// The role of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
+    /// The embedding of tokens.
     Embedding,
+    /// Weights of the last norm.
     Norm,
+    /// The head.
     Head,
+    /// A tensor of a block, which is counted from the first of the part.
     Block(usize, BlockTensor),
 }
 
@@ -94,7 +112,8 @@ impl Config {
         self.roles(part).iter().map(|(_, spec)| of(spec)).sum()
     }
 
-    pub(crate) fn roles(&self, part: &Part) -> Vec<(Role, TensorSpec)> {
+    /// List the tensors that a part needs from the checkpoint, with their roles.
+    pub fn roles(&self, part: &Part) -> Vec<(Role, TensorSpec)> {
         let matrix =
             |name: String, rows, columns| TensorSpec { name, rows, columns, kind: Kind::Matrix };
         let vector =

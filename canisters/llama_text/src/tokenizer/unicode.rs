@@ -1,6 +1,7 @@
 //! Classes of characters and Normalization Form C.
 
-use super::tables::{CLASSES, COMBINING, COMPOSITIONS, DECOMPOSITIONS, MORE_DIGITS};
+use super::packed::{class_of, classes, forms};
+use super::tables::MORE_DIGITS;
 
 /// A character's class in the regular expressions of pre-tokenizers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub(super) fn class(character: char) -> Class {
         '0'..='9' => Class::Number,
         ' ' | '\t'..='\r' => Class::Space,
         '\0'..='\u{7f}' => Class::Other,
-        _ => in_ranges(&CLASSES, character, |row| (row.0, row.1)).map_or(Class::Other, |row| row.2),
+        _ => in_ranges(classes(), character, |row| (row.0, row.1))
+            .map_or(Class::Other, |row| class_of(row.2)),
     }
 }
 
@@ -62,7 +64,7 @@ pub(super) fn nfc(text: &str) -> String {
 }
 
 fn combining_class(character: char) -> u8 {
-    in_ranges(&COMBINING, character, |row| (row.0, row.1)).map_or(0, |row| row.2)
+    in_ranges(&forms().combining, character, |row| (row.0, row.1)).map_or(0, |row| row.2)
 }
 
 fn decompose(character: char, to: &mut Vec<(char, u8)>) {
@@ -73,8 +75,14 @@ fn decompose(character: char, to: &mut Vec<(char, u8)>) {
         let parts = [L + l, V + v, T + index % T_COUNT];
         let count = if index.is_multiple_of(T_COUNT) { 2 } else { 3 };
         to.extend(parts[..count].iter().filter_map(|&part| Some((char::from_u32(part)?, 0))));
-    } else if let Ok(row) = DECOMPOSITIONS.binary_search_by_key(&point, |row| row.0) {
-        let parts = DECOMPOSITIONS[row].1.chars();
+        return;
+    }
+    let forms = forms();
+    if let Ok(row) = forms.compositions.binary_search_by_key(&point, |row| row.0) {
+        let (_, first, second) = forms.compositions[row];
+        [first, second].into_iter().filter_map(char::from_u32).for_each(|part| decompose(part, to));
+    } else if let Ok(row) = forms.decompositions.binary_search_by_key(&point, |row| row.0) {
+        let parts = forms.decompositions[row].1.chars();
         to.extend(parts.map(|part| (part, combining_class(part))));
     } else {
         to.push((character, combining_class(character)));
@@ -113,8 +121,10 @@ fn pair(first: char, second: char) -> Option<char> {
     if syllable && (T + 1..T + T_COUNT).contains(&b) {
         return char::from_u32(a + (b - T));
     }
-    let row = COMPOSITIONS.binary_search_by_key(&(a, b), |row| (row.0, row.1)).ok()?;
-    char::from_u32(COMPOSITIONS[row].2)
+    let forms = forms();
+    forms.seconds.binary_search(&b).ok()?;
+    let row = forms.compositions.iter().find(|row| (row.1, row.2) == (a, b))?;
+    char::from_u32(row.0)
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ impl RopeFields {
     fn rope(&self, theta: Option<f64>) -> Result<Rope, Unsupported> {
         let theta = self.theta.or(theta).unwrap_or(10_000.0);
         if theta.is_nan() || theta < 1.0 {
-            return Err(Unsupported::Size(format!("rope_theta {theta} is below 1")));
+            return Err(Unsupported::Size("rope_theta is below 1".into()));
         }
         let llama3 = match self.rope_type.as_deref() {
             None | Some("default") => None,

@@ -12,6 +12,7 @@ mod component;
 mod error;
 mod file;
 mod merges;
+mod packed;
 mod pipeline;
 mod split;
 mod tables;

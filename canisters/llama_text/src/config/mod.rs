@@ -9,7 +9,7 @@ use std::fmt;
 use crate::json::JsonError;
 
 pub use rope::{Llama3, Rope};
-pub(crate) use tensors::{BlockTensor, Role};
+pub use tensors::{BlockTensor, Role};
 pub use tensors::{Kind, Part, TensorSpec};
 
 /// A model of the Llama family, valid from construction.
