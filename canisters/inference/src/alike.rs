@@ -5,7 +5,7 @@
 //! A turn waits for an earlier one only, and only while that one is active: the first never waits.
 
 use crate::conversation::Conversation;
-use crate::group::Group;
+use crate::group::{Group, Turn};
 use crate::reader::Reader;
 
 /// The beginning of a turn that an earlier turn computes.
@@ -35,30 +35,35 @@ impl Reader {
         }
     }
 
-    /// Tell whether a turn has to wait for its beginning. It is copied as soon as it is there.
-    pub fn waits(&mut self, group: &mut Group, index: usize) -> bool {
+    /// Tell whether a turn has to wait for its beginning.
+    pub fn waits(&self, group: &Group, index: usize) -> bool {
         let Some(Ok(turn)) = group.turns.get(index) else { return false };
-        let (number, Some(beginning)) = (turn.number, turn.beginning) else { return false };
-        let is_driver = self.is_driver();
-        if let Ok(leader) = &group.turns[beginning.turn]
-            && let Some(other) = self.conversations.peek(leader.number)
+        let Some(beginning) = turn.beginning else { return false };
+        let is_active = group.turns[beginning.turn].as_ref().is_ok_and(Turn::is_active);
+        is_active && self.held(group, beginning.turn) < beginning.positions
+    }
+
+    /// Copy the beginning of a turn that waits no longer; of an earlier turn that has ended early, what
+    /// it has, so that the turn advances in any case.
+    pub fn copy_beginning(&mut self, group: &mut Group, index: usize) {
+        let Some(Ok(turn)) = group.turns.get_mut(index) else { return };
+        let (number, Some(beginning)) = (turn.number, turn.beginning.take()) else { return };
+        let positions = self.held(group, beginning.turn).min(beginning.positions);
+        let Ok(leader) = &group.turns[beginning.turn] else { return };
+        let Some(other) = self.conversations.peek(leader.number) else { return };
+        let cache = other.prefix(positions);
+        if let Some(own) = self.conversations.peek_mut(number)
+            && own.positions() < cache.length()
         {
-            let held = if is_driver { other.computed } else { other.positions() };
-            if held < beginning.positions && leader.is_active() {
-                return true;
-            }
-            // One that has ended early leaves what it has: the turn advances in any case.
-            let (base, cache) = (leader.number, other.prefix(held.min(beginning.positions)));
-            if let Some(own) = self.conversations.peek_mut(number)
-                && own.positions() < cache.length()
-            {
-                own.begin_with(base, cache);
-            }
+            own.begin_with(leader.number, cache);
         }
-        if let Ok(turn) = &mut group.turns[index] {
-            turn.beginning = None;
-        }
-        false
+    }
+
+    /// Count the positions of a turn that all canisters have computed.
+    fn held(&self, group: &Group, index: usize) -> usize {
+        let conversation = self.of_turn(group, index);
+        let is_driver = self.is_driver();
+        conversation.map_or(0, |each| if is_driver { each.computed } else { each.positions() })
     }
 
     fn of_turn(&self, group: &Group, index: usize) -> Option<&Conversation> {

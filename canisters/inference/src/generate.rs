@@ -109,6 +109,7 @@ impl Reader {
         positions: usize,
         instructions: u64,
     ) -> Result<Option<(u64, &mut Conversation, &Loaded)>, Error> {
+        self.copy_beginning(group, index);
         let loaded = self.stage.loaded()?;
         let Ok(turn) = &group.turns[index] else { return Ok(None) };
         let number = turn.number;

@@ -1,7 +1,7 @@
 //! The reply of `put_frames`, written by hand.
 //!
-//! Candid's encoder builds the table of all types of the reply anew in every message, some 200,000
-//! instructions. The table is always the same; a test compares it with the encoder's.
+//! An encoder builds the table of all types of the reply anew in every message: crate `candid`'s in
+//! 200,000 instructions, ours in fewer. It is always the same; a test compares it with theirs.
 
 use datanode_idl::{encode, number};
 use datanode_store::Error;

@@ -100,6 +100,9 @@ fn drive_counting(
 ) -> usize {
     let (mut guests, mut hops) = (Guests::default(), 0);
     while let Some((_, mut batch)) = reader.batch(group, 0) {
+        let loaded = reader.stage.loaded().unwrap();
+        let one = loaded.model.cache().bytes_for(2 * TOKENS);
+        assert!(reader.conversations.cache_bytes() <= loaded.cache_bytes.saturating_add(one));
         loop {
             hops += 1;
             harm(hops, &mut guests);
