@@ -103,13 +103,18 @@ impl<M: Memory + Clone> Inner<M> {
 
     /// Return a model that the caller may read.
     ///
-    /// What the caller was granted is looked up first, so that a model that it may not read costs
-    /// as much as one that does not exist.
+    /// What the caller was granted is looked up first, and a row is read in any case, so that a
+    /// model that it may not read costs as much as one that does not exist.
     pub(crate) fn readable(&self, context: &Context, name: &str) -> Outcome<ModelRow> {
         let granted = self.is_reader(context, name);
-        self.model_row(name)
-            .filter(|model| granted || is_open_to(model, context.caller))
-            .ok_or_else(|| Error::NotFound(name.into()))
+        let found = self.model_row(name);
+        let exists = found.is_some();
+        let model = found.unwrap_or_else(ModelRow::of_nothing);
+        if exists & (granted | is_open_to(&model, context.caller)) {
+            Ok(model)
+        } else {
+            Err(Error::NotFound(name.into()))
+        }
     }
 
     /// Tell whether the caller reads whatever has this name, by control or by a grant.
