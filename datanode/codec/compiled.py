@@ -10,7 +10,6 @@ import atexit
 import gzip
 import threading
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from datanode.errors import UsageError
@@ -94,7 +93,7 @@ class Turns:
         self._numpy_bytes = numpy_bytes
         self._lock = threading.Lock()
         self._module: DecoderModule | None = None
-        self._is_possible = find_spec("wasmtime") is not None
+        self._is_possible = True
         self._of_thread = threading.local()
 
     def decode(self, header: bytes, payload: bytes | memoryview) -> bytes | None:
@@ -126,7 +125,7 @@ class Turns:
             if self._module is None and self._numpy_bytes < 0:
                 self._module = DecoderModule.compile()
         except (ImportError, OSError, RuntimeError, UsageError):
-            self._is_possible = False  # a wasmtime that does not load here, or a package without it
+            self._is_possible = False  # no wasmtime, one that does not load here, or no module
         finally:
             self._lock.release()
         return self._module
