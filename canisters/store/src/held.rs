@@ -22,7 +22,9 @@ use ic_stable_structures::{Memory, StableBTreeMap};
 
 use crate::Digest;
 use crate::contents::Sealing;
+use crate::even::Even;
 use crate::key::Key;
+use crate::limits::PAGES_A_LOOK_UP;
 use crate::regions::{Region, Regions, region};
 
 const LEASED_BYTES: usize = 48;
@@ -46,14 +48,17 @@ pub struct Reference {
 /// The two tables.
 pub struct Holds<M: Memory> {
     leased: StableBTreeMap<LeasedKey, (), Region<M>>,
-    referred: StableBTreeMap<ReferenceKey, (), Region<M>>,
+    referred: StableBTreeMap<ReferenceKey, (), Even<Region<M>>>,
+    references: Even<Region<M>>,
 }
 
 impl<M: Memory + Clone> Holds<M> {
     pub fn new(regions: &Regions<M>) -> Self {
+        let references = Even::new(regions.get(region::REFERENCES));
         Self {
             leased: StableBTreeMap::init(regions.get(region::LEASED)),
-            referred: StableBTreeMap::init(regions.get(region::REFERENCES)),
+            referred: StableBTreeMap::init(references.clone()),
+            references,
         }
     }
 
@@ -113,6 +118,16 @@ impl<M: Memory + Clone> Holds<M> {
         let first = reference_key(digest, Sealing { sealer, model: 0, seal: 0 });
         let behind = self.referred.keys_range(first..);
         behind.chain(self.referred.keys_range(..first)).map(|key| split_reference(&key))
+    }
+
+    /// Begin the look-ups of a message.
+    pub fn begin_look_ups(&self) {
+        self.references.begin();
+    }
+
+    /// Look references up, at the same cost whatever is found.
+    pub fn look_up<T>(&self, look: impl FnOnce(&Self) -> T) -> T {
+        self.references.look_up(PAGES_A_LOOK_UP, || look(self))
     }
 
     /// Walk all references behind a row.
