@@ -13,7 +13,7 @@ use ic_stable_structures::Memory;
 use crate::api::{Role, Visibility};
 use crate::catalog::Tag;
 use crate::grants::{GrantRow, grant_key, named_prefix, role_prefix};
-use crate::held::Reference;
+use crate::held::{Reference, references_from};
 use crate::inner::Inner;
 use crate::key::same;
 use crate::leases::Holder;
@@ -162,14 +162,12 @@ impl<M: Memory + Clone> Inner<M> {
     /// refer to may be told as not readable; then it is sent again, as any other.
     pub(crate) fn reads(&self, digest: &Digest, known: &Readable) -> bool {
         if known.all {
-            let references = self.holds.references(digest, 0);
-            return references
-                .take_while(|reference| reference.digest == *digest)
-                .any(|reference| self.is_readable(&reference, known));
+            let mut references = self.holds.references(digest);
+            return references.any(|reference| self.is_readable(&reference, known));
         }
-        self.holds.look_up(|holds| {
+        self.holds.look_up(|rows| {
             let read = |sealer| {
-                let window = holds.references(digest, sealer).take(REFERENCES_A_LOOK_UP);
+                let window = references_from(rows, digest, sealer).take(REFERENCES_A_LOOK_UP);
                 window.fold(false, |found, reference| {
                     let readable =
                         same(&reference.digest, digest) & self.is_readable(&reference, known);

@@ -12,22 +12,16 @@ use ic_stable_structures::Memory;
 
 use crate::regions::PAGE_BYTES;
 
-/// A memory whose pages are counted during look-ups. Its clones count together.
+/// A memory that counts the pages that are read of it. Its clones count together.
 #[derive(Clone)]
 pub struct Even<M> {
     memory: M,
-    count: Rc<Count>,
-}
-
-/// The pages that look-ups of a message have read.
-#[derive(Default)]
-struct Count {
-    looking: Cell<bool>,
     /// The page that was read last: most reads are of the same node.
-    last: Cell<Option<u64>>,
-    pages: RefCell<Pages>,
+    last: Rc<Cell<Option<u64>>>,
+    pages: Rc<RefCell<Pages>>,
 }
 
+/// The pages that the look-ups of a message have read.
 #[derive(Default)]
 struct Pages {
     /// A bit a page.
@@ -41,7 +35,7 @@ struct Pages {
 
 impl Pages {
     fn note(&mut self, page: u64) {
-        let (word, bit) = ((page / 64) as usize, 1 << (page % 64));
+        let (word, bit) = place(page);
         if word >= self.read.len() {
             self.read.resize(word + 1, 0);
         }
@@ -51,8 +45,9 @@ impl Pages {
 
     /// Return the first page that was not read.
     fn unread(&mut self) -> u64 {
-        let is_read = |page: u64| {
-            self.read.get((page / 64) as usize).is_some_and(|word| word >> (page % 64) & 1 == 1)
+        let is_read = |page| {
+            let (word, bit) = place(page);
+            self.read.get(word).is_some_and(|word| word & bit != 0)
         };
         while is_read(self.next) {
             self.next += 1;
@@ -61,35 +56,34 @@ impl Pages {
     }
 }
 
-impl<M: Memory> Even<M> {
+/// Return the word and the bit in it that stand for a page.
+fn place(page: u64) -> (usize, u64) {
+    ((page / 64) as usize, 1 << (page % 64))
+}
+
+impl<M: Memory + Clone> Even<M> {
     pub fn new(memory: M) -> Self {
-        Self { memory, count: Rc::default() }
+        Self { memory, last: Rc::default(), pages: Rc::default() }
     }
 
     /// Forget what was read: a message begins.
     pub fn begin(&self) {
-        self.count.pages.take();
-        self.count.last.take();
+        self.last.take();
+        self.pages.take();
     }
 
     /// Look something up, and read pages until the look-ups of this message have read `pages` each,
     /// or all there are.
-    pub fn look_up<T>(&self, pages: u64, look: impl FnOnce() -> T) -> T {
-        self.count.looking.set(true);
-        let found = look();
-        self.count.looking.set(false);
-        self.level(pages);
-        found
-    }
-
-    fn level(&self, pages: u64) {
-        let counted = &mut *self.count.pages.borrow_mut();
+    pub fn look_up<T>(&self, pages: u64, look: impl FnOnce(Self) -> T) -> T {
+        let found = look(self.clone());
+        let counted = &mut *self.pages.borrow_mut();
         counted.due = self.size().min(counted.due + pages);
         while counted.count < counted.due {
             let page = counted.unread();
             self.memory.read(page * PAGE_BYTES, &mut [0]);
             counted.note(page);
         }
+        found
     }
 }
 
@@ -104,12 +98,11 @@ impl<M: Memory> Memory for Even<M> {
 
     fn read(&self, offset: u64, to: &mut [u8]) {
         self.memory.read(offset, to);
-        if self.count.looking.get() && !to.is_empty() {
-            let (first, last) = (offset / PAGE_BYTES, (offset + to.len() as u64 - 1) / PAGE_BYTES);
-            if self.count.last.replace(Some(last)) != Some(first) || first != last {
-                let mut pages = self.count.pages.borrow_mut();
-                (first..=last).for_each(|page| pages.note(page));
-            }
+        let end = offset + to.len() as u64;
+        let (first, last) = (offset / PAGE_BYTES, end.saturating_sub(1) / PAGE_BYTES);
+        if first != last || self.last.replace(Some(last)) != Some(last) {
+            let mut pages = self.pages.borrow_mut();
+            (first..=last).for_each(|page| pages.note(page));
         }
     }
 
@@ -164,14 +157,14 @@ mod tests {
         ) {
             let watched = Watched::default();
             let memory = Even::new(watched.clone());
-            let clone = memory.clone();
             for look_ups in messages {
                 memory.begin();
                 watched.0.take();
                 for (index, reads) in look_ups.iter().enumerate() {
                     // Nine bytes may lie on two pages.
-                    let read = |offset: &u64| clone.read(*offset, &mut [0; 9]);
-                    memory.look_up(16, || reads.iter().for_each(read));
+                    memory.look_up(16, |memory| {
+                        reads.iter().for_each(|offset| memory.read(*offset, &mut [0; 9]));
+                    });
                     let due = (16 * (index as u64 + 1)).min(SIZE);
                     prop_assert_eq!(watched.0.borrow().len() as u64, due);
                 }
