@@ -29,7 +29,7 @@ HOP = "model_hop"
 
 @dataclass(frozen=True, slots=True)
 class FleetShape:
-    """What the fleet of a test module runs.
+    """Checkpoint and size of the fleet of a test module.
 
     Attributes:
         write: Writes the checkpoint.
