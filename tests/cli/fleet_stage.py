@@ -5,10 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from datanode.agent import identity as identities
-from datanode.agent.client import Agent
-from datanode.agent.network import Network
-from datanode.localnet.api import LocalNetwork
 from tests.uploader.session.stage import safetensors_bytes
 
 BLOCKS = 6
@@ -44,8 +40,3 @@ def files_of(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
-
-
-def agent_of(network: LocalNetwork, pem: Path) -> Agent:
-    where = Network(url=network.url, root_key=network.root_key, name="local")
-    return Agent(where, identities.load(pem))

@@ -12,8 +12,8 @@ from datanode.node import deploy, registry, subnets
 from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
 from datanode.units import TC
+from tests.agents import agent_of
 from tests.cli import canisters
-from tests.cli.fleet_stage import agent_of
 from tests.cli.stage import User, checkpoint
 from tests.fakes.ledger_judge import paid
 

@@ -13,8 +13,8 @@ from datanode.node import deploy, registry, snapshots
 from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
 from datanode.units import TC
+from tests.agents import agent_of
 from tests.cli import canisters
-from tests.cli.fleet_stage import agent_of
 from tests.cli.stage import MakeUser, User, checkpoint
 from tests.fakes.checkpoints import sealed
 from tests.fakes.counter import counter_wasm

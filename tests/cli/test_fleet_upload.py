@@ -18,8 +18,9 @@ from datanode.node import deploy, registry
 from datanode.node.canister import CanisterNode
 from datanode.node.port import Refused, Settled
 from datanode.principal import Principal
+from tests.agents import agent_of
 from tests.cli import canisters
-from tests.cli.fleet_stage import BLOCKS, agent_of, files_of, llama_folder
+from tests.cli.fleet_stage import BLOCKS, files_of, llama_folder
 from tests.cli.stage import MakeUser, User
 from tests.fakes.ledger_judge import paid
 from tests.fakes.model_signer import ModelSigner

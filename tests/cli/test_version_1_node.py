@@ -12,8 +12,9 @@ import pytest
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, registry
 from datanode.principal import Principal
+from tests.agents import agent_of
 from tests.cli import canisters
-from tests.cli.fleet_stage import agent_of, files_of, llama_folder
+from tests.cli.fleet_stage import files_of, llama_folder
 from tests.cli.stage import User
 from tests.fakes.ledger_judge import paid
 

@@ -20,7 +20,7 @@ class Manner(IntEnum):
     REJECT = 1
     TRAP = 2
     NEVER = 3
-    """Not before somebody stops waiting: it calls itself all the time."""
+    """Not before it is told another manner: it calls itself all the time."""
 
 
 _IMPORTS = (
@@ -32,10 +32,10 @@ _IMPORTS = (
 _WAT = """
 (memory 64)
 (table 1 funcref)
-(elem (i32.const 0) $again)
+(elem (i32.const 0) $serve)
 (data (i32.const 32) "wait")
 (global $length (mut i32) (i32.const 1))
-(func $again (param i32)
+(func $again
   (call $canister_self_copy (i32.const 64) (i32.const 0) (call $canister_self_size))
   (call $call_new (i32.const 64) (call $canister_self_size) (i32.const 32) (i32.const 4)
     (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
@@ -46,7 +46,8 @@ _WAT = """
   (call $msg_arg_data_copy (i32.const 1024) (i32.const 0) (global.get $length))
   (call $msg_reply))
 (func (export "canister_update get_frames") (export "canister_update model_hop")
-  (local $manner i32) (local $size i32)
+  (call $serve (i32.const 0)))
+(func $serve (param i32) (local $manner i32) (local $size i32)
   (local.set $manner (i32.load8_u (i32.const 1024)))
   (local.set $size (i32.sub (global.get $length) (i32.const 1)))
   (call $msg_cycles_accept128 (i64.const -1) (i64.const -1) (i32.const 0))
@@ -57,7 +58,7 @@ _WAT = """
     (then (call $msg_reject (i32.const 1025) (local.get $size))))
   (if (i32.eq (local.get $manner) (i32.const 2))
     (then (call $trap (i32.const 1025) (local.get $size))))
-  (if (i32.eq (local.get $manner) (i32.const 3)) (then (call $again (i32.const 0)))))
+  (if (i32.eq (local.get $manner) (i32.const 3)) (then (call $again))))
 """
 
 

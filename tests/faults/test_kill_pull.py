@@ -26,19 +26,18 @@ from datanode.node.port import Grant, Role
 from datanode.node.settings import CALL_CYCLES
 from datanode.principal import Principal
 from datanode.reader import Reader
+from tests.agents import agent_of
 from tests.fakes.checkpoints import some_bytes
 from tests.fakes.frame_source import Manner, answer, calls_count, frame_source_wasm
 from tests.fakes.upload_contexts import upload_contexts
 from tests.faults.forked import forked, killed
-from tests.faults.test_kill_uploader import agent_of
-from tests.uploader.session.stage import safetensors_bytes
+from tests.faults.kill_stage import write_tensors
 from uploader.session.copy_source import open_copy_source
 from uploader.session.pull import pull
 from uploader.session.upload import upload
 from uploader.source import open_source
 
 TENSORS = 6
-TENSOR_BYTES = 1_500_000
 MODEL = "model"
 KILLS = int(os.environ.get("DATANODE_KILLS", "20"))
 LONGEST_S = 0.2
@@ -95,11 +94,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pull")
     pem = folder / "me.pem"
     identities.generate(pem)
-    rng = np.random.default_rng(5)
-    shape = (TENSOR_BYTES // 1_000, 1_000)
-    tensors = {f"{index}": rng.integers(0, 256, shape, np.uint8) for index in range(TENSORS)}
-    path = folder / f"{MODEL}.safetensors"
-    path.write_bytes(safetensors_bytes(tensors))
+    path = write_tensors(folder / f"{MODEL}.safetensors", 5, [f"{i}" for i in range(TENSORS)])
     with LocalNetwork(folder / "net") as net:
         with closing(agent_of(net, pem)) as agent:
             source = deploy.create_node(agent, cycles=10**15)

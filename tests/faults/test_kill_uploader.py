@@ -5,26 +5,21 @@ between opening the database and the answer to the seal. The judge is the networ
 """
 
 import os
-import random
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from datanode.agent import identity as identities
-from datanode.agent.client import Agent
-from datanode.agent.network import Network
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy
 from datanode.node.canister import CanisterNode
 from datanode.principal import Principal
 from datanode.reader import Reader
-from tests.fakes.ledger_judge import paid
+from tests.agents import agent_of
 from tests.fakes.upload_contexts import upload_contexts
-from tests.faults.forked import forked, killed
-from tests.uploader.session.stage import safetensors_bytes
+from tests.faults.kill_stage import kill_uploads, write_tensors
 from uploader.session.upload import upload
 from uploader.source import open_source
 
@@ -33,20 +28,12 @@ LONGEST_S = 0.5
 
 
 def _weights(folder: Path, number: int) -> Path:
-    """Incompressible words in a few tensors: about six messages."""
-    rng = np.random.default_rng(number)
-    tensors = {f"{number}.{i}": rng.integers(0, 256, (1500, 1000), np.uint8) for i in range(7)}
-    path = folder / f"{number}.safetensors"
-    path.write_bytes(safetensors_bytes(tensors))
-    return path
+    """A few tensors: about six messages."""
+    names = [f"{number}.{i}" for i in range(7)]
+    return write_tensors(folder / f"{number}.safetensors", number, names)
 
 
-def agent_of(net: LocalNetwork, pem: Path) -> Agent:
-    network = Network(url=net.url, root_key=net.root_key, name="test")
-    return Agent(network, identities.load(pem))
-
-
-def _upload(net: LocalNetwork, pem: Path, canister: Principal, source: Path, folder: Path) -> None:
+def _upload(net: LocalNetwork, pem: Path, canister: Principal, folder: Path, source: Path) -> None:
     with (
         closing(agent_of(net, pem)) as agent,
         upload_contexts(agent, net.root_key, [canister], folder) as (context,),
@@ -56,39 +43,26 @@ def _upload(net: LocalNetwork, pem: Path, canister: Principal, source: Path, fol
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_kills_at_random_moments_lose_nothing_and_pay_nothing_twice(tmp_path: Path) -> None:
-    rng = random.Random(2026)
     pem = tmp_path / "me.pem"
     identities.generate(pem)
-    kills = number = 0
     with LocalNetwork(tmp_path / "net") as net:
-        agent = agent_of(net, pem)
-        canister = deploy.create_node(agent, cycles=10**15)
-        agent.close()
-        while kills < KILLS:
-            number += 1
-            source = _weights(tmp_path, number)
-            while True:
-                child = forked(partial(_upload, net, pem, canister, source, tmp_path))
-                if not killed(child, rng.uniform(0.0, LONGEST_S)):
-                    break
-                kills += 1
-            _assert_whole(net, pem, canister, source)
-            source.unlink()
-        verdict = paid(net.ledger())
-    print(f"{kills} kills, {number} models, {verdict}")
-    assert kills >= KILLS
-    assert verdict.twice_count == 0
-    assert verdict.stored_count == verdict.frames_count
+        with closing(agent_of(net, pem)) as agent:
+            canister = deploy.create_node(agent, cycles=10**15)
+        kill_uploads(
+            net,
+            KILLS,
+            LONGEST_S,
+            write=partial(_weights, tmp_path),
+            upload=partial(_upload, net, pem, canister, tmp_path),
+            check=partial(_check, net, pem, canister),
+        )
 
 
-def _assert_whole(net: LocalNetwork, pem: Path, canister: Principal, source: Path) -> None:
-    agent = agent_of(net, pem)
-    try:
+def _check(net: LocalNetwork, pem: Path, canister: Principal, source: Path) -> None:
+    with closing(agent_of(net, pem)) as agent:
         reader = Reader(CanisterNode(agent, canister), root_key=net.root_key)
         version = reader.open_version(source.stem)
         (entry,) = version.head.files
         raw = b"".join(version.chunks(range(entry.chunk_count)))
         assert version.version == 1
         assert raw == source.read_bytes()
-    finally:
-        agent.close()

@@ -1,6 +1,9 @@
-"""A fleet of inference canisters on an embedded network, from a checkpoint to loaded parts."""
+"""A fleet of inference canisters on an embedded network, from a checkpoint to loaded parts.
 
-from collections.abc import Iterator
+Tests of a module share a fleet: the module says which one (`FLEET`), and takes the fixture `fleet`.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +13,31 @@ import pytest
 import uploader
 from datanode.agent import identity as identities
 from datanode.agent.client import Agent
-from datanode.agent.network import Network
 from datanode.command_context import open_place
 from datanode.inference.client import InferenceNode
 from datanode.inference.fleet import RunningPart, load_fleet, running_parts
+from datanode.inference.questions import Generated
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, registry
 from datanode.principal import Principal
+from tests.agents import agent_of
 
 MODEL = "model"
 NAME = "fleet"
 HOP = "model_hop"
+
+
+@dataclass(frozen=True, slots=True)
+class FleetShape:
+    """Checkpoint and size of the fleet of a test module.
+
+    Attributes:
+        write: Writes the checkpoint.
+        members_count: Number of canisters.
+    """
+
+    write: Callable[[Path], Path]
+    members_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +88,11 @@ class Fleet:
         return sum(entry.method == HOP for entry in entries)
 
 
+def said(parts: list[Generated]) -> str:
+    """Return the text of some messages."""
+    return "".join(part.text for part in parts)
+
+
 @contextmanager
 def promoted(
     network: LocalNetwork, folder: Path, checkpoint: Path, members_count: int
@@ -78,9 +100,8 @@ def promoted(
     """Upload a checkpoint to new members of a fleet, or to one, and promote them."""
     pem = folder / "owner.pem"
     identities.generate(pem)
-    where = Network(url=network.url, root_key=network.root_key, name="local")
     patch = pytest.MonkeyPatch()
-    with closing(Agent(where, identities.load(pem))) as agent, patch.context() as patched:
+    with closing(agent_of(network, pem)) as agent, patch.context() as patched:
         patched.setenv("HOME", str(folder))
         patched.setenv("XDG_CONFIG_HOME", str(folder / "config"))
         members = [deploy.create_node(agent) for _ in range(members_count)]

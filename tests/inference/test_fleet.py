@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +22,13 @@ from datanode.inference.interface import METHODS
 from datanode.inference.questions import Continuation, Generated, Question
 from datanode.inference.session import require_model
 from datanode.inference.together import generate_together
-from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, settings
 from datanode.node.settings import SettingsChange
 from datanode.node.values import Row, case
 from datanode.principal import Principal
 from datanode.units import DAY_S
 from tests.inference import tiny_checkpoint
-from tests.inference.fleet_stage import HOP, MODEL, NAME, Fleet, running_fleet
+from tests.inference.fleet_stage import HOP, MODEL, NAME, Fleet, FleetShape, said
 from uploader.cli import main
 
 PROMPT = "the capital of France is"
@@ -40,22 +38,7 @@ SPARE_CYCLES = 60_000_000_000
 QUESTION = Question(prompt=PROMPT, max_tokens=TOKENS)
 
 
-@pytest.fixture(scope="module")
-def made(network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    folder = tmp_path_factory.mktemp("fleet")
-    with running_fleet(network, folder, tiny_checkpoint.write(folder / "tiny"), 2) as fleet:
-        yield fleet
-
-
-@pytest.fixture
-def fleet(made: Fleet) -> Iterator[Fleet]:
-    made.load()
-    yield made
-    made.network.faults.clear()
-
-
-def said(parts: list[Generated]) -> str:
-    return "".join(part.text for part in parts)
+FLEET = FleetShape(tiny_checkpoint.write, 2)
 
 
 def test_two_canisters_say_what_one_says(fleet: Fleet) -> None:

@@ -4,7 +4,8 @@ The first member drives, the second one has blocks only, and the last one blocks
 chooses the tokens. Weights are F16. The text is always that of the reference.
 """
 
-from collections.abc import Iterator
+import re
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +19,15 @@ from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy, snapshots
 from datanode.node.management import CANISTER, call
 from tests.inference import tiny_checkpoint
-from tests.inference.fleet_stage import HOP, MODEL, Fleet, promoted, running_fleet
+from tests.inference.fleet_stage import (
+    HOP,
+    MODEL,
+    Fleet,
+    FleetShape,
+    promoted,
+    running_fleet,
+    said,
+)
 from tests.smollm2 import make_checkpoint
 
 SHAPE = {"num_hidden_layers": 3, "tie_word_embeddings": False}
@@ -33,25 +42,10 @@ TOGETHER = 64
 
 
 def checkpoint(folder: Path) -> Path:
-    return tiny_checkpoint.write(folder / "tiny", number_type=np.float16, shape=SHAPE)
+    return tiny_checkpoint.write(folder, number_type=np.float16, shape=SHAPE)
 
 
-@pytest.fixture(scope="module")
-def made(network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    folder = tmp_path_factory.mktemp("three")
-    with running_fleet(network, folder, checkpoint(folder), 3) as fleet:
-        yield fleet
-
-
-@pytest.fixture
-def fleet(made: Fleet) -> Iterator[Fleet]:
-    made.load()
-    yield made
-    made.network.faults.clear()
-
-
-def said(parts: list[Generated]) -> str:
-    return "".join(part.text for part in parts)
+FLEET = FleetShape(checkpoint, 3)
 
 
 def begun(fleet: Fleet, tokens: int = 4) -> Generated:
@@ -146,6 +140,35 @@ def test_a_member_that_is_stopped_is_named_and_the_conversation_is_kept(
     assert conversation.text + gone_on(fleet, conversation).text == EXPECTED
 
 
+@pytest.mark.parametrize("member", [MIDDLE, LAST])
+def test_a_member_that_is_upgraded_amid_an_answer_costs_a_repeated_hop(
+    fleet: Fleet, member: int
+) -> None:
+    """The answer is finished before, or the member is named and the text goes on after loading."""
+    conversation = begun(fleet)
+    canister, other = fleet.parts[member].node, MIDDLE + LAST - member
+    before = fleet.hops(other)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(gone_on, fleet, conversation)
+        while not asked.done() and fleet.hops(other) == before:
+            pass
+        deploy.upgrade_node(fleet.agent, canister)
+        error = asked.exception()
+    parts = [conversation] if error else [conversation, asked.result()]
+    if error:
+        assert isinstance(error, ConflictError)
+        told = rf"member {canister} of the fleet (does not answer|has not loaded its part)"
+        assert re.search(told, error.what)
+    fleet.load()
+    parts.append(gone_on(fleet, conversation))
+    longest = tiny_checkpoint.answer(PROMPT, 2 * TOKENS - 4, **SHAPE)
+    assert longest.startswith(said(parts))
+    assert said(parts).startswith(EXPECTED)
+    # A hop for each token, for the one that failed, and to compute again what the member lacks.
+    tokens_count = parts[-1].positions_count - conversation.positions_count
+    assert fleet.hops(other) - before <= tokens_count + 3
+
+
 def test_a_budget_that_ends_within_an_answer_keeps_the_conversation(fleet: Fleet) -> None:
     (whole,) = fleet.driver.generate(QUESTION)
     limited = Question(prompt=PROMPT, max_tokens=TOKENS, max_instructions=whole.instructions // 3)
@@ -175,7 +198,7 @@ def test_a_conversation_whose_cache_members_have_dropped_is_computed_again(fleet
 def test_a_member_that_was_deleted_is_named_and_the_conversation_is_kept(
     network: LocalNetwork, tmp_path: Path
 ) -> None:
-    with running_fleet(network, tmp_path, checkpoint(tmp_path), 3) as fleet:
+    with running_fleet(network, tmp_path, checkpoint(tmp_path / "tiny"), 3) as fleet:
         conversation = begun(fleet)
         canister = fleet.parts[LAST].node
         snapshots.stop(fleet.agent, canister)

@@ -125,6 +125,8 @@ OUTER = GIVEN.index(b"\x00\x02\x00")
 HUGE = b"\xff\xff\xff\x7f"
 """The largest length that is read."""
 REFUSED: Value = ("Err", ("not_found", "m"))
+LONG_TEXT = "é".encode() * 10**6
+CUT_OFF = r"does not answer: .{,200}é{300,}\.\.\. \(cut off\)"
 
 LIES = {
     "other frames": (Manner.REPLY, given(*OTHERS), "other frames than were asked for"),
@@ -144,6 +146,8 @@ LIES = {
     "an error": (Manner.REPLY, encode((REPLY,), (REFUSED,)), "does not let this canister read"),
     "a reject": (Manner.REJECT, b"not today", "does not answer: not today"),
     "a trap": (Manner.TRAP, b"out of paper", "does not answer.*out of paper"),
+    "a long reject": (Manner.REJECT, LONG_TEXT, CUT_OFF),
+    "a long trap": (Manner.TRAP, LONG_TEXT, CUT_OFF),
 }
 
 

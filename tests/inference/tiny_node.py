@@ -9,11 +9,11 @@ import pytest
 import uploader
 from datanode.agent import identity as identities
 from datanode.agent.client import Agent
-from datanode.agent.network import Network
 from datanode.inference.client import InferenceNode
 from datanode.localnet.api import LocalNetwork
 from datanode.node import deploy
 from datanode.principal import Principal
+from tests.agents import agent_of
 from tests.inference import tiny_checkpoint
 
 MODEL = "tiny"
@@ -28,8 +28,7 @@ class World:
     owner: Path
 
     def agent(self, pem: Path | None = None) -> Agent:
-        where = Network(url=self.network.url, root_key=self.network.root_key, name="local")
-        return Agent(where, identities.load(pem or self.owner))
+        return agent_of(self.network, pem or self.owner)
 
     def model_messages(self) -> int:
         """Count executed updates of the model."""
@@ -51,8 +50,7 @@ def made(network: LocalNetwork, folder: Path) -> World:
     """Create a node, upload the model to it, promote and load it."""
     pem = folder / "owner.pem"
     identities.generate(pem)
-    where = Network(url=network.url, root_key=network.root_key, name="local")
-    with closing(Agent(where, identities.load(pem))) as agent:
+    with closing(agent_of(network, pem)) as agent:
         canister = deploy.create_node(agent)
         world = World(network, canister, pem)
         patch = pytest.MonkeyPatch()

@@ -11,6 +11,10 @@ use crate::hop::{Answer, Head, Leg, Outcome};
 /// for one that keeps its word; without a bound, another one has the driver pay for hops for ever.
 const MAX_STALE: u32 = 4;
 
+/// Largest sequence number that a canister may say it has answered: a conversation that goes on from
+/// there does not come to the last number.
+const MAX_SEQUENCE: u64 = 1 << 63;
+
 /// The conversations that travel together.
 pub struct Batch {
     pub head: Head,
@@ -94,7 +98,10 @@ impl Passenger {
     fn take(&mut self, answer: Answer, hidden: usize, member: Principal) -> bool {
         let (computed, leg) = (answer.positions as usize, &mut self.leg);
         match answer.outcome {
-            Outcome::Activations(some) if computed <= leg.positions => {
+            // The last canister gives those of one position or none.
+            Outcome::Activations(some)
+                if computed <= leg.positions && some.len() <= computed * hidden =>
+            {
                 self.results.extend(some);
                 leg.activations.drain(..computed * hidden);
                 leg.positions -= computed;
@@ -103,7 +110,9 @@ impl Passenger {
             Outcome::Gap { held } if held >= u64::from(leg.position) => return false,
             Outcome::Token(..) if computed != leg.positions => return false,
             Outcome::Activations(_) => return false,
-            Outcome::Stale { .. } if self.stale == MAX_STALE => return false,
+            Outcome::Stale { sequence } if self.stale == MAX_STALE || sequence > MAX_SEQUENCE => {
+                return false;
+            }
             Outcome::Stale { sequence } => {
                 self.stale += 1;
                 self.sequence = sequence.saturating_add(1);
@@ -269,7 +278,7 @@ mod tests {
             let answers = vec![other(Outcome::Stale { sequence })];
             assert_eq!(batch.take(MEMBER, 2, answers), Some(false));
         }
-        let answers = vec![other(Outcome::Stale { sequence: u64::MAX })];
+        let answers = vec![other(Outcome::Stale { sequence: 99 })];
         assert_eq!(batch.take(MEMBER, 2, answers), None);
         assert_eq!(batch.take(MEMBER, 2, vec![computed(1)]), Some(true));
         batch.encode();
@@ -285,6 +294,9 @@ mod tests {
             vec![computed(1); 3],
             vec![computed(0); 2],
             vec![computed(2), computed(1)],
+            vec![computed(1), Answer { positions: 0, ..computed(1) }],
+            vec![computed(1), Answer { positions: 1, ..computed(2) }],
+            vec![computed(1), other(Outcome::Stale { sequence: MAX_SEQUENCE + 1 })],
             vec![computed(1), other(Outcome::Token(1, 1))],
             vec![computed(1), other(Outcome::Gap { held: 10 })],
         ] {

@@ -164,6 +164,7 @@ impl Conversations {
 }
 
 fn no_such_conversation() -> Error {
-    let text = "no such conversation; upgrades and newer conversations end old ones";
+    let text =
+        "no such conversation: an upgrade or newer conversations have ended it; start it again";
     Error::NotFound(text.into())
 }

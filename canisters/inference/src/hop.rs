@@ -44,11 +44,13 @@
 //!          32    m kind 0: activations, as in a request; kind 4: why, UTF-8
 //! ```
 //!
-//! A release that has hops of one conversation reads a reply of kind 4 as its own.
+//! A release that has hops of one conversation reads a reply of kind 4 as its own. A driver keeps some
+//! hundred characters of a text (`foreign_text`).
 
 use candid::Principal;
 
 use crate::api::Mode;
+use crate::foreign_text;
 
 /// The method that takes hops.
 pub const METHOD: &str = "model_hop";
@@ -236,7 +238,7 @@ impl Answer {
             1 => Outcome::Token(token, number),
             2 => Outcome::Gap { held: number },
             3 => Outcome::Stale { sequence: number },
-            4 => Outcome::Refused(String::from_utf8(payload.to_vec()).ok()?),
+            4 => Outcome::Refused(foreign_text::bounded(payload, payload.len())),
             _ => return None,
         };
         Some(Self { positions, instructions, outcome })
@@ -267,7 +269,7 @@ impl Reply {
         let end_block = u32::from_le_bytes(fields.take()?);
         let _reserved: [u8; 20] = fields.take()?;
         if kind == REFUSED {
-            return Some(Self::Refused(String::from_utf8(fields.0.to_vec()).ok()?));
+            return Some(Self::Refused(foreign_text::bounded(fields.0, fields.0.len())));
         }
         if kind != OUTCOMES || count > MAX_LEGS {
             return None;
@@ -337,6 +339,7 @@ fn floats(bytes: &[u8]) -> Option<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foreign_text::MAX_CHARACTERS;
     use serde_bytes::ByteBuf;
 
     const HEAD: Head = Head { mode: Mode::Exact, first_block: 15, whole: [7; DIGEST_BYTES] };
@@ -388,6 +391,17 @@ mod tests {
             assert_eq!(Reply::decode(&bytes), Some(Reply::Outcomes { end_block: 30, answers }));
         }
         assert_eq!(Reply::decode(&Reply::refused("no")), Some(Reply::Refused("no".into())));
+    }
+
+    #[test]
+    fn long_texts_of_another_canister_are_cut() {
+        let (long, most) = ("é".repeat(700_000), 2 * MAX_CHARACTERS);
+        let Some(Reply::Refused(told)) = Reply::decode(&Reply::refused(&long)) else { panic!() };
+        assert!(long.starts_with(&told[..most]) && told[most..] == *"... (cut off)");
+        let outcome = Outcome::Refused(long);
+        let bytes = encoded(&[Answer { positions: 0, instructions: 0, outcome }]);
+        let Some(Reply::Outcomes { answers, .. }) = Reply::decode(&bytes) else { panic!() };
+        assert_eq!(answers[0].outcome, Outcome::Refused(told));
     }
 
     #[test]

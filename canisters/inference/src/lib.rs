@@ -15,6 +15,7 @@ mod checkpoint;
 mod conversation;
 mod conversations;
 mod driver;
+mod foreign_text;
 mod generate;
 mod group;
 mod hop;
@@ -38,7 +39,7 @@ use datanode_idl::{init, query, update};
 use datanode_storage::state::{beside, create, open};
 use datanode_store::Error;
 use datanode_store::api::{PutResult, Settings};
-use ic_cdk::post_upgrade;
+use ic_cdk::{post_upgrade, pre_upgrade};
 
 use api::*;
 use pull::Pull;
@@ -54,6 +55,11 @@ fn used() -> u64 {
 fn init(settings: Settings) {
     beside::register(show);
     create(settings);
+}
+
+#[pre_upgrade]
+fn pre_upgrade() {
+    bounded_call::refuse_upgrade();
 }
 
 /// Takes no argument; one that comes is ignored.

@@ -13,7 +13,7 @@ use ic_stable_structures::Memory;
 use crate::api::{Role, Visibility};
 use crate::catalog::Tag;
 use crate::grants::{GrantRow, grant_key, named_prefix, role_prefix};
-use crate::held::Reference;
+use crate::held::{Reference, references_from};
 use crate::inner::Inner;
 use crate::key::same;
 use crate::leases::Holder;
@@ -139,6 +139,7 @@ impl<M: Memory + Clone> Inner<M> {
 
     /// Look up what the caller may read.
     pub(crate) fn readable_by(&self, context: &Context) -> Readable {
+        self.holds.begin_look_ups();
         let caller = context.caller;
         let grants = [Role::Reader, Role::Uploader]
             .map(|role| self.catalog.walk::<GrantRow>(&named_prefix(caller, role), None));
@@ -157,30 +158,24 @@ impl<M: Memory + Clone> Inner<M> {
     ///
     /// The work is the same whether others' models refer to the frame or none does: it looks at so
     /// many of anybody's references, from where those of the frame begin, be they the frame's or the
-    /// next ones', and then at so many from the caller's own ones of the frame that the first look
-    /// ended with. If that is another frame, the first look has seen all of the frame asked about.
-    /// So the second look always lies behind the first one: were both at the same place for a frame
-    /// that nobody refers to, they would touch fewer pages of memory, and a page costs. A frame that
-    /// more models of others refer to may be told as not readable; then it is sent again, as any
-    /// other.
+    /// next ones', and at so many from the caller's own ones on. A frame that more models of others
+    /// refer to may be told as not readable; then it is sent again, as any other.
     pub(crate) fn reads(&self, digest: &Digest, known: &Readable) -> bool {
         if known.all {
-            let references = self.holds.references(digest, 0);
-            return references
-                .take_while(|reference| reference.digest == *digest)
-                .any(|reference| self.is_readable(&reference, known));
+            let mut references = self.holds.references(digest);
+            return references.any(|reference| self.is_readable(&reference, known));
         }
-        let read = |at: &Digest, sealer| {
-            let window = self.holds.references(at, sealer).take(REFERENCES_A_LOOK_UP);
-            window.fold((*at, false), |(_, found), reference| {
-                let readable =
-                    same(&reference.digest, digest) & self.is_readable(&reference, known);
-                (reference.digest, found | readable)
-            })
-        };
-        let (last, by_anybody) = read(digest, 0);
-        let (_, by_caller) = read(&last, known.user);
-        by_anybody | by_caller
+        self.holds.look_up(|rows| {
+            let read = |sealer| {
+                let window = references_from(rows, digest, sealer).take(REFERENCES_A_LOOK_UP);
+                window.fold(false, |found, reference| {
+                    let readable =
+                        same(&reference.digest, digest) & self.is_readable(&reference, known);
+                    found | readable
+                })
+            };
+            read(0) | read(known.user)
+        })
     }
 
     fn is_readable(&self, reference: &Reference, known: &Readable) -> bool {

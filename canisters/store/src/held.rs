@@ -22,7 +22,9 @@ use ic_stable_structures::{Memory, StableBTreeMap};
 
 use crate::Digest;
 use crate::contents::Sealing;
+use crate::even::Even;
 use crate::key::Key;
+use crate::limits::PAGES_A_LOOK_UP;
 use crate::regions::{Region, Regions, region};
 
 const LEASED_BYTES: usize = 48;
@@ -43,10 +45,14 @@ pub struct Reference {
     pub seal: u32,
 }
 
+/// References as look-ups see them.
+pub type LookedUp<M> = StableBTreeMap<ReferenceKey, (), Even<Region<M>>>;
+
 /// The two tables.
 pub struct Holds<M: Memory> {
     leased: StableBTreeMap<LeasedKey, (), Region<M>>,
     referred: StableBTreeMap<ReferenceKey, (), Region<M>>,
+    even: Even<Region<M>>,
 }
 
 impl<M: Memory + Clone> Holds<M> {
@@ -54,6 +60,7 @@ impl<M: Memory + Clone> Holds<M> {
         Self {
             leased: StableBTreeMap::init(regions.get(region::LEASED)),
             referred: StableBTreeMap::init(regions.get(region::REFERENCES)),
+            even: Even::new(regions.get(region::REFERENCES)),
         }
     }
 
@@ -107,12 +114,21 @@ impl<M: Memory + Clone> Holds<M> {
         next.is_some_and(|key| key.digest_at(0) == *digest)
     }
 
-    /// Walk the references from those of a frame by a sealer on; behind the last one of all follow
-    /// the first ones.
-    pub fn references(&self, digest: &Digest, sealer: u32) -> impl Iterator<Item = Reference> {
-        let first = reference_key(digest, Sealing { sealer, model: 0, seal: 0 });
-        let behind = self.referred.keys_range(first..);
-        behind.chain(self.referred.keys_range(..first)).map(|key| split_reference(&key))
+    /// Walk the references to a frame.
+    pub fn references(&self, digest: &Digest) -> impl Iterator<Item = Reference> {
+        let first = reference_key(digest, Sealing { sealer: 0, model: 0, seal: 0 });
+        let rows = self.referred.keys_range(first..).map(|key| split_reference(&key));
+        rows.take_while(move |reference| reference.digest == first.digest_at(0))
+    }
+
+    /// Begin the look-ups of a message.
+    pub fn begin_look_ups(&self) {
+        self.even.begin();
+    }
+
+    /// Look references up, at the same cost whatever is found.
+    pub fn look_up<T>(&self, look: impl FnOnce(&LookedUp<M>) -> T) -> T {
+        self.even.look_up(PAGES_A_LOOK_UP, |memory| look(&StableBTreeMap::load(memory)))
     }
 
     /// Walk all references behind a row.
@@ -123,6 +139,18 @@ impl<M: Memory + Clone> Holds<M> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.referred.keys_range((start, Bound::Unbounded))
     }
+}
+
+/// Walk the references from those of a frame by a sealer on; behind the last one of all follow the
+/// first ones.
+pub fn references_from<M: Memory>(
+    rows: &LookedUp<M>,
+    digest: &Digest,
+    sealer: u32,
+) -> impl Iterator<Item = Reference> {
+    let first = reference_key(digest, Sealing { sealer, model: 0, seal: 0 });
+    let behind = rows.keys_range(first..);
+    behind.chain(rows.keys_range(..first)).map(|key| split_reference(&key))
 }
 
 /// Return the holder, the digest and the lease of a row.

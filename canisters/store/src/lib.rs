@@ -25,6 +25,7 @@ mod crowding;
 mod cursor;
 mod delete;
 mod error;
+mod even;
 mod extents;
 mod find;
 mod frames;

@@ -19,6 +19,10 @@ pub const MAX_DIGESTS_A_CALL: usize = 16_384;
 /// Few, since all look-ups pay for so many; enough for the versions of some models.
 pub const REFERENCES_A_LOOK_UP: usize = 8;
 
+/// Pages of the references that one look-up reads, whatever it finds: more than its two searches need
+/// among a hundred million rows.
+pub const PAGES_A_LOOK_UP: u64 = 16;
+
 /// Most seals of a content that one look-up of `find_contents` considers. Bounds its work.
 pub const MAX_SEALS_A_CONTENT: usize = 64;
 
