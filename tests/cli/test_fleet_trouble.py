@@ -56,6 +56,9 @@ def test_stopped_member_is_named_and_the_upload_goes_on_later(
     canisters.start(user, fleet[1])
     assert user.ok(*UPLOAD)["version"] == 1
     canisters.stop(user, fleet[1])
+    promote = ("node", "promote", "pair", "--model", "llama")
+    assert user.fails(22, *promote).says(fleet[1].text)
+    user.fails(33, "generate", "llama", "hello", "--node", "pair")  # no member was changed
     for command in (("fetch", "llama", "back"), ("audit", "llama")):
         assert user.fails(22, *command, "--node", "pair").says(fleet[1].text)
     canisters.start(user, fleet[1])

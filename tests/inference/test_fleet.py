@@ -291,6 +291,7 @@ def test_a_member_that_is_not_loaded_fails_all_conversations(fleet: Fleet) -> No
     for answer in fleet.driver.generate_many([again, *asked(("the",))]).answers:
         assert isinstance(answer, ConflictError)
         assert "has not loaded its part" in answer.what
+        assert "datanode load MODEL" in answer.hint
     fleet.load()
     (gone_on,) = fleet.driver.generate_many([again]).answers
     assert isinstance(gone_on, Generated)

@@ -70,6 +70,8 @@ def promote_command(
         _require_version(context.node(members[0]).model(model), version)
         with output.working("installing the inference module"):
             for principal in members:
+                context.node(principal).status()  # a member that is down is found before a change
+            for principal in members:
                 deploy.promote_node(context.agent, principal)
         _load(context, output, model, version=version, exact=exact, is_wanted=load)
 
