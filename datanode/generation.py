@@ -10,7 +10,7 @@ from datanode.errors import DataNodeError
 
 if TYPE_CHECKING:
     from datanode.command_context import ContextArguments
-    from datanode.inference.client import InferenceNode
+    from datanode.inference.client import InferenceNode, ModelStatus
     from datanode.inference.questions import Question
 
 
@@ -22,8 +22,8 @@ class Answer:
         text: The text.
         tokens: Its tokens.
         prompt_tokens_count: Tokens of the prompt.
-        finished: The model ended the text; otherwise the number of tokens did, or the instructions
-            of a query.
+        finished: The model ended the text; otherwise the number of tokens did, the longest
+            conversation of the model, or the instructions of a query.
         messages_count: Messages that were paid for; 0 for a query.
         instructions: Their instructions; those of the query.
         cycles: Their price by the published fees; 0 for a query.
@@ -120,7 +120,7 @@ def generate(
     """
     from datanode.command_context import ContextArguments  # noqa: PLC0415
     from datanode.inference.questions import Generated  # noqa: PLC0415 - `import datanode` stays fast
-    from datanode.inference.session import run  # noqa: PLC0415
+    from datanode.inference.session import is_full, run, tokens_a_message  # noqa: PLC0415
 
     where = ContextArguments(node=node, network=network, identity=identity, root_key=root_key)
     options = _Options(max_tokens=max_tokens, temperature=temperature, seed=seed, raw=raw)
@@ -130,15 +130,19 @@ def generate(
         parts.append(generated.text)
         on_text(generated.text)
 
-    with _asking(where, model, [prompt], options) as (client, questions, tokens):
+    with _asking(where, model, [prompt], options, as_query=query) as (client, questions, status):
         last, all_tokens, spending = run(
-            client, questions[0], as_query=query, tokens_a_message=tokens, on_text=take
+            client,
+            questions[0],
+            as_query=query,
+            tokens_a_message=tokens_a_message(status),
+            on_text=take,
         )
     return Answer(
         text="".join(parts),
         tokens=all_tokens,
         prompt_tokens_count=last.prompt_tokens_count,
-        finished=last.finished,
+        finished=last.finished and not is_full(status, last.prompt_tokens_count, len(all_tokens)),
         messages_count=spending.messages_count,
         instructions=last.instructions if query else spending.instructions,
         cycles=spending.cycles,
@@ -183,19 +187,26 @@ def generate_many(
         DataNodeError: See `datanode.errors`.
     """
     from datanode.command_context import ContextArguments  # noqa: PLC0415
-    from datanode.inference.session import run_many  # noqa: PLC0415 - `import datanode` stays fast
+    from datanode.inference.session import (  # noqa: PLC0415 - `import datanode` stays fast
+        is_full,
+        run_many,
+        tokens_a_message,
+    )
 
     where = ContextArguments(node=node, network=network, identity=identity, root_key=root_key)
     options = _Options(max_tokens=max_tokens, temperature=temperature, seed=seed, raw=raw)
-    with _asking(where, model, prompts, options) as (client, questions, tokens):
-        told, spending = run_many(client, questions, tokens_a_message=tokens, on_part=on_text)
+    with _asking(where, model, prompts, options) as (client, questions, status):
+        told, spending = run_many(
+            client, questions, tokens_a_message=tokens_a_message(status), on_part=on_text
+        )
     return Answers(
         answers=tuple(
             PromptAnswer(
                 text=each.text,
                 tokens=each.tokens,
                 prompt_tokens_count=each.prompt_tokens_count,
-                finished=each.finished,
+                finished=each.finished
+                and not is_full(status, each.prompt_tokens_count, len(each.tokens)),
                 error=each.error,
             )
             for each in told
@@ -216,21 +227,22 @@ class _Options:
 
 @contextmanager
 def _asking(
-    where: "ContextArguments", model: str, prompts: Sequence[str], options: _Options
-) -> "Iterator[tuple[InferenceNode, list[Question], int]]":
-    """Open a node that is ready; yields it, the questions, and how many tokens a message gives."""
+    where: "ContextArguments",
+    model: str,
+    prompts: Sequence[str],
+    options: _Options,
+    *,
+    as_query: bool = False,
+) -> "Iterator[tuple[InferenceNode, list[Question], ModelStatus]]":
+    """Open a node that is ready; yields it, the questions, and its state."""
     from datanode.inference.client import InferenceNode  # noqa: PLC0415
-    from datanode.inference.session import (  # noqa: PLC0415
-        questions_of,
-        require_model,
-        tokens_a_message,
-    )
+    from datanode.inference.session import questions_of, require_model  # noqa: PLC0415
     from datanode.surface import connect  # noqa: PLC0415 - `import datanode` stays fast
 
     with connect(where) as connection:
         client = InferenceNode(connection.agent, connection.node.principal)
         status = client.status()
-        require_model(status, model)
+        require_model(status, model, as_query=as_query)
         version = None
         if not options.raw:
             version = connection.reader().open_version(status.model or model, status.version)
@@ -241,4 +253,4 @@ def _asking(
             temperature=options.temperature,
             seed=options.seed,
         )
-        yield client, questions, tokens_a_message(status)
+        yield client, questions, status

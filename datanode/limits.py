@@ -10,6 +10,9 @@ from datanode.units import GIB, MIB, SECOND_NS
 MAX_INGRESS_BYTES: Final = 2 * MIB
 """Largest ingress message, bytes, envelope included. Source: IC resource limits, 2026-05."""
 
+MAX_VERSION: Final = 2**32 - 1
+"""Largest number of a version. Ours: it is a u32 in every format."""
+
 MAX_MESSAGE_FRAMES_BYTES: Final = 2_090_000
 """Most frame bytes that one `put_frames` message carries. Ours: leaves 7,152 bytes of envelope."""
 

@@ -44,8 +44,9 @@ from datanode.errors import (
     NetworkError,
     UnauthorizedError,
     UnknownOutcomeError,
+    UsageError,
 )
-from datanode.limits import MESSAGE_EXPIRY_NS
+from datanode.limits import MAX_INGRESS_BYTES, MESSAGE_EXPIRY_NS
 from datanode.principal import MANAGEMENT_CANISTER, Principal
 
 NONCE_BYTES: Final = 16
@@ -138,6 +139,7 @@ class Agent(SafeClose):
 
         Raises:
             NetworkError: The subnet's time could not be asked for.
+            UsageError: The message is larger than the network takes.
         """
         target = canister if effective is None else effective
         expiry_ns = self._now_ns(target) + MESSAGE_EXPIRY_NS
@@ -150,6 +152,13 @@ class Agent(SafeClose):
             nonce=os.urandom(NONCE_BYTES),
         )
         identifier, body = envelope.seal(self.identity, content)
+        if len(body) > MAX_INGRESS_BYTES:
+            # A replica may cut the connection, which would look like a network that is lost.
+            raise UsageError(
+                f"a message to {method} of {canister} has {len(body):,} bytes, the network takes "
+                f"at most {MAX_INGRESS_BYTES:,}",
+                safe="Nothing was sent.",
+            )
         self._own[identifier] = self._endpoint.clock.latest_ns
         return SignedMessage(
             request_id=identifier,

@@ -16,6 +16,8 @@ CONFIG_FILE: Final = "tokenizer_config.json"
 MAX_CONFIG_BYTES: Final = 8 << 20
 """Largest configuration that is read. Ours."""
 
+_WITHOUT: Final = "Pass --raw (`raw=True`) to continue the text itself, without the template."
+
 
 def chat_prompt(config: bytes, message: str) -> str | None:
     """Render the chat template for one message of a user; None if the model has no template.
@@ -31,7 +33,7 @@ def chat_prompt(config: bytes, message: str) -> str | None:
     try:
         fields = json.loads(config)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{CONFIG_FILE} is not JSON") from error
+        raise FormatError(f"{CONFIG_FILE} is not JSON", hint=_WITHOUT) from error
     template = _template(fields)
     if template is None:
         return None
@@ -53,8 +55,19 @@ def chat_prompt(config: bytes, message: str) -> str | None:
                 **{name: _token(fields.get(name)) for name in names},
             )
         )
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise FormatError(f"the model's chat template fails: {error}") from error
+    except (
+        TemplateError,
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        why = str(error) or type(error).__name__
+        raise FormatError(f"the model's chat template fails: {why}", hint=_WITHOUT) from error
     return text
 
 
@@ -73,7 +86,7 @@ def _environment() -> "ImmutableSandboxedEnvironment":
 
 def _template(fields: object) -> str | None:
     if not isinstance(fields, dict):
-        raise FormatError(f"{CONFIG_FILE} is not a JSON object")
+        raise FormatError(f"{CONFIG_FILE} is not a JSON object", hint=_WITHOUT)
     template = fields.get("chat_template")
     if isinstance(template, list):
         named = {

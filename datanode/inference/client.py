@@ -15,7 +15,9 @@ from datanode.agent.client import Agent
 from datanode.errors import (
     ConflictError,
     DataNodeError,
+    NodeRejectedError,
     NotStorageNodeError,
+    UnauthorizedError,
     UnsupportedVersionError,
 )
 from datanode.inference.interface import INTERFACE_VERSION, METHODS
@@ -397,7 +399,32 @@ class InferenceNode:
                 f"{self._principal} is no inference canister",
                 hint="`datanode node promote NODE --model MODEL` makes a storage node one.",
             ) from error
-        return open_reply(kind, reply)
+        except UnauthorizedError as error:
+            if method in _SPENDING:
+                error.safe, error.hint = "No cycles of the node were spent.", _RUNNER_HINT
+            raise
+        if method not in _CHOOSING:
+            try:
+                return open_reply(kind, reply)
+            except NodeRejectedError as error:
+                raise _advised(error) from None
+        try:
+            return open_reply(kind, reply, conflict="the model cannot be run")
+        except ConflictError as error:
+            error.safe, error.hint = "What is stored is unchanged.", _CHECKPOINT_HINT
+            raise
+
+
+_CHOOSING: Final = frozenset({"model_configure", "model_load"})
+_SPENDING: Final = frozenset({"model_start", "model_continue", "model_generate_many"})
+_CHECKPOINT_HINT: Final = (
+    "docs/inference.md lists what can run: upload a checkpoint that can. If a chunk is missing or "
+    "damaged, run `datanode audit MODEL --repair SOURCE`."
+)
+_QUESTION_HINT: Final = "Change what the message names, then run the command again."
+_RUNNER_HINT: Final = (
+    "A controller of the node can `datanode grant PRINCIPAL runner`; with --query a reader may ask."
+)
 
 
 def _fields(value: ModelPart | FleetRole | Continuation) -> Value:
@@ -444,7 +471,14 @@ def _prompt(question: Question, tokens: int) -> Value:
 
 def _answer(value: Value) -> Generated | DataNodeError:
     verdict, inner = case(value)
-    return refusal(inner) if verdict == "Err" else _generated(inner)
+    return _advised(refusal(inner)) if verdict == "Err" else _generated(inner)
+
+
+def _advised(error: DataNodeError) -> DataNodeError:
+    """Say what to do about a question that the canister refuses as such."""
+    if type(error) is NodeRejectedError:
+        error.safe, error.hint = "The model stays loaded.", _QUESTION_HINT
+    return error
 
 
 def _generated(value: Value) -> Generated:

@@ -1,13 +1,22 @@
 """Questions to a model, and what messages generate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from datanode.errors import DataNodeError
+from datanode.errors import DataNodeError, UsageError
 
 MESSAGE_INSTRUCTIONS: Final = 400_000_000_000
 """Instructions of all canisters after which a message over a fleet ends. Ours: they take some
 minutes, and a client gives a message up after ten."""
+
+MAX_PROMPT_BYTES: Final = 1 << 20
+"""Largest prompt, bytes of UTF-8: a canister refuses a larger one."""
+
+MAX_TEMPERATURE: Final = 1e6
+"""Largest temperature. Ours: all tokens are equally probable long before it."""
+
+MAX_SEED: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +67,9 @@ class GeneratedMany:
 class Question:
     """Prompt and options of a generation.
 
+    Raises:
+        UsageError: A number is out of its range.
+
     Attributes:
         prompt: The text to continue.
         add_special_tokens: The tokenizer adds what begins a text; False for a text made by a chat
@@ -75,6 +87,45 @@ class Question:
     temperature: float = 0.0
     seed: int = 0
     max_instructions: int = MESSAGE_INSTRUCTIONS
+
+    def __post_init__(self) -> None:
+        if not self.max_tokens > 0:
+            raise _refused(f"the number of tokens is {self.max_tokens}, not 1 or more")
+        if not 0.0 <= self.temperature <= MAX_TEMPERATURE:
+            raise _refused(
+                f"the temperature is {self.temperature}, not from 0 to {MAX_TEMPERATURE:g}"
+            )
+        if not 0 <= self.seed <= MAX_SEED:
+            raise _refused(f"the seed {self.seed} is not from 0 to {MAX_SEED}")
+
+    @property
+    def prompt_bytes(self) -> int:
+        """Bytes of the prompt in a message."""
+        return len(self.prompt.encode())
+
+
+def require_prompts(prompts: Sequence[str]) -> None:
+    """Check prompts before anything is asked or paid.
+
+    Raises:
+        UsageError: One is no text, or too long.
+    """
+    if isinstance(prompts, str):
+        raise _refused("the prompts are one text, not a list of texts")
+    for number, prompt in enumerate(prompts, 1):
+        name = f"prompt {number}" if len(prompts) > 1 else "the prompt"
+        if not isinstance(prompt, str):
+            raise _refused(f"{name} is {type(prompt).__name__}, not text")
+        try:
+            size = len(prompt.encode())
+        except UnicodeEncodeError as error:
+            raise _refused(f"{name} is not Unicode text, at character {error.start}") from error
+        if size > MAX_PROMPT_BYTES:
+            raise _refused(f"{name} has {size:,} bytes, at most {MAX_PROMPT_BYTES:,} are allowed")
+
+
+def _refused(why: str) -> UsageError:
+    return UsageError(why, safe="Nothing was sent.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

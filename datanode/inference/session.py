@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from datanode.errors import ConflictError, DataNodeError, FormatError, NotFoundError
+from datanode.errors import ConflictError, DataNodeError, FormatError, NotFoundError, UsageError
 from datanode.fees import FeeSchedule
 from datanode.inference.chat import CONFIG_FILE, MAX_CONFIG_BYTES, chat_prompt
 from datanode.inference.client import (
@@ -13,7 +13,7 @@ from datanode.inference.client import (
     LoadStep,
     ModelStatus,
 )
-from datanode.inference.questions import Generated, Question
+from datanode.inference.questions import Generated, Question, require_prompts
 from datanode.inference.together import generate_together
 from datanode.part_names import part_name
 from datanode.reader import VerifiedVersion
@@ -58,13 +58,17 @@ class MessageCosts:
         self.cycles += hops_count * each + self.fees.call_byte_cycles(hops_bytes)
 
 
-def require_model(status: ModelStatus, model: str, *, exact: bool = False) -> None:
+def require_model(
+    status: ModelStatus, model: str, *, exact: bool = False, as_query: bool = False
+) -> None:
     """Check that a node is ready to run a model.
 
     Raises:
         ConflictError: It is configured with another one or another mode, or has not loaded it.
+        UsageError: A fleet is asked in a query.
     """
-    again = f"`datanode load {model}{' --exact' if exact else ''}`"
+    keeps_exact = exact or (status.exact and status.model in {model, part_name(model)})
+    again = f"`datanode load {model}{' --exact' if keeps_exact else ''}`"
     if status.role is not None and not status.is_driver:
         raise ConflictError(
             "this canister has further blocks of a model",
@@ -75,6 +79,12 @@ def require_model(status: ModelStatus, model: str, *, exact: bool = False) -> No
         raise ConflictError(f"the node runs {runs}, not {model}", hint=f"Run {again}.")
     if exact and not status.exact:
         raise ConflictError(f"the node runs {model} in fast mode", hint=f"Run {again}.")
+    if as_query and status.is_driver:
+        raise UsageError(
+            f"{model} runs over a fleet, which answers no queries",
+            safe="Nothing was sent.",
+            hint="Ask without --query (`query=True`), as a controller or runner.",
+        )
     if not status.loaded:
         raise ConflictError(
             f"{model} is not loaded: loading has not ended, or the canister was upgraded",
@@ -92,6 +102,11 @@ def load_model(
     if (status.model, status.version, status.exact) != wanted:
         node.configure(model, version=version, exact=exact)
     yield from node.load()
+
+
+def is_full(status: ModelStatus, prompt_tokens_count: int, tokens_count: int) -> bool:
+    """Tell whether a conversation is as long as the model takes: its length ended it."""
+    return prompt_tokens_count + tokens_count >= status.max_positions
 
 
 def tokens_a_message(status: ModelStatus) -> int:
@@ -119,10 +134,12 @@ def questions_of(
 
     Raises:
         FormatError: The template is broken or too large.
+        UsageError: A prompt is no text or too long, or a number is out of its range.
     """
+    require_prompts(prompts)
     config = None if version is None else _chat_config(version)
     rendered = [None if config is None else chat_prompt(config, prompt) for prompt in prompts]
-    return [
+    questions = [
         Question(
             prompt=prompt if text is None else text,
             add_special_tokens=text is None,
@@ -132,6 +149,8 @@ def questions_of(
         )
         for prompt, text in zip(prompts, rendered, strict=True)
     ]
+    require_prompts([question.prompt for question in questions])
+    return questions
 
 
 def _chat_config(version: VerifiedVersion) -> bytes | None:

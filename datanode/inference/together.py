@@ -17,6 +17,10 @@ CONVERSATIONS_A_MESSAGE: Final = 64
 """Conversations that generate together: as many as a canister takes. The more share a hop, the less
 touching the weights costs each."""
 
+MESSAGE_PROMPTS_BYTES: Final = 1_500_000
+"""Most bytes of new prompts in one message, which takes 2 MiB with its envelope. Ours: room for the
+largest prompt."""
+
 
 _STUCK: Final = ConflictError("generation does not advance: a message may use too few instructions")
 
@@ -77,7 +81,11 @@ def generate_together(
     talks: list[_Talk] = []
     try:
         while waiting or talks:
+            room = MESSAGE_PROMPTS_BYTES
             while waiting and len(talks) < conversations_a_message:
+                room -= questions[waiting[0].number].prompt_bytes
+                if room < 0 and talks:
+                    break
                 talks.append(waiting.popleft())
             new = [questions[talk.number] for talk in talks if talk.conversation is None]
             wishes = [_wish(talk, questions[talk.number], tokens_a_message) for talk in talks]
@@ -95,7 +103,7 @@ def generate_together(
                     _end(node, talk)
             yield Message(
                 parts=tuple(parts),
-                prompts_bytes=sum(len(question.prompt.encode()) for question in new),
+                prompts_bytes=sum(question.prompt_bytes for question in new),
                 instructions=found.instructions,
                 hops_count=found.hops_count,
                 hops_bytes=found.hops_bytes,

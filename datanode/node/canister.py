@@ -25,7 +25,7 @@ from datanode.errors import (
     UnauthorizedError,
     UnsupportedVersionError,
 )
-from datanode.limits import MAX_DIGESTS_A_CALL
+from datanode.limits import MAX_DIGESTS_A_CALL, MAX_VERSION
 from datanode.model import ChunkRecord
 from datanode.node import reply_decoding
 from datanode.node.candid_interface import INTERFACE_VERSION, METHODS, SCRUB_1, CandidMethod
@@ -281,15 +281,14 @@ class CanisterNode:
 
     def witness(self, model: str, version: int | None = None) -> WitnessAnswer:
         """See `StorageNode`."""
+        if version is not None and not 0 <= version <= MAX_VERSION:
+            raise _no_version(model, version)
         try:
             answer = self._query("witness", {"model": model, "version": version})
         except NotFoundError as error:
             if version is None or reject_of(error) is not None:
                 raise
-            raise NotFoundError(
-                f"not on the node, or not for this identity: version {version} of {model}",
-                hint=f"`datanode show {model}` lists its versions.",
-            ) from error
+            raise _no_version(model, version) from error
         return reply_decoding.witness(answer)
 
     def scrub(self, cursor: bytes, max_bytes: int) -> ScrubStep:
@@ -428,6 +427,13 @@ class CanisterNode:
             bits += reply_decoding.bits(narrow(ask(lease_id, batch), bytes), len(batch))
         told = dict(zip(distinct, bits, strict=True))
         return [told[digest] for digest in digests]
+
+
+def _no_version(model: str, version: int) -> NotFoundError:
+    return NotFoundError(
+        f"not on the node, or not for this identity: version {version} of {model}",
+        hint=f"`datanode show {model}` lists its versions.",
+    )
 
 
 def _digests(row: Row, name: str) -> tuple[FrameDigest, ...]:

@@ -1,6 +1,7 @@
 """Maps each case of `Error` in `storage.did` to an error class."""
 
 from datetime import UTC, datetime
+from typing import Final
 
 from datanode.agent.candid import Value, decode
 from datanode.errors import (
@@ -22,9 +23,16 @@ from datanode.node.values import Row, case, narrow
 from datanode.principal import Principal
 from datanode.units import SECOND_NS, format_bytes, format_cycles
 
+CONFLICT: Final = "the node cannot do that now"
 
-def open_reply(method: CandidMethod, reply: bytes) -> Value:
+
+def open_reply(method: CandidMethod, reply: bytes, *, conflict: str = CONFLICT) -> Value:
     """Decode a reply and raise what it refuses.
+
+    Args:
+        method: The method that was called.
+        reply: Its reply.
+        conflict: What a conflict means to the caller; the node's reason follows it.
 
     Raises:
         FormatError: It is not a reply of this method.
@@ -35,11 +43,11 @@ def open_reply(method: CandidMethod, reply: bytes) -> Value:
         return value
     verdict, inner = case(value)
     if verdict == "Err":
-        raise refusal(inner)
+        raise refusal(inner, conflict=conflict)
     return inner
 
 
-def refusal(error: Value) -> DataNodeError:
+def refusal(error: Value, *, conflict: str = CONFLICT) -> DataNodeError:
     """Turn a decoded `Error` into the error to raise; every case of the interface is known."""
     name, details = case(error)
     match name:
@@ -51,16 +59,16 @@ def refusal(error: Value) -> DataNodeError:
                 safe="Frames that were stored are kept for at least 14 days.",
             )
         case "not_found" | "conflict" | "bad_manifest" | "bad_request":
-            return _worded(name, narrow(details, str))
+            return _worded(name, narrow(details, str), conflict)
     return _measured(name, Row.of(details))
 
 
-def _worded(name: str, text: str) -> DataNodeError:
+def _worded(name: str, text: str, conflict: str) -> DataNodeError:
     match name:
         case "not_found":
             return NotFoundError(f"not on the node, or not for this identity: {text}")
         case "conflict":
-            return ConflictError(f"the node is not where it should be: {text}")
+            return ConflictError(f"{conflict}: {text}")
         case "bad_manifest":
             return FormatError(f"the node refuses the manifest: {text}")
     return NodeRejectedError(f"the node refuses the call: {text}")

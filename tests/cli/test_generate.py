@@ -14,7 +14,11 @@ def test_promoted_node_loads_and_speaks(user: User, stranger: MakeUser) -> None:
     user.ok("upload", folder, "--as", "tiny", "--node", "speaker")
     user.fails(33, "generate", "tiny", PROMPT, "--raw", "--node", "speaker")
     assert "model" not in user.run("node", "status", "speaker").out
+    user.fails(10, "node", "promote", "speaker", "--model", "tiny", "--version", 9)
+    user.fails(33, "generate", "tiny", PROMPT, "--raw", "--node", "speaker")
     user.ok("node", "promote", "speaker", "--model", "tiny", "--no-load")
+    for version in ("0", "-1", 2**32):
+        user.fails(2, "load", "tiny", f"--version={version}", "--node", "speaker")
     status = user.run("node", "status", "speaker")
     assert status.says("tiny version 1: not loaded", "`datanode load tiny`"), status.out
     loaded = user.ok("load", "tiny", "--node", "speaker")
@@ -27,6 +31,8 @@ def test_promoted_node_loads_and_speaks(user: User, stranger: MakeUser) -> None:
         assert summary["tokens"] == 4
         assert (summary["cycles"] == 0) == bool(way)
     assert said[()] == said["--query",] == tiny_checkpoint.answer(PROMPT, 4)
+    full = user.run("generate", "tiny", "x" * 250, "--raw", "--node", "speaker")
+    assert full.says("stopped at the longest conversation"), full.out
     told = user.ok("node", "status", "speaker")
     assert (told["model"], told["model_loaded"]) == ("tiny", True)
     assert user.ok("audit", "tiny", "--node", "speaker")["verdict"] == "ok"

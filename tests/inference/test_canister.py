@@ -202,8 +202,10 @@ def test_a_checkpoint_that_cannot_be_run_says_why(
     for model, (arguments, message) in cases.items():
         folder = tiny_checkpoint.write(tmp_path / model, **arguments)
         world.upload(folder, model, tmp_path)
-        with pytest.raises(ConflictError, match=message):
+        with pytest.raises(ConflictError, match=message) as caught:
             node.configure(model)
+        assert caught.value.what.startswith("the model cannot be run: ")
+        assert "docs/inference.md" in caught.value.hint
     with pytest.raises(NotFoundError):
         node.configure("no-such-model")
 

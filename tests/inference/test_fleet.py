@@ -16,6 +16,7 @@ from datanode.errors import (
     DataNodeError,
     NodeRejectedError,
     NotFoundError,
+    UsageError,
 )
 from datanode.inference.interface import METHODS
 from datanode.inference.questions import Continuation, Generated, Question
@@ -314,8 +315,13 @@ def test_commands_take_several_prompts(
     assert all(
         f"{prompt}\n{text}" in shown for prompt, text in zip(PROMPTS, expected, strict=False)
     )
-    assert main(["generate", MODEL, "", "the", "--raw", *where]) == NodeRejectedError.exit_code
-    assert "prompt 1: " in capsys.readouterr().err
+    failing = ("generate", MODEL, "", "the", "x" * 300, "--raw", *where)
+    assert main(failing) == NodeRejectedError.exit_code
+    shown, error = capsys.readouterr()
+    assert "2 of 3 prompts failed; prompt 1: " in error
+    assert "error: the node refuses the call: the prompt has 300 tokens" in shown
+    assert main(["generate", MODEL, "the", "--query", *where]) == UsageError.exit_code
+    assert "answers no queries" in capsys.readouterr().err
 
 
 def test_commands_take_a_fleet(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:

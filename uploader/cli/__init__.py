@@ -119,7 +119,7 @@ def _end(error: BaseException, args: Sequence[str]) -> int:
         case _:
             if os.environ.get("DATANODE_DEBUG"):
                 traceback.print_exception(error)
-            what = f"a defect of this program: {type(error).__name__}: {error}"
+            what = f"internal error: {type(error).__name__}: {error}"
             hint = "Please report it with what DATANODE_DEBUG=1 shows."
             output.error(DataNodeError(what, safe=_SAFE, hint=hint))
             code = 1

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from datanode.command_context import ContextArguments
+from datanode.limits import MAX_VERSION
 from datanode.units import format_bytes
 from uploader.cli import options
 from uploader.cli.fleet_models import delete_everywhere
@@ -18,7 +19,10 @@ def delete_command(
     model: options.Model,
     *,
     version: Annotated[
-        int | None, typer.Option("--version", help="One version; without it all of them.")
+        int | None,
+        typer.Option(
+            "--version", min=1, max=MAX_VERSION, help="One version; without it all of them."
+        ),
     ] = None,
     yes: options.Yes = False,
     where: ContextArguments,

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from datanode.errors import NotFoundError
 from datanode.units import format_bytes, format_cycles
 from uploader.cli import options
 from uploader.cli.output import Output
@@ -15,11 +16,16 @@ from uploader.command_context import CommandContext, open_place
 if TYPE_CHECKING:
     from datanode.inference.client import InferenceNode
     from datanode.inference.questions import Generated
+    from datanode.node.port import ModelInfo
 
 Exact = Annotated[
     bool,
     typer.Option("--exact", help="Multiply the checkpoint's own words: slower, logits to 1e-5."),
 ]
+
+
+_FULL: Final = ", stopped at the longest conversation that the model takes"
+_UNFINISHED: Final = ", stopped before the end"
 
 
 def promote_command(
@@ -61,11 +67,21 @@ def promote_command(
         suggesting_models(context, model),
     ):
         members = context.members()
-        context.node(members[0]).model(model)
+        _require_version(context.node(members[0]).model(model), version)
         with output.working("installing the inference module"):
             for principal in members:
                 deploy.promote_node(context.agent, principal)
         _load(context, output, model, version=version, exact=exact, is_wanted=load)
+
+
+def _require_version(model: "ModelInfo", version: int | None) -> None:
+    """Check it before the module is replaced."""
+    if version is not None and version not in {each.version for each in model.versions}:
+        raise NotFoundError(
+            f"{model.name} has no version {version}",
+            safe="Nothing was changed.",
+            hint=f"`datanode show {model.name}` lists its versions.",
+        )
 
 
 def load_command(
@@ -183,6 +199,7 @@ def generate_command(
     the text that it gets alone.
     """
     from datanode.inference.session import (  # noqa: PLC0415 - see `upload`
+        is_full,
         questions_of,
         require_model,
         run,
@@ -197,7 +214,7 @@ def generate_command(
     ) as context:
         client = _client(context)
         status = client.status()
-        require_model(status, model, exact=exact)
+        require_model(status, model, exact=exact, as_query=query)
         version = None
         if not raw:
             reader = context.reader(context.coordinator())
@@ -216,7 +233,9 @@ def generate_command(
             on_text=_shower(output),
         )
     a_token = spending.cycles // max(1, len(tokens))
-    end = "" if last.finished else ", stopped before the end"
+    full = is_full(status, last.prompt_tokens_count, len(tokens))
+    finished = last.finished and not full
+    end = "" if finished else _FULL if full else _UNFINISHED
     output.summary(
         f"\n{last.prompt_tokens_count} prompt tokens, {len(tokens)} tokens{end}, "
         f"{format_cycles(spending.cycles)}, {format_cycles(a_token)} a token",
@@ -224,7 +243,7 @@ def generate_command(
         version=status.version,
         prompt_tokens=last.prompt_tokens_count,
         tokens=len(tokens),
-        finished=last.finished,
+        finished=finished,
         messages=spending.messages_count,
         hops=spending.hops_count,
         instructions=last.instructions if query else spending.instructions,

@@ -10,6 +10,7 @@ import typer
 
 from datanode.errors import DataNodeError
 from datanode.folders import config_folder
+from datanode.limits import MAX_VERSION
 from datanode.node import registry
 
 COMPLETION_S: Final = 5.0
@@ -95,7 +96,14 @@ Model = Annotated[
 ]
 Version = Annotated[
     int | None,
-    typer.Option("--version", metavar="N", help="Sealed version.", show_default="latest"),
+    typer.Option(
+        "--version",
+        metavar="N",
+        min=1,
+        max=MAX_VERSION,
+        help="Sealed version.",
+        show_default="latest",
+    ),
 ]
 StateDir = Annotated[
     Path, typer.Option("--state-dir", metavar="DIR", help="Folder of the network.")

@@ -28,8 +28,9 @@ from datanode.errors import (
     NotStorageNodeError,
     UnauthorizedError,
     UnknownOutcomeError,
+    UsageError,
 )
-from datanode.limits import MESSAGE_EXPIRY_NS
+from datanode.limits import MAX_INGRESS_BYTES, MESSAGE_EXPIRY_NS
 from datanode.principal import MANAGEMENT_CANISTER
 from tests.datanode.agent.replica import (
     CANISTER,
@@ -78,6 +79,13 @@ def test_a_sent_message_comes_back_with_its_receipt(agent: Agent) -> None:
     assert agent.send(message) == agent.recover(message.request_id, CANISTER, message.expiry_ns)
     assert message.sender == agent.identity.principal
     assert agent.time_ns() + MESSAGE_EXPIRY_NS >= message.expiry_ns
+
+
+def test_message_larger_than_the_network_takes_is_not_sent(agent: Agent, replica: Replica) -> None:
+    with pytest.raises(UsageError) as caught:
+        agent.call(CANISTER, "echo", b"x" * MAX_INGRESS_BYTES)
+    assert caught.value.safe == "Nothing was sent."
+    assert not [kind for kind, _ in replica.posts if kind == "call"]
 
 
 def test_messages_of_equal_content_are_different_messages(agent: Agent, replica: Replica) -> None:
