@@ -52,7 +52,16 @@ def fleet(made: Fleet) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="session")
-def driven(network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
+def driven_once(
+    network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Driven]:
     """A driver whose member answers as it is told to."""
     with driven_by_fake(network, tmp_path_factory.mktemp("driven")) as made:
         yield made
+
+
+@pytest.fixture
+def driven(driven_once: Driven) -> Driven:
+    """The same, loaded, whatever an earlier test did."""
+    list(driven_once.driver.load())
+    return driven_once

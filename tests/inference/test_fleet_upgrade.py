@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from datanode.agent.candid import encode
 from datanode.errors import (
     ConflictError,
     DataNodeError,
@@ -20,10 +19,11 @@ from datanode.errors import (
     NotFoundError,
 )
 from datanode.inference.questions import Generated
-from datanode.node import deploy, management, settings
+from datanode.node import deploy, settings
 from datanode.node.settings import SettingsChange
 from tests.fakes.frame_source import Manner, answer, calls_count
 from tests.inference.fake_member import TOKEN, Driven, leg
+from tests.inference.tiny_node import upgrade_at_once
 
 POLL_S = 0.005
 ANSWERS = leg(TOKEN, 1, token=21)
@@ -46,12 +46,6 @@ def waiting(driven: Driven, conversation: int) -> Iterator["Future[Generated | D
     assert calls_count(driven.member) == before + 1
 
 
-def upgrade_at_once(driven: Driven) -> None:
-    """Replace the module as other tools do: without stopping the canister."""
-    canister, module = driven.driver.principal, deploy.inference_wasm()
-    management.install(driven.agent, canister, module, encode((), ()), upgrade=True)
-
-
 def status_of(driven: Driven) -> str:
     return deploy.canister_status(driven.agent, driven.driver.principal).status
 
@@ -69,13 +63,13 @@ def test_a_driver_refuses_an_upgrade_while_a_hop_is_in_flight(driven: Driven) ->
     text, begun = expected(driven), driven.start()
     with waiting(driven, begun.conversation) as asked:
         with pytest.raises(DataNodeError, match="stop the canister, upgrade it, then start it"):
-            upgrade_at_once(driven)
+            upgrade_at_once(driven.agent, driven.driver.principal)
         assert not asked.done()
     part = asked.result()
     assert isinstance(part, Generated)
     assert begun.text + part.text == text
     # Nothing is in flight any more.
-    upgrade_at_once(driven)
+    upgrade_at_once(driven.agent, driven.driver.principal)
     list(driven.driver.load())
     assert expected(driven) == text
 

@@ -1,6 +1,8 @@
 """A source that lies, fails or is gone: the canister keeps only what it asked for, and says why."""
 
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -20,9 +22,10 @@ from datanode.node.settings import CALL_CYCLES
 from datanode.principal import Principal
 from tests.fakes.checkpoints import some_bytes
 from tests.fakes.frame_source import Manner, answer, calls_count, frame_source_wasm
-from tests.inference.tiny_node import World
+from tests.inference.tiny_node import World, upgrade_at_once
 
 FRAME_BYTES = 1_000
+POLL_S = 0.005
 LARGE_BYTES = 1_800_000
 TRIES = 5
 """How often a call is made whose outcome is unknown."""
@@ -268,3 +271,21 @@ def test_a_source_that_is_stopped_out_of_cycles_or_gone_is_named(pulling: Pullin
     with pytest.raises(ConflictError, match=f"{source.id} does not answer.*not found"):
         pulling.pull(WANTED, source.id)
     assert pulling.held() == {pulling.kept}
+
+
+def test_a_canister_refuses_an_upgrade_while_a_pull_is_in_flight(
+    pulling: Pulling, agent: Agent
+) -> None:
+    answer(pulling.source, Manner.NEVER)
+    before = calls_count(pulling.source)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(pulling.pull, WANTED)
+        try:
+            while calls_count(pulling.source) == before:
+                time.sleep(POLL_S)
+            with pytest.raises(DataNodeError, match="stop the canister, upgrade it"):
+                upgrade_at_once(agent, pulling.node.principal)
+        finally:
+            answer(pulling.source, Manner.REPLY, GIVEN)
+        assert [each.status for each in asked.result()] == [PutStatus.STORED] * 2
+    assert calls_count(pulling.source) == before + 1

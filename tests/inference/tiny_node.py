@@ -8,10 +8,11 @@ import pytest
 
 import uploader
 from datanode.agent import identity as identities
+from datanode.agent.candid import encode
 from datanode.agent.client import Agent
 from datanode.inference.client import InferenceNode
 from datanode.localnet.api import LocalNetwork
-from datanode.node import deploy
+from datanode.node import deploy, management
 from datanode.principal import Principal
 from tests.agents import agent_of
 from tests.inference import tiny_checkpoint
@@ -70,3 +71,9 @@ def loaded(node: InferenceNode, *, exact: bool = False) -> None:
     if (status.model, status.exact) != (MODEL, exact) or not status.loaded:
         node.configure(MODEL, exact=exact)
     list(node.load())
+
+
+def upgrade_at_once(agent: Agent, canister: Principal) -> None:
+    """Replace the module as other tools do: without stopping the canister."""
+    module = deploy.inference_wasm()
+    management.install(agent, canister, module, encode((), ()), upgrade=True)
