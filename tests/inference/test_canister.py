@@ -156,8 +156,15 @@ def test_only_controllers_and_runners_spend_cycles(
             with pytest.raises(UnauthorizedError):
                 refused()
         assert world.model_messages() == before
-        with pytest.raises(NotFoundError):
-            stranger.ask(question)
+        for hidden in (
+            lambda: stranger.ask(question),
+            stranger.status,
+            lambda: stranger.tokenize(PROMPT),
+            lambda: stranger.logits([1]),
+        ):
+            with pytest.raises(NotFoundError) as refusal:
+                hidden()
+            assert MODEL not in str(refusal.value)
         node.add_runner(other.principal)
         assert node.runners() == [other.principal]
         text = spoken(list(stranger.generate(question)))

@@ -1,5 +1,6 @@
 """The tokenizer against the `tokenizers` library, which trained the models' texts."""
 
+import json
 import random
 import unicodedata
 from collections.abc import Iterator
@@ -153,3 +154,10 @@ def test_names_what_it_does_not_support(change: tuple[bytes, bytes], message: st
     assert change[0] in file
     with pytest.raises(ValueError, match=message):
         Lab().run("load_tokenizer", file.replace(*change, 1))
+
+
+def test_refuses_a_vocabulary_without_tokens() -> None:
+    file = json.loads(written("smollm2"))
+    file["model"] |= {"vocab": {}, "merges": []}
+    with pytest.raises(ValueError, match="vocab is empty"):
+        Lab().run("load_tokenizer", json.dumps(file).encode())

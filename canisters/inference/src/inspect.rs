@@ -7,13 +7,17 @@ use datanode_store::{Context, Error};
 use crate::reader::Reader;
 use crate::state::look;
 
+/// What a caller is refused who may not read the configured model, whose name it is not told.
+const NOT_READABLE: &str = "the model of this canister";
+
 /// Check that the caller may read the model that is configured, or runs it.
 pub fn require_readable(reader: &Reader, context: &Context) -> Result<(), Error> {
     let Some(configuration) = reader.configuration() else { return Ok(()) };
     if reader.may_run(context) {
         return Ok(());
     }
-    peek(|store| store.model(context, &configuration.model).map(|_| ()))
+    let model = peek(|store| store.model(context, &configuration.model));
+    model.map(|_| ()).map_err(|_| Error::NotFound(NOT_READABLE.into()))
 }
 
 /// Check that the caller may ask the model in a query: readers may, since a query is free. Called

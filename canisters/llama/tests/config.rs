@@ -103,6 +103,8 @@ fn refuses_missing_fields_and_impossible_sizes() {
         ("max_position_embeddings", "0"),
         ("rms_norm_eps", "0"),
         ("rope_theta", "0.5"),
+        ("eos_token_id", "100"),
+        ("eos_token_id", "[1, 4294967295]"),
     ] {
         assert!(matches!(parse(&[change]), Err(Unsupported::Size(_))), "{change:?}");
     }
@@ -113,27 +115,41 @@ fn refuses_missing_fields_and_impossible_sizes() {
 
 #[test]
 fn refuses_everything_that_is_not_json() {
-    let deep = format!("{{\"a\": {}", "[".repeat(100_000));
-    for text in [
-        "",
-        "[]",
-        "{",
-        "{\"a\"}",
-        "{\"a\": }",
-        "{\"a\": 1,}",
-        "{} x",
-        "{\"a\": \"\u{1}\"}",
-        "{\"a\": \"\\q\"}",
-        "{\"a\": \"\\ud800\"}",
-        "{\"a\": \"\\u12\"}",
-        "{\"hidden_size\": -1}",
-        "{\"hidden_size\": 99999999999}",
-        "{\"rope_theta\": 1e999}",
-        "{\"a\": nul}",
-        &deep,
-    ] {
+    for text in ["", "[]", "{", "{\"a\"}", "{\"a\": 1,}", "{} x"] {
         let found = Config::from_json(text.as_bytes());
         assert!(matches!(found, Err(Unsupported::Json(_))), "{text:.40}: {found:?}");
     }
     assert!(matches!(Config::from_json(b"{\"a\": \"\xff\"}"), Err(Unsupported::Json(_))));
+}
+
+#[test]
+fn names_the_field_whose_value_is_none() {
+    let deep = "[".repeat(100_000);
+    for (name, value) in [
+        ("a", ""),
+        ("a", "\"\u{1}\""),
+        ("a", "\"\\q\""),
+        ("a", "\"\\ud800\""),
+        ("a", "\"\\u12\""),
+        ("a", "nul"),
+        ("a", &deep),
+        ("hidden_size", "-1"),
+        ("hidden_size", "64.0"),
+        ("hidden_size", "6e1"),
+        ("hidden_size", "\"64\""),
+        ("hidden_size", "99999999999"),
+        ("rope_theta", "1e999"),
+        ("eos_token_id", "[1, null]"),
+    ] {
+        match Config::from_json(format!("{{\"{name}\": {value}}}").as_bytes()) {
+            Err(Unsupported::Field(told, _)) => assert_eq!(told, name),
+            other => panic!("{name} {value:.40}: {other:?}"),
+        }
+    }
+    let told = parse(&[("hidden_size", "576.5")]).unwrap_err().to_string();
+    let end = "expected an integer from 0 to 4294967295";
+    assert!(told.starts_with("config.json, hidden_size: invalid JSON at byte "), "{told}");
+    assert!(told.ends_with(end), "{told}");
+    let long = parse(&[(&"é".repeat(100_000), "-")]).unwrap_err().to_string();
+    assert!(long.len() < 300, "{}", long.len());
 }

@@ -235,8 +235,9 @@ impl<'a> Reader<'a> {
             value = value.and_then(|value| value.checked_mul(10)?.checked_add(digit));
             self.at += 1;
         }
+        let is_integer = !matches!(self.text.as_bytes().get(self.at), Some(b'.' | b'e' | b'E'));
         match value {
-            Some(value) if self.at > start => Ok(value),
+            Some(value) if self.at > start && is_integer => Ok(value),
             _ => self.fail("an integer from 0 to 4294967295"),
         }
     }

@@ -50,6 +50,8 @@ pub struct Config {
 pub enum Unsupported {
     /// The text is not JSON of the expected shape.
     Json(JsonError),
+    /// The value of a field is not JSON, or of another type.
+    Field(String, JsonError),
     /// A field that has no default is missing.
     Missing(&'static str),
     /// A field asks for something that is not implemented; the text names it.
@@ -62,6 +64,7 @@ impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(error) => write!(f, "config.json: {error}"),
+            Self::Field(name, error) => write!(f, "config.json, {name}: {error}"),
             Self::Missing(field) => write!(f, "config.json has no {field}"),
             Self::Feature(what) => write!(f, "unsupported model: {what}"),
             Self::Size(what) => write!(f, "config.json: {what}"),

@@ -9,6 +9,8 @@ const MAX_BLOCKS: u32 = 1024;
 const MAX_VOCABULARY: u32 = 1 << 20;
 const MAX_HEAD_DIM: u32 = 1024;
 const MAX_END_TOKENS: usize = 64;
+/// Characters of a field's name that an error shows.
+const MAX_SHOWN_NAME: usize = 64;
 
 #[derive(Default)]
 struct Fields {
@@ -71,10 +73,13 @@ fn boolean(reader: &mut Reader<'_>) -> Result<Option<bool>, JsonError> {
 }
 
 impl Fields {
-    fn read(bytes: &[u8]) -> Result<Self, JsonError> {
+    fn read(bytes: &[u8]) -> Result<Self, Unsupported> {
         let mut fields = Self::default();
         let mut reader = Reader::new(bytes)?;
-        reader.object(|key, reader| fields.member(key, reader))?;
+        reader.object(|key, reader| {
+            let name = || key.chars().take(MAX_SHOWN_NAME).collect();
+            fields.member(key, reader).map_err(|error| Unsupported::Field(name(), error))
+        })?;
         reader.end()?;
         Ok(fields)
     }
@@ -265,6 +270,9 @@ fn check_sizes(config: &Config) -> Result<(), Unsupported> {
     }
     if config.end_tokens.len() > MAX_END_TOKENS {
         return wrong("eos_token_id lists too many tokens");
+    }
+    if config.end_tokens.iter().any(|token| *token as usize >= config.vocabulary) {
+        return wrong("eos_token_id is not below vocab_size");
     }
     Ok(())
 }

@@ -54,6 +54,9 @@ impl Vocabulary {
 
     /// Prepare for searches after the last token was added.
     pub(super) fn finish(&mut self) -> Result<(), TokenizerError> {
+        if self.order.is_empty() {
+            return invalid("vocab is empty");
+        }
         let mut order = std::mem::take(&mut self.order);
         let compare = |a: &(u64, u32), b: &(u64, u32)| {
             a.0.cmp(&b.0).then_with(|| self.text(a.1).cmp(self.text(b.1)))
@@ -124,7 +127,8 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn refuses_doubles_and_huge_numbers() {
+    fn refuses_doubles_huge_numbers_and_nothing() {
+        assert!(Vocabulary::default().finish().is_err());
         let mut vocabulary = Vocabulary::default();
         vocabulary.add("a", 3).unwrap();
         assert!(vocabulary.add("b", 3).is_err());
@@ -135,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn finds_what_was_added(texts in prop::collection::btree_set("[ab\0é]{0,20}", 0..60)) {
+        fn finds_what_was_added(texts in prop::collection::btree_set("[ab\0é]{0,20}", 1..60)) {
             let mut vocabulary = Vocabulary::default();
             for (number, text) in texts.iter().rev().enumerate() {
                 vocabulary.add(text, 2 * number as u32).unwrap();
